@@ -1,0 +1,397 @@
+-- The canonical store. Needs PostgreSQL 15 (unique nulls not distinct).
+--
+-- account_id comes first in every key of an account's tables, which are hash-partitioned by it: one server today,
+-- Citus or cells later, without a schema change. Tables written on the ingest path carry no foreign keys: a check per
+-- row costs a fifth of the ingest, and every such row is written under the account's row lock by one code path.
+
+create table installation (
+  id smallint primary key default 1,
+  virtual_shards integer not null,
+  shards integer not null,
+  created_at timestamptz not null default now(),
+  constraint installation_is_one_row check (id = 1)
+);
+
+create table tenants (
+  id uuid primary key,
+  name text not null,
+  created_at timestamptz not null default now(),
+  constraint tenants_name_is_unique unique (name)
+);
+
+create table api_keys (
+  id uuid primary key,
+  tenant_id uuid not null,
+  name text not null,
+  secret_sha256 bytea not null,
+  scopes text[] not null,
+  account_ids uuid[],
+  expires_at timestamptz,
+  last_used_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint api_keys_secret_is_unique unique (secret_sha256),
+  constraint api_keys_belong_to_a_tenant foreign key (tenant_id) references tenants (id) on delete cascade on update cascade
+);
+create index api_keys_of_tenant on api_keys (tenant_id, id);
+
+create table idempotency_keys (
+  tenant_id uuid not null,
+  key text not null,
+  fingerprint bytea not null,
+  status integer,
+  body jsonb,
+  created_at timestamptz not null default now(),
+  completed_at timestamptz,
+  constraint idempotency_keys_pkey primary key (tenant_id, key),
+  constraint idempotency_answer_is_whole check ((status is null) = (completed_at is null))
+);
+create index idempotency_keys_by_age on idempotency_keys (created_at);
+
+-- Heartbeats and ownership are apart, so that renewing a heartbeat never waits for a fenced write.
+create table processes (
+  id uuid primary key,
+  host text not null,
+  started_at timestamptz not null default now(),
+  expires_at timestamptz not null
+);
+
+create table shards (
+  id smallint primary key,
+  owner uuid,
+  epoch bigint not null default 0,
+  constraint shards_epoch_never_negative check (epoch >= 0)
+);
+
+create table accounts (
+  id uuid not null,
+  tenant_id uuid not null,
+  name text not null,
+  email text not null,
+  virtual_shard integer not null,
+  policy jsonb not null,
+  policy_version integer not null default 1,
+  paused boolean not null default false,
+  sync_state text not null default 'connecting',
+  state_epoch integer not null default 0,
+  head_seq bigint not null default 0,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  deleted_at timestamptz,
+  constraint accounts_pkey primary key (id),
+  constraint accounts_seq_never_negative check (head_seq >= 0),
+  constraint accounts_sync_state_is_known check
+    (sync_state in ('connecting', 'backfilling', 'live', 'paused', 'needs_reauth', 'needs_attention', 'held'))
+) partition by hash (id);
+create index accounts_of_tenant on accounts (tenant_id, id);
+create index accounts_of_shard on accounts (virtual_shard, id);
+
+create table data_keys (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  kek_id text not null,
+  wrapped text not null,
+  created_at timestamptz not null default now(),
+  constraint data_keys_pkey primary key (account_id, id)
+) partition by hash (account_id);
+
+create table endpoints (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  protocol text not null,
+  host text not null,
+  port integer not null,
+  security text not null,
+  tls_ca_pem text,
+  tls_reject_unauthorized boolean not null default true,
+  auth_type text not null,
+  auth_user text not null,
+  credentials text not null,
+  credentials_version integer not null default 1,
+  profile jsonb not null default '{}',
+  sync_state text not null default 'connecting',
+  last_error jsonb,
+  attempts integer not null default 0,
+  next_attempt_at timestamptz,
+  last_success_at timestamptz,
+  progress_done bigint not null default 0,
+  progress_total bigint not null default 0,
+  backfill_started_at timestamptz,
+  maildrop_epoch integer not null default 0,
+  created_at timestamptz not null default now(),
+  constraint endpoints_pkey primary key (account_id, id),
+  constraint endpoints_protocol_is_known check (protocol in ('imap', 'pop3')),
+  constraint endpoints_security_is_known check (security in ('tls', 'starttls', 'none')),
+  constraint endpoints_port_is_a_port check (port between 1 and 65535)
+) partition by hash (account_id);
+
+create table mailboxes (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  name text not null,
+  parent_id uuid,
+  role text,
+  role_source text,
+  subscribed boolean not null default true,
+  lifecycle text not null default 'live',
+  registers jsonb,
+  created_seq bigint not null,
+  changed_seq bigint not null,
+  constraint mailboxes_pkey primary key (account_id, id),
+  constraint mailboxes_role_is_known check (role in ('inbox', 'archive', 'drafts', 'sent', 'junk', 'trash')),
+  constraint mailboxes_role_needs_source check ((role is null) = (role_source is null)),
+  constraint mailboxes_lifecycle_is_known check (lifecycle in ('live', 'removed'))
+) partition by hash (account_id);
+create unique index mailboxes_name_once_per_parent on mailboxes (account_id, parent_id, name) nulls not distinct where lifecycle = 'live';
+create unique index mailboxes_role_once on mailboxes (account_id, role) where role is not null and lifecycle = 'live';
+
+-- A mailbox as one endpoint shows it: address, epoch, cursor (the shadow of the mailbox).
+create table upstream_mailboxes (
+  account_id uuid not null,
+  endpoint_id uuid not null,
+  mailbox_id uuid not null,
+  tenant_id uuid not null,
+  path text not null,
+  delimiter text,
+  selectable boolean not null,
+  object_id text,
+  epoch integer not null default 0,
+  uid_validity bigint,
+  uid_next bigint,
+  highest_modseq bigint,
+  backfill_low bigint,
+  permanent_flags text[] not null default '{}',
+  scan_id bigint not null default 0,
+  audited_at timestamptz,
+  absent_since timestamptz,
+  failures integer not null default 0,
+  parked_until timestamptz,
+  park_reason text,
+  constraint upstream_mailboxes_pkey primary key (account_id, endpoint_id, mailbox_id),
+  constraint upstream_cursor_needs_epoch check (uid_next is null or uid_validity is not null)
+) partition by hash (account_id);
+create unique index upstream_mailboxes_path_once on upstream_mailboxes (account_id, endpoint_id, path);
+
+-- Raw octets by content, in parts of at most 1 MiB, never compressed by PostgreSQL (pglz halves the ingest).
+create table blobs (
+  account_id uuid not null,
+  sha256 bytea not null,
+  part integer not null,
+  tenant_id uuid not null,
+  data bytea not null,
+  constraint blobs_pkey primary key (account_id, sha256, part),
+  constraint blobs_hash_is_sha256 check (octet_length(sha256) = 32)
+) partition by hash (account_id);
+alter table blobs alter column data set storage external;
+
+create table messages (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  sha256 bytea,
+  size bigint not null,
+  durability text not null,
+  message_id text,
+  in_reply_to text,
+  reference_ids text[] not null default '{}',
+  subject text,
+  from_addresses jsonb not null default '[]',
+  to_addresses jsonb not null default '[]',
+  cc_addresses jsonb not null default '[]',
+  bcc_addresses jsonb not null default '[]',
+  sent_at timestamptz,
+  received_at timestamptz not null,
+  thread_id uuid not null,
+  h_full bytea,
+  h_head bytea,
+  h_sem bytea,
+  upstream_id text,
+  created_seq bigint not null,
+  constraint messages_pkey primary key (account_id, id),
+  constraint messages_durability_is_known check (durability in ('stub', 'durable', 'purged')),
+  constraint messages_durable_has_octets check (durability <> 'durable' or sha256 is not null)
+) partition by hash (account_id);
+create unique index messages_octets_once on messages (account_id, sha256);
+create index messages_newest_first on messages (account_id, received_at desc, id desc);
+create index messages_by_message_id on messages (account_id, "left"(message_id, 128));
+
+create table message_contents (
+  account_id uuid not null,
+  message_id uuid not null,
+  tenant_id uuid not null,
+  status text not null,
+  reason text,
+  preview text not null default '',
+  has_attachment boolean not null default false,
+  attachments jsonb not null default '[]',
+  search tsvector,
+  constraint message_contents_pkey primary key (account_id, message_id),
+  constraint message_contents_status_is_known check (status in ('parsed', 'failed')),
+  constraint message_contents_failed_has_reason check ((status = 'failed') = (reason is not null))
+) partition by hash (account_id);
+create index message_contents_search on message_contents using gin (search);
+
+create table placements (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  message_id uuid not null,
+  mailbox_id uuid not null,
+  keywords text[] not null,
+  lifecycle text not null,
+  kept boolean not null default false,
+  reason text not null,
+  received_at timestamptz not null,
+  registers jsonb,
+  location jsonb,
+  absent_since timestamptz,
+  removed_at timestamptz,
+  recoverable_until timestamptz,
+  created_seq bigint not null,
+  changed_seq bigint not null,
+  constraint placements_pkey primary key (account_id, id),
+  constraint placements_lifecycle_is_known check (lifecycle in ('live', 'removed', 'purged')),
+  constraint placements_removed_has_time check ((lifecycle = 'live') = (removed_at is null)),
+  constraint placements_kept_is_live check (not kept or lifecycle = 'live')
+) partition by hash (account_id);
+create index placements_newest_first on placements (account_id, mailbox_id, received_at desc, id desc);
+create index placements_of_message on placements (account_id, message_id);
+
+-- Placement ↔ upstream item, with its shadow. IMAP fills uid, POP3 fills uidl and occurrence.
+create table bindings (
+  account_id uuid not null,
+  endpoint_id uuid not null,
+  mailbox_id uuid not null,
+  epoch integer not null,
+  uid bigint not null default 0,
+  uidl text not null default '',
+  occurrence smallint not null default 0,
+  tenant_id uuid not null,
+  placement_id uuid not null,
+  active boolean not null default true,
+  closed_reason text,
+  shadow_flags text[] not null,
+  shadow_modseq bigint,
+  synced_seq bigint not null,
+  constraint bindings_pkey primary key (account_id, endpoint_id, mailbox_id, epoch, uid, uidl, occurrence),
+  constraint bindings_closed_has_reason check (active = (closed_reason is null)),
+  constraint bindings_name_an_item check ((uid > 0) <> (uidl <> ''))
+) partition by hash (account_id);
+create index bindings_of_placement on bindings (account_id, placement_id);
+
+create table observations (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  endpoint_id uuid not null,
+  mailbox_id uuid,
+  scan_id bigint not null,
+  kind text not null,
+  complete boolean not null,
+  started_at timestamptz not null,
+  ended_at timestamptz not null,
+  cursor_before jsonb,
+  cursor_after jsonb,
+  facts jsonb,
+  first_seq bigint,
+  last_seq bigint,
+  ingested_at timestamptz not null default clock_timestamp(),
+  constraint observations_pkey primary key (account_id, id)
+) partition by hash (account_id);
+
+create table intents (
+  account_id uuid not null,
+  op_id text not null,
+  tenant_id uuid not null,
+  device_id text not null,
+  base_seq bigint not null,
+  kind text not null,
+  args jsonb not null,
+  status text not null,
+  reason text,
+  seq bigint,
+  created_at timestamptz not null default now(),
+  constraint intents_pkey primary key (account_id, op_id),
+  constraint intents_status_is_known check (status in ('applied', 'superseded', 'rejected', 'pending', 'failed'))
+) partition by hash (account_id);
+
+create table commands (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  endpoint_id uuid not null,
+  placement_id uuid,
+  mailbox_id uuid,
+  op_id text,
+  verb text not null,
+  args jsonb not null,
+  fence jsonb,
+  status text not null,
+  attempts integer not null default 0,
+  planned_at timestamptz not null default now(),
+  sent_at timestamptz,
+  ended_at timestamptz,
+  constraint commands_pkey primary key (account_id, id),
+  constraint commands_status_is_known check (status in ('planned', 'sent', 'confirmed', 'unknown', 'failed')),
+  constraint commands_sent_has_time check (status = 'planned' or sent_at is not null)
+) partition by hash (account_id);
+create index commands_open on commands (account_id, endpoint_id) where status in ('planned', 'sent', 'unknown');
+
+create table holds (
+  account_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  mailbox_id uuid,
+  reason text not null,
+  count integer not null,
+  evidence jsonb not null default '[]',
+  since timestamptz not null default now(),
+  closed_at timestamptz,
+  outcome text,
+  constraint holds_pkey primary key (account_id, id),
+  constraint holds_closed_has_outcome check ((closed_at is null) = (outcome is null))
+) partition by hash (account_id);
+
+create table changes (
+  account_id uuid not null,
+  seq bigint not null,
+  tenant_id uuid not null,
+  state_epoch integer not null,
+  at timestamptz not null,
+  kind text not null,
+  message_id uuid,
+  mailbox_id uuid,
+  placement_id uuid,
+  before jsonb,
+  after jsonb,
+  source text not null,
+  endpoint_id uuid,
+  device_id text,
+  input_id uuid,
+  reason text not null,
+  rule text,
+  confidence real,
+  evidence jsonb not null default '[]',
+  constraint changes_pkey primary key (account_id, seq),
+  constraint changes_seq_is_positive check (seq > 0)
+) partition by hash (account_id);
+create index changes_of_message on changes (account_id, message_id, seq);
+
+do $$
+declare
+  parent text;
+begin
+  foreach parent in array array['accounts', 'data_keys', 'endpoints', 'mailboxes', 'upstream_mailboxes', 'blobs', 'messages',
+    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'holds', 'changes']
+  loop
+    for remainder in 0..15 loop
+      execute format('create table %I partition of %I for values with (modulus 16, remainder %s)',
+        parent || '_p' || lpad(remainder::text, 2, '0'), parent, remainder);
+    end loop;
+  end loop;
+end
+$$;
+
+insert into tenants (id, name) values ('00000000-0000-7000-8000-000000000001', 'default');

@@ -1,0 +1,50 @@
+/** One person's canonical mail: the unit of isolation, ordering and sharding. */
+import type { AccountId, TenantId } from "./ids.ts";
+
+export type SyncState =
+  | "connecting"
+  | "backfilling"
+  | "live"
+  | "paused"
+  | "needs_reauth"
+  | "needs_attention"
+  | "held";
+
+/** Policies of semantics 4.5 and 5.3; every one has a default. */
+export interface Policy {
+  readonly pop3Devices: "unknown" | "declared" | "none";
+  readonly onPop3Drain: "keep" | "mirror" | "restore";
+  readonly onUserExpunge: "keep" | "mirror";
+  readonly onUnknownVanish: "auto" | "keep" | "mirror";
+  readonly pop3Seen: "auto" | "accept" | "revert";
+  readonly serverCopy: "leave" | "delete_after_days" | "delete_on_purge";
+  readonly retentionDays: number;
+}
+
+export const defaultPolicy: Policy = {
+  pop3Devices: "unknown",
+  onPop3Drain: "keep",
+  onUserExpunge: "mirror",
+  onUnknownVanish: "auto",
+  pop3Seen: "auto",
+  serverCopy: "leave",
+  retentionDays: 30,
+};
+
+export interface AccountRecord {
+  readonly id: AccountId;
+  readonly tenantId: TenantId;
+  readonly shard: number;
+  readonly policy: Policy;
+  readonly paused: boolean;
+}
+
+/** Proof of ownership of a shard; every canonical write checks it in its own transaction (I6 fencing). */
+export interface Fence {
+  readonly shard: number;
+  readonly owner: string;
+  readonly epoch: bigint;
+}
+
+/** Why an account should be looked at. Rides on a queue job; never carries facts or secrets. */
+export type Because = "created" | "changed" | "push" | "sweep" | "api" | "backfill" | "recovery" | "reconnect";

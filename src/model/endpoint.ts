@@ -1,0 +1,44 @@
+/** One upstream login of an account, as the owner configured it and as the daemon has learned it. */
+import type { AccountId, EndpointId, TenantId } from "./ids.ts";
+
+export type Protocol = "imap" | "pop3";
+
+/** `tls`: implicit TLS. `starttls`: required, never opportunistic (RFC 8314 §3). `none`: cleartext, only where allowed. */
+export type Security = "tls" | "starttls" | "none";
+
+export interface EndpointSettings {
+  readonly protocol: Protocol;
+  readonly host: string;
+  readonly port: number;
+  readonly security: Security;
+  readonly tls: { readonly caPem: string | null; readonly rejectUnauthorized: boolean };
+}
+
+/** Plain only inside the connect call; sealed everywhere else. */
+export type Credentials =
+  | { readonly type: "password"; readonly user: string; readonly password: string }
+  | { readonly type: "oauth2"; readonly user: string; readonly accessToken: string };
+
+export interface EndpointRecord {
+  readonly id: EndpointId;
+  readonly accountId: AccountId;
+  readonly tenantId: TenantId;
+  readonly settings: EndpointSettings;
+  readonly sealedCredentials: string;
+  readonly profile: EndpointProfile;
+}
+
+/** Learned facts of an endpoint (semantics 1.7). Absent means not learned yet, never "no". */
+export interface EndpointProfile {
+  /** Upper-case capability names as last seen after login, sorted. */
+  readonly capabilities?: readonly string[];
+  /** How changes are found: QRESYNC, CONDSTORE, or a full UID+FLAGS diff. */
+  readonly changeDetection?: "qresync" | "condstore" | "full";
+  /** How news arrive: NOTIFY for all mailboxes, IDLE on INBOX, or polling only. */
+  readonly push?: "notify" | "idle" | "poll";
+  /** Does one LIST carry every STATUS (RFC 5819)? */
+  readonly listStatus?: boolean;
+  readonly serverName?: string;
+  /** Connections the server let us keep; lowered by one each time it says too many, never below 1. */
+  readonly connectionBudget?: number;
+}

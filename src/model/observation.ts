@@ -1,0 +1,112 @@
+/**
+ * What one look at an endpoint showed. Facts only: an observation never says what to do.
+ * UIDs and UIDVALIDITY are unsigned 32-bit (RFC 9051 §2.3.1.1), MODSEQ unsigned 63-bit (RFC 7162 §3.1).
+ */
+import type { Octets } from "./octets.ts";
+import type { Role, RoleSource } from "./mail.ts";
+
+/** One mailbox as LIST and STATUS showed it. */
+export interface SurveyedMailbox {
+  /** Full upstream name, decoded to Unicode; the address of the mailbox at this endpoint. */
+  readonly path: string;
+  readonly delimiter: string | null;
+  readonly selectable: boolean;
+  readonly subscribed: boolean;
+  readonly role: Role | null;
+  readonly roleSource: RoleSource | null;
+  /** MAILBOXID (RFC 8474) where the server has it. */
+  readonly objectId: string | null;
+  /** null: not selectable, or the server would not say (then `statusError` tells why). */
+  readonly status: MailboxStatus | null;
+  readonly statusError: string | null;
+}
+
+export interface MailboxStatus {
+  readonly messages: number;
+  readonly uidNext: number;
+  readonly uidValidity: number;
+  readonly unseen: number | null;
+  /** null: the server keeps no mod-sequences for this mailbox. */
+  readonly highestModseq: bigint | null;
+}
+
+export interface Survey {
+  readonly startedAt: Date;
+  readonly endedAt: Date;
+  /** False when the listing was cut off or refused in part: nothing may be concluded from what is missing (I11). */
+  readonly complete: boolean;
+  readonly mailboxes: readonly SurveyedMailbox[];
+}
+
+/** Where the last agreed look at a mailbox ended. */
+export interface MailboxCursor {
+  readonly uidValidity: number;
+  readonly uidNext: number;
+  readonly highestModseq: bigint | null;
+}
+
+export interface ObserveRequest {
+  readonly path: string;
+  /** null: nothing is known yet, or nothing known may be trusted: list everything. */
+  readonly since: MailboxCursor | null;
+  /** Number of items we hold bound below `since.uidNext`; a different count after the changes means a full listing. */
+  readonly boundCount: number;
+}
+
+export interface FlagsFact {
+  readonly uid: number;
+  readonly flags: readonly string[];
+  readonly modseq: bigint | null;
+}
+
+/** One mailbox, looked at once. Items at or above `since.uidNext` are not in it: they are fetched with their octets. */
+export interface MailboxObservation {
+  readonly path: string;
+  readonly startedAt: Date;
+  readonly endedAt: Date;
+  readonly uidValidity: number;
+  readonly uidNext: number;
+  readonly highestModseq: bigint | null;
+  readonly exists: number;
+  readonly permanentFlags: readonly string[];
+  readonly method: "qresync" | "condstore" | "full";
+  /** Flags of items that changed (`qresync`, `condstore`) or of all items (`full`). Ascending by UID. */
+  readonly flags: readonly FlagsFact[];
+  /** UIDs the server reported gone (VANISHED). Ascending. Unknown ones are to be ignored (I13). */
+  readonly vanished: readonly number[];
+  /** Every UID present, ascending, when the listing was whole (gate G1); null when absence proves nothing. */
+  readonly present: readonly number[] | null;
+}
+
+/** Inclusive range of UIDs. */
+export interface UidRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface FetchRequest {
+  readonly path: string;
+  /** The epoch the ranges were computed in; another UIDVALIDITY ends the fetch with a mailbox-scoped error. */
+  readonly uidValidity: number;
+  /** Read in this order. */
+  readonly ranges: readonly UidRange[];
+}
+
+/** One message with its octets. `octets` null: the server listed it but would not give it (gate G7); `unavailable` says why. */
+export interface FetchedItem {
+  readonly uid: number;
+  readonly flags: readonly string[];
+  readonly modseq: bigint | null;
+  readonly internalDate: Date;
+  readonly octets: Octets | null;
+  readonly unavailable: string | null;
+}
+
+/** At most `batchMessages` items or about `batchBytes`. `rangeDone` names the range that ended with this batch. */
+export interface FetchedBatch {
+  readonly items: readonly FetchedItem[];
+  readonly rangeDone: UidRange | null;
+}
+
+export const batchMessages = 500;
+export const batchBytes = 8 * 1024 * 1024;

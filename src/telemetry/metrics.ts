@@ -1,0 +1,148 @@
+/**
+ * Every metric of the daemon, in one place. Prefix `samebox_`, base units, `_total` for counters; labels are small fixed
+ * sets and never an id, a host or anything a mail or a server said.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+export const registry = new Registry();
+
+/** Starts the process metrics; once per process, from main. */
+export const collectProcessMetrics = (): void => collectDefaultMetrics({ register: registry });
+
+const registers = [registry];
+const durationBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+export const accounts = new Gauge({
+  name: "samebox_accounts",
+  help: "Accounts of the shards this process owns, by sync state.",
+  labelNames: ["state"] as const,
+  registers,
+});
+export const leasesHeld = new Gauge({ name: "samebox_leases_held", help: "Shards this process owns.", registers });
+export const leasesLost = new Counter({ name: "samebox_lease_lost_total", help: "Shards lost without releasing them.", registers });
+export const fencingRejections = new Counter({
+  name: "samebox_fencing_rejections_total",
+  help: "Writes refused because the shard has a newer owner.",
+  registers,
+});
+export const connectionsOpen = new Gauge({
+  name: "samebox_connections_open",
+  help: "Open connections to mail servers.",
+  labelNames: ["proto", "kind"] as const,
+  registers,
+});
+export const connects = new Counter({
+  name: "samebox_connects_total",
+  help: "Attempts to connect and log in.",
+  labelNames: ["proto", "result"] as const,
+  registers,
+});
+export const connectDuration = new Histogram({
+  name: "samebox_connect_duration_seconds",
+  help: "Time to connect and log in.",
+  labelNames: ["proto"] as const,
+  buckets: durationBuckets,
+  registers,
+});
+export const serverResponses = new Counter({
+  name: "samebox_server_responses_total",
+  help: "Failures reported by mail servers, by class.",
+  labelNames: ["proto", "class"] as const,
+  registers,
+});
+export const networkBytes = new Counter({
+  name: "samebox_network_bytes_total",
+  help: "Bytes exchanged with mail servers.",
+  labelNames: ["proto", "direction"] as const,
+  registers,
+});
+export const passes = new Counter({
+  name: "samebox_sync_runs_total",
+  help: "Passes over accounts.",
+  labelNames: ["trigger", "result"] as const,
+  registers,
+});
+export const passDuration = new Histogram({
+  name: "samebox_sync_duration_seconds",
+  help: "Time of one pass.",
+  labelNames: ["trigger"] as const,
+  buckets: durationBuckets,
+  registers,
+});
+export const messagesStored = new Counter({
+  name: "samebox_messages_total",
+  help: "Messages and placements changed in the canonical store.",
+  labelNames: ["op"] as const,
+  registers,
+});
+export const safetyPollFound = new Counter({
+  name: "samebox_safety_poll_found_total",
+  help: "Changes in a watched mailbox that only a sweep found.",
+  registers,
+});
+export const uidValidityResets = new Counter({
+  name: "samebox_uidvalidity_resets_total",
+  help: "Mailboxes whose UIDVALIDITY or counters went backwards.",
+  registers,
+});
+export const parseDuration = new Histogram({
+  name: "samebox_parse_duration_seconds",
+  help: "Time to parse one message.",
+  buckets: durationBuckets,
+  registers,
+});
+export const parseFailures = new Counter({
+  name: "samebox_parse_failures_total",
+  help: "Messages stored raw because they could not be parsed.",
+  labelNames: ["reason"] as const,
+  registers,
+});
+export const parserRestarts = new Counter({
+  name: "samebox_parser_restarts_total",
+  help: "Parser threads ended for taking too long or too much memory.",
+  registers,
+});
+export const queueJobs = new Gauge({
+  name: "samebox_queue_jobs",
+  help: "Hints in the queues this process owns.",
+  labelNames: ["state"] as const,
+  registers,
+});
+export const queueStalled = new Counter({ name: "samebox_queue_stalled_total", help: "Hints whose runner went silent.", registers });
+export const sweeperRequeued = new Counter({
+  name: "samebox_sweeper_requeued_total",
+  help: "Hints rung again because the queue had lost them.",
+  registers,
+});
+export const httpRequests = new Counter({
+  name: "samebox_http_requests_total",
+  help: "HTTP requests answered.",
+  labelNames: ["method", "route", "status"] as const,
+  registers,
+});
+export const httpDuration = new Histogram({
+  name: "samebox_http_request_duration_seconds",
+  help: "Time to answer an HTTP request.",
+  labelNames: ["method", "route"] as const,
+  buckets: durationBuckets,
+  registers,
+});
+export const sseClients = new Gauge({ name: "samebox_sse_clients", help: "Open event streams.", registers });
+export const dbPoolConnections = new Gauge({
+  name: "samebox_db_pool_connections",
+  help: "Connections of the PostgreSQL pool.",
+  labelNames: ["state"] as const,
+  registers,
+});
+export const dbErrors = new Counter({
+  name: "samebox_db_errors_total",
+  help: "PostgreSQL errors by class.",
+  labelNames: ["class"] as const,
+  registers,
+});
+export const buildInfo = new Gauge({
+  name: "samebox_build_info",
+  help: "Always 1; the labels say what runs.",
+  labelNames: ["version", "node"] as const,
+  registers,
+});

@@ -1,0 +1,145 @@
+/**
+ * The way to PostgreSQL: one pool with deadlines on everything, shared by set-based statements and by Prisma's typed
+ * client for the control plane. Only this room speaks SQL.
+ */
+import { once } from "node:events";
+import { PrismaPg } from "@prisma/adapter-pg";
+import pg from "pg";
+import { from as copyFrom } from "pg-copy-streams";
+import type { Logger } from "../telemetry/log.ts";
+import { dbErrors, dbPoolConnections } from "../telemetry/metrics.ts";
+import { PrismaClient } from "./generated/client.ts";
+
+export interface Statement {
+  /** Prepared once per connection under this name; the same name must always mean the same text. */
+  readonly name?: string;
+  readonly text: string;
+  readonly values?: readonly unknown[];
+}
+
+export interface Queryable {
+  query<Row = Record<string, unknown>>(statement: Statement): Promise<{ rows: Row[]; rowCount: number }>;
+}
+
+declare const inTransaction: unique symbol;
+
+/** A connection inside a transaction. Whatever writes asks for one, so that nothing is written by halves. */
+export interface Tx extends Queryable {
+  readonly [inTransaction]: true;
+  /** Runs `copy … from stdin (format binary)` with the given bytes, header and trailer included. */
+  copy(text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<void>;
+}
+
+export interface Database extends Queryable {
+  readonly url: string;
+  readonly prisma: PrismaClient;
+  /** Commits what `work` did, or nothing. Repeats the whole on a serialisation failure or deadlock, at most 5 times. */
+  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+const int8Oid = 20;
+const retryable = new Set(["40001", "40P01"]);
+
+const parsers: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: "text" | "binary") =>
+    oid === int8Oid ? (text: string) => BigInt(text) : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
+};
+
+const sqlState = (error: unknown): string =>
+  typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : "";
+
+const runOn = async <Row>(runner: pg.Pool | pg.PoolClient, statement: Statement): Promise<{ rows: Row[]; rowCount: number }> => {
+  const result = await runner.query({
+    text: statement.text,
+    ...(statement.name !== undefined && { name: statement.name }),
+    values: [...(statement.values ?? [])],
+  });
+  return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
+};
+
+const makeTx = (client: pg.PoolClient): Tx =>
+  ({
+    query: (statement: Statement) => runOn(client, statement),
+    copy: async (text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>) => {
+      const stream = client.query(copyFrom(text));
+      const finished = once(stream, "finish");
+      // Without a listener a failing server would raise the error a second time, outside the promise.
+      finished.catch(() => undefined);
+      for await (const chunk of chunks) if (!stream.write(chunk)) await Promise.race([once(stream, "drain"), finished]);
+      stream.end();
+      await finished;
+    },
+  }) as unknown as Tx;
+
+const transactOnce = async <T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> => {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query("begin");
+    const result = await work(makeTx(client));
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    await client.query("rollback").catch((failure: Error) => {
+      broken = failure;
+    });
+    // After a query timeout the connection still waits for the old answer: never reuse it.
+    if (sqlState(error) === "" && error instanceof Error && /timeout|Connection terminated/i.test(error.message)) broken = error;
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+};
+
+/** Opens the pool; connects on first use. `max` is the number of connections this process may hold (default 10). */
+export const openDatabase = (options: { url: string; max?: number; log: Logger }): Database => {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.max ?? 10,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    maxLifetimeSeconds: 3_600,
+    statement_timeout: 30_000,
+    query_timeout: 40_000,
+    lock_timeout: 10_000,
+    idle_in_transaction_session_timeout: 60_000,
+    keepAlive: true,
+    application_name: "samebox",
+    types: parsers,
+  });
+  pool.on("error", (err) => {
+    dbErrors.inc({ class: sqlState(err).slice(0, 2) || "connection" });
+    options.log.warn({ err }, "idle database connection lost");
+  });
+  const showPool = (): void => {
+    dbPoolConnections.set({ state: "used" }, pool.totalCount - pool.idleCount);
+    dbPoolConnections.set({ state: "idle" }, pool.idleCount);
+    dbPoolConnections.set({ state: "waiting" }, pool.waitingCount);
+  };
+  pool.on("acquire", showPool);
+  pool.on("release", showPool);
+  const prisma = new PrismaClient({ adapter: new PrismaPg(pool) });
+  let closing: Promise<void> | undefined;
+  return {
+    url: options.url,
+    prisma,
+    query: (statement) => runOn(pool, statement),
+    transaction: async (work) => {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return await transactOnce(pool, work);
+        } catch (error) {
+          dbErrors.inc({ class: sqlState(error).slice(0, 2) || "other" });
+          if (attempt >= 5 || !retryable.has(sqlState(error))) throw error;
+        }
+      }
+    },
+    close: () =>
+      (closing ??= (async () => {
+        await prisma.$disconnect();
+        // Prisma leaves a pool it was given open.
+        if (!pool.ended) await pool.end();
+      })()),
+  };
+};

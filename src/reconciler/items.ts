@@ -1,0 +1,188 @@
+/** New upstream items: which message and which placement each one is (semantics 2.4), and flags of known items (F1). */
+import type { DecidedChange } from "../model/change.ts";
+import type { MessageId, PlacementId } from "../model/ids.ts";
+import { keywordsOfFlags } from "../model/mail.ts";
+import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
+import { type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+
+export interface ItemFact {
+  readonly uid: number;
+  readonly flags: readonly string[];
+  readonly modseq: bigint | null;
+  readonly receivedAt: number;
+  /** Hex SHA-256 of the octets; null: the server lists the item but does not give it (gate G7), it becomes a stub. */
+  readonly sha256: string | null;
+}
+
+export interface KnownMessage {
+  readonly id: MessageId;
+  readonly placements: readonly PlacementView[];
+}
+
+export interface ItemsInput {
+  readonly scope: Scope;
+  /** Ascending by UID. */
+  readonly items: readonly ItemFact[];
+  /** Placements already bound to UIDs of this scope. */
+  readonly bound: ReadonlyMap<number, PlacementView>;
+  /** Messages with the same octets, by hex SHA-256 (identity level L3). */
+  readonly known: ReadonlyMap<string, KnownMessage>;
+  /** Unused ids, two per item: one for a message, one for a placement. */
+  readonly freshIds: readonly string[];
+  /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
+  readonly reason: "backfilled" | "delivered";
+}
+
+const change = (scope: Scope, placement: { id: PlacementId; messageId: MessageId }, rest: Partial<DecidedChange> & Pick<DecidedChange, "kind" | "reason" | "rule">): DecidedChange => ({
+  messageId: placement.messageId,
+  mailboxId: scope.mailboxId,
+  placementId: placement.id,
+  before: null,
+  after: null,
+  source: "imap",
+  endpointId: scope.endpointId,
+  deviceId: null,
+  confidence: null,
+  evidence: [],
+  ...rest,
+});
+
+/** Flags of an item that is bound already: differences to the shadow are assertions, the shadow becomes what was seen. */
+export const applyFlags = (
+  draft: Draft,
+  scope: Scope,
+  placement: PlacementView,
+  fact: { readonly uid: number; readonly flags: readonly string[]; readonly modseq: bigint | null },
+): void => {
+  const shadow = placement.binding?.shadowFlags ?? [];
+  const keywords = mergeObserved({ canonical: placement.keywords, shadow, observed: fact.flags });
+  draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
+  if (sameKeywords(keywords, placement.keywords)) return;
+  const index = record(
+    draft,
+    change(scope, placement, {
+      kind: "message.keywords",
+      before: { keywords: placement.keywords },
+      after: { keywords },
+      reason: "upstream_flags",
+      rule: "F1",
+    }),
+  );
+  draft.placements.push({
+    id: placement.id,
+    mailboxId: placement.mailboxId,
+    keywords,
+    lifecycle: placement.lifecycle,
+    kept: placement.kept,
+    absent: placement.absent,
+    reason: null,
+    recoverableDays: null,
+    change: index,
+  });
+};
+
+type Continuation = { readonly how: "moved" | "rebound" | "reappeared" | "resurrected"; readonly placement: PlacementView };
+
+/** Rule ID-5 a–d: the placement that this item continues, or null for a new one (5e). */
+const continuation = (scope: Scope, fact: ItemFact, candidates: readonly PlacementView[]): Continuation | null => {
+  // ID-6: equal date and flags first, then the oldest UID; octets are equal, so any pairing is safe and this one is fixed.
+  const likeness = (p: PlacementView): number =>
+    (p.receivedAt === fact.receivedAt ? 2 : 0) + (sameKeywords(p.keywords, keywordsOfFlags(fact.flags)) ? 1 : 0);
+  const ordered = candidates.toSorted((a, b) => likeness(b) - likeness(a) || (a.binding?.uid ?? 0) - (b.binding?.uid ?? 0));
+  const first = (test: (p: PlacementView) => boolean): PlacementView | undefined => ordered.find(test);
+  const absent = first((p) => p.lifecycle === "live" && p.absent && p.binding?.active !== true);
+  if (absent !== undefined) return { how: "moved", placement: absent };
+  const epoch = first(
+    (p) => p.lifecycle === "live" && p.mailboxId === scope.mailboxId && p.binding?.active === false && p.binding.closedReason === "epoch",
+  );
+  if (epoch !== undefined) return { how: "rebound", placement: epoch };
+  const kept = first((p) => p.kept && p.mailboxId === scope.mailboxId);
+  if (kept !== undefined) return { how: "reappeared", placement: kept };
+  const removed = first((p) => p.lifecycle === "removed");
+  return removed === undefined ? null : { how: "resurrected", placement: removed };
+};
+
+const rules = { moved: "ID-5a", rebound: "ID-5b", reappeared: "ID-5c", resurrected: "ID-5d" } as const;
+
+const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, placement }: Continuation): void => {
+  const shadow = placement.binding?.shadowFlags ?? [];
+  const keywords =
+    how === "moved"
+      ? mergeObserved({ canonical: placement.keywords, shadow, observed: fact.flags })
+      : mergeWithoutBase({ canonical: placement.keywords, observed: fact.flags });
+  const elsewhere = placement.mailboxId !== scope.mailboxId;
+  const before = { mailboxId: placement.mailboxId, keywords: placement.keywords };
+  const after = { mailboxId: scope.mailboxId, keywords };
+  let index: number | null = null;
+  if (how === "resurrected" || how === "reappeared")
+    index = record(draft, change(scope, placement, { kind: "message.restored", before, after, reason: "upstream_reappeared", rule: rules[how] }));
+  else if (elsewhere)
+    index = record(draft, change(scope, placement, { kind: "message.moved", before, after, reason: "upstream_move", rule: rules[how], confidence: 0.97 }));
+  else if (!sameKeywords(keywords, placement.keywords))
+    index = record(draft, change(scope, placement, { kind: "message.keywords", before, after, reason: "upstream_flags", rule: "F9" }));
+  draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
+  draft.placements.push({
+    id: placement.id,
+    mailboxId: scope.mailboxId,
+    keywords,
+    lifecycle: "live",
+    kept: false,
+    absent: false,
+    reason: how === "moved" && elsewhere ? "upstream_move" : how === "moved" || how === "rebound" ? null : "upstream_reappeared",
+    recoverableDays: null,
+    change: index,
+  });
+};
+
+/** Decides for a batch of fetched items. Items already bound only tell their flags; equal octets never make two messages. */
+export const reconcileItems = (input: ItemsInput): Decision => {
+  const { scope } = input;
+  const draft = emptyDraft();
+  const madeHere = new Map<string, MessageId>();
+  const taken = new Set<PlacementId>();
+  input.items.forEach((fact, item) => {
+    const bound = input.bound.get(fact.uid);
+    if (bound !== undefined) return applyFlags(draft, scope, bound, fact);
+    const known = fact.sha256 === null ? undefined : input.known.get(fact.sha256);
+    const free = known?.placements.filter((placement) => !taken.has(placement.id)) ?? [];
+    const continued = continuation(scope, fact, free);
+    if (continued !== null) {
+      taken.add(continued.placement.id);
+      return continuePlacement(draft, scope, fact, continued);
+    }
+    const existing = known?.id ?? (fact.sha256 === null ? undefined : madeHere.get(fact.sha256));
+    const messageId = existing ?? (input.freshIds[2 * item] as MessageId);
+    const id = input.freshIds[2 * item + 1] as PlacementId;
+    const keywords = keywordsOfFlags(fact.flags);
+    const reason = existing === undefined ? input.reason : "copied";
+    const rule = existing === undefined ? "ID-7" : "ID-5e";
+    const index = record(draft, change(scope, { id, messageId }, { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, reason, rule }));
+    if (existing === undefined) {
+      draft.newMessages.push({ id: messageId, item, change: index });
+      if (fact.sha256 !== null) madeHere.set(fact.sha256, messageId);
+    }
+    draft.newPlacements.push({ id, messageId, mailboxId: scope.mailboxId, keywords, reason, receivedAt: fact.receivedAt, change: index });
+    draft.bindings.push({ uid: fact.uid, placementId: id, flags: fact.flags, modseq: fact.modseq });
+  });
+  return draft;
+};
+
+export interface FlagsInput {
+  readonly scope: Scope;
+  readonly facts: readonly { readonly uid: number; readonly flags: readonly string[]; readonly modseq: bigint | null }[];
+  readonly bound: ReadonlyMap<number, PlacementView>;
+}
+
+const sameFlags = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((flag) => b.includes(flag));
+
+/** Flags of known items. Facts of unbound UIDs are ignored: their items come with their octets. Equal flags write nothing. */
+export const reconcileFlags = (input: FlagsInput): Decision => {
+  const draft = emptyDraft();
+  for (const fact of input.facts) {
+    const placement = input.bound.get(fact.uid);
+    // A MODSEQ bump with equal flags is not an assertion (F1), and an echo of nothing writes nothing (I8).
+    if (placement === undefined || sameFlags(placement.binding?.shadowFlags ?? [], fact.flags)) continue;
+    applyFlags(draft, input.scope, placement, fact);
+  }
+  return draft;
+};

@@ -1,0 +1,129 @@
+/**
+ * What the reconciler sees and what it answers. It sees the slice of an account that one input touches, never the whole
+ * account; it answers with changes (the log) and writes (the new state), which the store applies in one transaction.
+ * Instants are milliseconds since 1970, given by the caller: there is no clock in here.
+ */
+import type { DecidedChange } from "../model/change.ts";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { Role, RoleSource } from "../model/mail.ts";
+
+/** The last binding of a placement at the endpoint that speaks. */
+export interface BindingView {
+  readonly mailboxId: MailboxId;
+  readonly epoch: number;
+  readonly uid: number;
+  readonly active: boolean;
+  /** Why it was closed; null while active. */
+  readonly closedReason: string | null;
+  readonly shadowFlags: readonly string[];
+}
+
+export interface PlacementView {
+  readonly id: PlacementId;
+  readonly messageId: MessageId;
+  readonly mailboxId: MailboxId;
+  readonly keywords: readonly string[];
+  readonly lifecycle: "live" | "removed";
+  readonly kept: boolean;
+  /** Its item was missing in an admitted read and nothing is decided yet (semantics 4.1, phase 1). */
+  readonly absent: boolean;
+  readonly receivedAt: number;
+  readonly binding: BindingView | null;
+}
+
+/** Where facts come from: one mailbox of one endpoint, in one epoch. */
+export interface Scope {
+  readonly endpointId: EndpointId;
+  readonly mailboxId: MailboxId;
+  readonly epoch: number;
+}
+
+export interface NewMessage {
+  readonly id: MessageId;
+  /** Index of the item that carries its octets. */
+  readonly item: number;
+  /** Index into `changes` of the entry that created it. */
+  readonly change: number;
+}
+
+export interface NewPlacement {
+  readonly id: PlacementId;
+  readonly messageId: MessageId;
+  readonly mailboxId: MailboxId;
+  readonly keywords: readonly string[];
+  readonly reason: string;
+  readonly receivedAt: number;
+  readonly change: number;
+}
+
+/** The whole new value of what can change on a placement; `change` null when only bookkeeping changed. */
+export interface PlacementWrite {
+  readonly id: PlacementId;
+  readonly mailboxId: MailboxId;
+  readonly keywords: readonly string[];
+  readonly lifecycle: "live" | "removed";
+  readonly kept: boolean;
+  readonly absent: boolean;
+  readonly reason: string | null;
+  /** Days a removed placement can be brought back; null while live. */
+  readonly recoverableDays: number | null;
+  readonly change: number | null;
+}
+
+/** A binding made or its shadow moved to what was observed (I15). */
+export interface BindingWrite {
+  readonly uid: number;
+  readonly placementId: PlacementId;
+  readonly flags: readonly string[];
+  readonly modseq: bigint | null;
+}
+
+export interface Decision {
+  readonly changes: readonly DecidedChange[];
+  readonly newMessages: readonly NewMessage[];
+  readonly newPlacements: readonly NewPlacement[];
+  readonly placements: readonly PlacementWrite[];
+  readonly bindings: readonly BindingWrite[];
+  /** Bindings of this scope to close, by UID. */
+  readonly closed: readonly { readonly uid: number; readonly reason: string }[];
+}
+
+/** A mailbox as the canonical store knows it, with its address at the endpoint that speaks (null: not there). */
+export interface MailboxView {
+  readonly id: MailboxId;
+  readonly name: string;
+  readonly parentId: MailboxId | null;
+  readonly role: Role | null;
+  readonly roleSource: RoleSource | null;
+  readonly subscribed: boolean;
+  readonly upstream: {
+    readonly path: string;
+    readonly objectId: string | null;
+    readonly uidValidity: number | null;
+    readonly uidNext: number | null;
+    /** First complete survey that lacked it; null while present. */
+    readonly absentSince: number | null;
+  } | null;
+}
+
+/** Everything a decision consists of while it is being made. Local to one call; never leaves the room half made. */
+export interface Draft {
+  readonly changes: DecidedChange[];
+  readonly newMessages: NewMessage[];
+  readonly newPlacements: NewPlacement[];
+  readonly placements: PlacementWrite[];
+  readonly bindings: BindingWrite[];
+  readonly closed: { uid: number; reason: string }[];
+}
+
+export const emptyDraft = (): Draft => ({
+  changes: [],
+  newMessages: [],
+  newPlacements: [],
+  placements: [],
+  bindings: [],
+  closed: [],
+});
+
+/** Appends a change and answers its index. */
+export const record = (draft: Draft, change: DecidedChange): number => draft.changes.push(change) - 1;

@@ -17,8 +17,11 @@ export interface ObserveRequest {
   readonly path: string;
   /** null: nothing is known yet, or nothing known may be trusted: list everything. */
   readonly since: MailboxCursor | null;
-  /** Number of items we hold bound below `since.uidNext`; a different count after the changes means a full listing. */
-  readonly boundCount: number;
+  /**
+   * Number of items we hold bound below `since.uidNext`: a different count after the changes means a full listing.
+   * null: not all of them were read yet, so that counts prove nothing.
+   */
+  readonly boundCount: number | null;
 }
 
 export interface FlagsFact {

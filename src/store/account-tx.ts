@@ -1,0 +1,85 @@
+/**
+ * The one way to change an account's canonical state: a transaction that holds the shard's fence and the account's row,
+ * and writes the change log beside the state, so that `seq` is gapless and in commit order (I10).
+ */
+import type { Fence, Policy } from "../model/account.ts";
+import type { DecidedChange } from "../model/change.ts";
+import type { AccountId, TenantId } from "../model/ids.ts";
+import { CopyRows } from "./copy-binary.ts";
+import type { Database, Tx } from "./database.ts";
+import { checkFence } from "./leases.ts";
+
+export interface AccountTx {
+  readonly tx: Tx;
+  readonly accountId: AccountId;
+  readonly tenantId: TenantId;
+  readonly policy: Policy;
+  readonly stateEpoch: number;
+  /** The last number given out; changes recorded in this transaction come after it. */
+  headSeq: bigint;
+}
+
+/** The account is deleted; whoever works on it must stop. */
+export class AccountGoneError extends Error {
+  override readonly name = "AccountGoneError";
+}
+
+/** @throws FencedError, AccountGoneError; whatever `work` throws. Nothing is written then. */
+export const inAccount = <T>(db: Database, fence: Fence, accountId: AccountId, work: (account: AccountTx) => Promise<T>): Promise<T> =>
+  db.transaction(async (tx) => {
+    await checkFence(tx, fence);
+    const { rows } = await tx.query<{ tenant_id: TenantId; head_seq: bigint; state_epoch: number; policy: Policy }>({
+      name: "account_lock",
+      text: `select tenant_id, head_seq, state_epoch, policy from accounts where id = $1 and deleted_at is null for update`,
+      values: [accountId],
+    });
+    const row = rows[0];
+    if (row === undefined) throw new AccountGoneError("The account was deleted.");
+    return work({ tx, accountId, tenantId: row.tenant_id, policy: row.policy, stateEpoch: row.state_epoch, headSeq: row.head_seq });
+  });
+
+const columns =
+  "account_id, seq, tenant_id, state_epoch, at, kind, message_id, mailbox_id, placement_id, before, after, source, endpoint_id, device_id, input_id, reason, rule, confidence, evidence";
+
+/**
+ * Appends changes to the log and wakes its readers when the transaction commits.
+ * @returns the number before the first one: change `i` has the number `base + i + 1`.
+ */
+export const appendChanges = async (account: AccountTx, changes: readonly DecidedChange[], at: Date, inputId: string | null): Promise<bigint> => {
+  const base = account.headSeq;
+  if (changes.length === 0) return base;
+  const rows = new CopyRows();
+  let seq = base;
+  for (const change of changes) {
+    seq += 1n;
+    rows
+      .row(19)
+      .uuid(account.accountId)
+      .int8(seq)
+      .uuid(account.tenantId)
+      .int4(account.stateEpoch)
+      .timestamp(at)
+      .text(change.kind)
+      .uuid(change.messageId)
+      .uuid(change.mailboxId)
+      .uuid(change.placementId)
+      .jsonb(change.before)
+      .jsonb(change.after)
+      .text(change.source)
+      .uuid(change.endpointId)
+      .text(change.deviceId)
+      .uuid(inputId)
+      .text(change.reason)
+      .text(change.rule)
+      .float4(change.confidence)
+      .jsonb(change.evidence);
+  }
+  await account.tx.copy(`copy changes (${columns}) from stdin (format binary)`, rows.chunks());
+  account.headSeq = seq;
+  await account.tx.query({
+    name: "account_advance",
+    text: `with advanced as (update accounts set head_seq = $2 where id = $1) select pg_notify('samebox_changes', $3)`,
+    values: [account.accountId, seq, account.accountId],
+  });
+  return base;
+};

@@ -1,0 +1,146 @@
+/**
+ * Rows in PostgreSQL's binary COPY format: the fastest way in, and the only one that does not turn octets into text.
+ * Source: PostgreSQL documentation, "COPY", section "Binary Format".
+ */
+const signature = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+const trailer = Buffer.from([0xff, 0xff]);
+/** 2000-01-01, PostgreSQL's zero, in milliseconds since 1970. */
+const postgresEpochMs = 946_684_800_000;
+const chunkSize = 256 * 1024;
+const textOid = 25;
+
+/** Writes rows field by field; `chunks()` gives the finished stream. Every row must have the same number of fields. */
+export class CopyRows {
+  private readonly done: Buffer[] = [signature];
+  private chunk = Buffer.allocUnsafe(chunkSize);
+  private at = 0;
+  rows = 0;
+
+  private room(bytes: number): void {
+    if (this.at + bytes <= this.chunk.length) return;
+    if (this.at > 0) this.done.push(this.chunk.subarray(0, this.at));
+    this.chunk = Buffer.allocUnsafe(Math.max(chunkSize, bytes));
+    this.at = 0;
+  }
+
+  row(fields: number): this {
+    this.room(2);
+    this.at = this.chunk.writeInt16BE(fields, this.at);
+    this.rows += 1;
+    return this;
+  }
+
+  null(): this {
+    this.room(4);
+    this.at = this.chunk.writeInt32BE(-1, this.at);
+    return this;
+  }
+
+  uuid(value: string | null): this {
+    if (value === null) return this.null();
+    this.room(20);
+    this.at = this.chunk.writeInt32BE(16, this.at);
+    this.at += this.chunk.write(value.replaceAll("-", ""), this.at, "hex");
+    return this;
+  }
+
+  /** UTF-8 text. NUL, which PostgreSQL refuses, is left out. */
+  text(value: string | null): this {
+    if (value === null) return this.null();
+    const clean = value.includes("\0") ? value.replaceAll("\0", "") : value;
+    // Three octets per UTF-16 unit is the most that UTF-8 needs.
+    this.room(4 + clean.length * 3);
+    const length = this.chunk.write(clean, this.at + 4, "utf8");
+    this.chunk.writeInt32BE(length, this.at);
+    this.at += 4 + length;
+    return this;
+  }
+
+  jsonb(value: unknown): this {
+    if (value === null || value === undefined) return this.null();
+    // A NUL inside a JSON string is spelled \u0000, which jsonb refuses.
+    const json = JSON.stringify(value).replaceAll("\\u0000", "");
+    this.room(5 + json.length * 3);
+    this.chunk.writeUInt8(1, this.at + 4);
+    const length = this.chunk.write(json, this.at + 5, "utf8");
+    this.chunk.writeInt32BE(length + 1, this.at);
+    this.at += 5 + length;
+    return this;
+  }
+
+  bytes(value: Uint8Array | null): this {
+    if (value === null) return this.null();
+    this.room(4 + value.length);
+    this.at = this.chunk.writeInt32BE(value.length, this.at);
+    this.chunk.set(value, this.at);
+    this.at += value.length;
+    return this;
+  }
+
+  int2(value: number): this {
+    this.room(6);
+    this.at = this.chunk.writeInt32BE(2, this.at);
+    this.at = this.chunk.writeInt16BE(value, this.at);
+    return this;
+  }
+
+  int4(value: number): this {
+    this.room(8);
+    this.at = this.chunk.writeInt32BE(4, this.at);
+    this.at = this.chunk.writeInt32BE(value, this.at);
+    return this;
+  }
+
+  int8(value: bigint | number | null): this {
+    if (value === null) return this.null();
+    this.room(12);
+    this.at = this.chunk.writeInt32BE(8, this.at);
+    this.at = this.chunk.writeBigInt64BE(BigInt(value), this.at);
+    return this;
+  }
+
+  float4(value: number | null): this {
+    if (value === null) return this.null();
+    this.room(8);
+    this.at = this.chunk.writeInt32BE(4, this.at);
+    this.at = this.chunk.writeFloatBE(value, this.at);
+    return this;
+  }
+
+  bool(value: boolean): this {
+    this.room(5);
+    this.at = this.chunk.writeInt32BE(1, this.at);
+    this.at = this.chunk.writeUInt8(value ? 1 : 0, this.at);
+    return this;
+  }
+
+  timestamp(value: Date | number | null): this {
+    if (value === null) return this.null();
+    return this.int8(BigInt(Math.trunc(Number(value)) - postgresEpochMs) * 1000n);
+  }
+
+  textArray(values: readonly string[]): this {
+    const longest = values.reduce((sum, value) => sum + 4 + value.length * 3, 24);
+    this.room(longest);
+    const start = this.at;
+    this.at += 4;
+    this.at = this.chunk.writeInt32BE(values.length === 0 ? 0 : 1, this.at);
+    this.at = this.chunk.writeInt32BE(0, this.at);
+    this.at = this.chunk.writeInt32BE(textOid, this.at);
+    if (values.length > 0) {
+      this.at = this.chunk.writeInt32BE(values.length, this.at);
+      this.at = this.chunk.writeInt32BE(1, this.at);
+      for (const value of values) this.text(value);
+    }
+    this.chunk.writeInt32BE(this.at - start - 4, start);
+    return this;
+  }
+
+  /** The whole stream so far, closed by the trailer. Call once, at the end. */
+  chunks(): Buffer[] {
+    if (this.at > 0) this.done.push(this.chunk.subarray(0, this.at));
+    this.at = 0;
+    this.done.push(trailer);
+    return this.done;
+  }
+}

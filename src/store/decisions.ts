@@ -1,0 +1,190 @@
+/** Applies what the reconciler decided: set-based statements inside the account's transaction. */
+import { createHash } from "node:crypto";
+import type { Address, MessageHeaders } from "../model/mail.ts";
+import type { BindingWrite, Decision, NewMessage, NewPlacement, PlacementWrite, Scope } from "../reconciler/state.ts";
+import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { CopyRows } from "./copy-binary.ts";
+
+/** What the row of a new message needs beyond the decision. */
+export interface MessageContent {
+  readonly receivedAt: Date;
+  readonly headers: MessageHeaders | null;
+  /** null for a stub: listed upstream, octets not had yet. */
+  readonly octets: { readonly sha256: Buffer; readonly size: number } | null;
+}
+
+export interface AppliedDecision {
+  readonly headSeq: bigint;
+  readonly changes: number;
+}
+
+/** One thread per root Message-ID: order of arrival does not matter, and no look-up is needed. */
+const threadIdOf = (id: string, headers: MessageHeaders | null): string => {
+  const root = headers?.references[0] ?? headers?.inReplyTo ?? headers?.messageId ?? null;
+  if (root === null) return id;
+  const hex = createHash("sha256").update(root).digest("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
+};
+
+const noAddresses: readonly Address[] = [];
+
+const copyMessages = async (account: AccountTx, base: bigint, messages: readonly NewMessage[], contents: readonly MessageContent[]): Promise<void> => {
+  const rows = new CopyRows();
+  for (const message of messages) {
+    const content = contents[message.item];
+    if (content === undefined) continue;
+    const { headers, octets } = content;
+    rows
+      .row(19)
+      .uuid(account.accountId)
+      .uuid(message.id)
+      .uuid(account.tenantId)
+      .bytes(octets?.sha256 ?? null)
+      .int8(octets?.size ?? 0)
+      .text(octets === null ? "stub" : "durable")
+      .text(headers?.messageId ?? null)
+      .text(headers?.inReplyTo ?? null)
+      .textArray(headers?.references ?? [])
+      .text(headers?.subject ?? null)
+      .jsonb(headers?.from ?? noAddresses)
+      .jsonb(headers?.to ?? noAddresses)
+      .jsonb(headers?.cc ?? noAddresses)
+      .jsonb(headers?.bcc ?? noAddresses)
+      .timestamp(headers?.sentAt ?? null)
+      .timestamp(content.receivedAt)
+      .uuid(threadIdOf(message.id, headers))
+      .null()
+      .int8(base + BigInt(message.change) + 1n);
+  }
+  if (rows.rows > 0)
+    await account.tx.copy(
+      `copy messages (account_id, id, tenant_id, sha256, size, durability, message_id, in_reply_to, reference_ids, subject, from_addresses,
+         to_addresses, cc_addresses, bcc_addresses, sent_at, received_at, thread_id, upstream_id, created_seq) from stdin (format binary)`,
+      rows.chunks(),
+    );
+};
+
+const copyPlacements = async (account: AccountTx, base: bigint, placements: readonly NewPlacement[]): Promise<void> => {
+  if (placements.length === 0) return;
+  const rows = new CopyRows();
+  for (const placement of placements) {
+    const seq = base + BigInt(placement.change) + 1n;
+    rows
+      .row(11)
+      .uuid(account.accountId)
+      .uuid(placement.id)
+      .uuid(account.tenantId)
+      .uuid(placement.messageId)
+      .uuid(placement.mailboxId)
+      .textArray(placement.keywords)
+      .text("live")
+      .text(placement.reason)
+      .timestamp(placement.receivedAt)
+      .int8(seq)
+      .int8(seq);
+  }
+  await account.tx.copy(
+    `copy placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, reason, received_at, created_seq, changed_seq)
+     from stdin (format binary)`,
+    rows.chunks(),
+  );
+};
+
+const updatePlacements = async (account: AccountTx, base: bigint, placements: readonly PlacementWrite[], at: Date): Promise<void> => {
+  if (placements.length === 0) return;
+  const rows = placements.map((placement) => ({
+    id: placement.id,
+    mailbox_id: placement.mailboxId,
+    keywords: placement.keywords,
+    lifecycle: placement.lifecycle,
+    kept: placement.kept,
+    absent: placement.absent,
+    reason: placement.reason,
+    recoverable_days: placement.recoverableDays,
+    seq: placement.change === null ? null : String(base + BigInt(placement.change) + 1n),
+  }));
+  await account.tx.query({
+    name: "placements_write",
+    text: `update placements p set
+             mailbox_id = w.mailbox_id, keywords = w.keywords, lifecycle = w.lifecycle, kept = w.kept, reason = coalesce(w.reason, p.reason),
+             absent_since = case when not w.absent then null else coalesce(p.absent_since, $3) end,
+             removed_at = case when w.lifecycle = 'live' then null else coalesce(p.removed_at, $3) end,
+             recoverable_until = case when w.lifecycle = 'live' then null
+                                      else coalesce($3::timestamptz + make_interval(days => w.recoverable_days), p.recoverable_until) end,
+             changed_seq = coalesce(w.seq, p.changed_seq)
+           from jsonb_to_recordset($2::jsonb) as w(id uuid, mailbox_id uuid, keywords text[], lifecycle text, kept boolean, absent boolean,
+                                                   reason text, recoverable_days int, seq bigint)
+           where p.account_id = $1 and p.id = w.id`,
+    values: [account.accountId, JSON.stringify(rows), at],
+  });
+};
+
+const writeBindings = async (account: AccountTx, scope: Scope, bindings: readonly BindingWrite[], existing: ReadonlySet<number>): Promise<void> => {
+  const fresh = new CopyRows();
+  const known: unknown[] = [];
+  for (const binding of bindings) {
+    if (existing.has(binding.uid)) {
+      known.push({ uid: binding.uid, placement_id: binding.placementId, flags: binding.flags, modseq: binding.modseq === null ? null : String(binding.modseq) });
+      continue;
+    }
+    fresh
+      .row(10)
+      .uuid(account.accountId)
+      .uuid(scope.endpointId)
+      .uuid(scope.mailboxId)
+      .int4(scope.epoch)
+      .int8(binding.uid)
+      .uuid(account.tenantId)
+      .uuid(binding.placementId)
+      .textArray(binding.flags)
+      .int8(binding.modseq)
+      .int8(account.headSeq);
+  }
+  if (fresh.rows > 0)
+    await account.tx.copy(
+      `copy bindings (account_id, endpoint_id, mailbox_id, epoch, uid, tenant_id, placement_id, shadow_flags, shadow_modseq, synced_seq)
+       from stdin (format binary)`,
+      fresh.chunks(),
+    );
+  if (known.length > 0)
+    await account.tx.query({
+      name: "bindings_write",
+      text: `update bindings b set placement_id = w.placement_id, active = true, closed_reason = null, shadow_flags = w.flags,
+               shadow_modseq = coalesce(w.modseq, b.shadow_modseq), synced_seq = $6
+             from jsonb_to_recordset($5::jsonb) as w(uid bigint, placement_id uuid, flags text[], modseq bigint)
+             where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = w.uid`,
+      values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, JSON.stringify(known), account.headSeq],
+    });
+};
+
+const closeBindings = async (account: AccountTx, scope: Scope, closed: Decision["closed"]): Promise<void> => {
+  if (closed.length === 0) return;
+  await account.tx.query({
+    name: "bindings_close",
+    text: `update bindings b set active = false, closed_reason = w.reason
+           from jsonb_to_recordset($5::jsonb) as w(uid bigint, reason text)
+           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = w.uid and b.active`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, JSON.stringify(closed)],
+  });
+};
+
+export interface DecisionContext {
+  readonly scope: Scope;
+  /** By item index; only needed where the decision makes messages. */
+  readonly contents: readonly MessageContent[];
+  /** UIDs that have a row in `bindings` already, active or closed. */
+  readonly existing: ReadonlySet<number>;
+  readonly at: Date;
+  readonly inputId: string | null;
+}
+
+/** Writes a whole decision: log first (it gives the numbers), then rows. An empty decision writes nothing (I4, I8). */
+export const applyDecision = async (account: AccountTx, decision: Decision, context: DecisionContext): Promise<AppliedDecision> => {
+  const base = await appendChanges(account, decision.changes, context.at, context.inputId);
+  await copyMessages(account, base, decision.newMessages, context.contents);
+  await copyPlacements(account, base, decision.newPlacements);
+  await updatePlacements(account, base, decision.placements, context.at);
+  await writeBindings(account, context.scope, decision.bindings, context.existing);
+  await closeBindings(account, context.scope, decision.closed);
+  return { headSeq: account.headSeq, changes: decision.changes.length };
+};

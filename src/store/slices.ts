@@ -1,0 +1,188 @@
+/** Reads for the reconciler: the slice of an account that one input touches. Always inside the account's transaction. */
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { Role, RoleSource } from "../model/mail.ts";
+import type { KnownMessage } from "../reconciler/items.ts";
+import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
+import type { Candidate } from "../reconciler/vanish.ts";
+import type { AccountTx } from "./account-tx.ts";
+
+interface PlacementRow {
+  readonly id: PlacementId;
+  readonly message_id: MessageId;
+  readonly mailbox_id: MailboxId;
+  readonly keywords: string[];
+  readonly lifecycle: "live" | "removed";
+  readonly kept: boolean;
+  readonly absent_since: Date | null;
+  readonly received_at: Date;
+  readonly b_mailbox_id: MailboxId | null;
+  readonly b_epoch: number | null;
+  readonly b_uid: bigint | null;
+  readonly b_active: boolean | null;
+  readonly b_closed_reason: string | null;
+  readonly b_shadow_flags: string[] | null;
+}
+
+const placementColumns = "p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at";
+const bindingColumns =
+  "b.mailbox_id as b_mailbox_id, b.epoch as b_epoch, b.uid as b_uid, b.active as b_active, b.closed_reason as b_closed_reason, b.shadow_flags as b_shadow_flags";
+
+const toView = (row: PlacementRow): PlacementView => ({
+  id: row.id,
+  messageId: row.message_id,
+  mailboxId: row.mailbox_id,
+  keywords: row.keywords,
+  lifecycle: row.lifecycle,
+  kept: row.kept,
+  absent: row.absent_since !== null,
+  receivedAt: row.received_at.getTime(),
+  binding:
+    row.b_mailbox_id === null
+      ? null
+      : {
+          mailboxId: row.b_mailbox_id,
+          epoch: row.b_epoch ?? 0,
+          uid: Number(row.b_uid),
+          active: row.b_active ?? false,
+          closedReason: row.b_closed_reason,
+          shadowFlags: row.b_shadow_flags ?? [],
+        },
+});
+
+export interface BoundItems {
+  /** Placements actively bound, by UID. */
+  readonly bound: Map<number, PlacementView>;
+  /** UIDs that had a binding here once; it is closed. */
+  readonly closed: Set<number>;
+}
+
+/** Placements bound to the given UIDs of a scope; all of the scope when `uids` is null. */
+export const loadBound = async (account: AccountTx, scope: Scope, uids: readonly number[] | null): Promise<BoundItems> => {
+  const { rows } = await account.tx.query<PlacementRow>({
+    name: uids === null ? "bound_all" : "bound_uids",
+    text: `select ${placementColumns}, ${bindingColumns}
+           from bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id
+           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4
+           ${uids === null ? "" : "and b.uid = any($5::bigint[])"}`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, ...(uids === null ? [] : [uids])],
+  });
+  const bound = new Map<number, PlacementView>();
+  const closed = new Set<number>();
+  for (const row of rows) {
+    if (row.b_active === true) bound.set(Number(row.b_uid), toView(row));
+    else closed.add(Number(row.b_uid));
+  }
+  return { bound, closed };
+};
+
+/** UIDs actively bound in a scope, ascending. */
+export const loadBoundUids = async (account: AccountTx, scope: Scope): Promise<number[]> => {
+  const { rows } = await account.tx.query<{ uid: bigint }>({
+    name: "bound_uid_list",
+    text: `select uid from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and active order by uid`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch],
+  });
+  return rows.map((row) => Number(row.uid));
+};
+
+/** Messages that have exactly these octets, with all their placements and each one's last binding at the endpoint. */
+export const loadKnown = async (account: AccountTx, endpointId: EndpointId, hashes: readonly Buffer[]): Promise<Map<string, KnownMessage>> => {
+  const known = new Map<string, KnownMessage>();
+  if (hashes.length === 0) return known;
+  const messages = await account.tx.query<{ id: MessageId; sha256: Buffer }>({
+    name: "messages_by_octets",
+    text: `select id, sha256 from messages where account_id = $1 and sha256 = any($2::bytea[])`,
+    values: [account.accountId, hashes],
+  });
+  if (messages.rows.length === 0) return known;
+  const { rows } = await account.tx.query<PlacementRow>({
+    name: "placements_of_messages",
+    text: `select ${placementColumns}, ${bindingColumns}
+           from placements p
+           left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+                              order by x.active desc, x.synced_seq desc limit 1) b on true
+           where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged'`,
+    values: [account.accountId, endpointId, messages.rows.map((row) => row.id)],
+  });
+  const byMessage = Map.groupBy(rows.map(toView), (view) => view.messageId);
+  for (const { id, sha256 } of messages.rows) known.set(sha256.toString("hex"), { id, placements: byMessage.get(id) ?? [] });
+  return known;
+};
+
+/** Every live mailbox with its address at the endpoint. */
+export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId): Promise<MailboxView[]> => {
+  const { rows } = await account.tx.query<{
+    id: MailboxId;
+    name: string;
+    parent_id: MailboxId | null;
+    role: Role | null;
+    role_source: RoleSource | null;
+    subscribed: boolean;
+    path: string | null;
+    object_id: string | null;
+    uid_validity: bigint | null;
+    uid_next: bigint | null;
+    absent_since: Date | null;
+  }>({
+    name: "mailbox_views",
+    text: `select m.id, m.name, m.parent_id, m.role, m.role_source, m.subscribed, u.path, u.object_id, u.uid_validity, u.uid_next, u.absent_since
+           from mailboxes m left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
+           where m.account_id = $1 and m.lifecycle = 'live'`,
+    values: [account.accountId, endpointId],
+  });
+  return rows.map((row) => ({
+    id: row.id,
+    name: row.name,
+    parentId: row.parent_id,
+    role: row.role,
+    roleSource: row.role_source,
+    subscribed: row.subscribed,
+    upstream:
+      row.path === null
+        ? null
+        : {
+            path: row.path,
+            objectId: row.object_id,
+            uidValidity: row.uid_validity === null ? null : Number(row.uid_validity),
+            uidNext: row.uid_next === null ? null : Number(row.uid_next),
+            absentSince: row.absent_since?.getTime() ?? null,
+          },
+  }));
+};
+
+export interface CandidateGroup {
+  readonly mailboxId: MailboxId;
+  /** Live placements of the mailbox, candidates included. */
+  readonly live: number;
+  readonly candidates: readonly Candidate[];
+}
+
+/** Absence candidates noted before `cutStartedAt`, by mailbox; a later one was not part of the cut. */
+export const loadCandidates = async (account: AccountTx, endpointId: EndpointId, cutStartedAt: Date): Promise<CandidateGroup[]> => {
+  const { rows } = await account.tx.query<PlacementRow & { role: Role | null }>({
+    name: "absence_candidates",
+    text: `select ${placementColumns}, ${bindingColumns}, m.role
+           from placements p
+           join mailboxes m on m.account_id = p.account_id and m.id = p.mailbox_id
+           left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+                              order by x.active desc, x.synced_seq desc limit 1) b on true
+           where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and p.absent_since <= $3`,
+    values: [account.accountId, endpointId, cutStartedAt],
+  });
+  if (rows.length === 0) return [];
+  const live = await account.tx.query<{ mailbox_id: MailboxId; live: bigint }>({
+    name: "live_counts",
+    text: `select mailbox_id, count(*) as live from placements where account_id = $1 and lifecycle = 'live' and mailbox_id = any($2::uuid[]) group by mailbox_id`,
+    values: [account.accountId, [...new Set(rows.map((row) => row.mailbox_id))]],
+  });
+  const counts = new Map(live.rows.map((row) => [row.mailbox_id, Number(row.live)]));
+  const candidates = rows.map((row): Candidate => {
+    const view = toView(row);
+    return { ...view, role: row.role, markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false };
+  });
+  return [...Map.groupBy(candidates, (candidate) => candidate.mailboxId)].map(([mailboxId, group]) => ({
+    mailboxId,
+    live: counts.get(mailboxId) ?? group.length,
+    candidates: group,
+  }));
+};

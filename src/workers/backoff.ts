@@ -1,0 +1,55 @@
+/** When to come back after a failure, and what the account's owner is told meanwhile (reliability 1.5). Pure. */
+import type { SyncState } from "../model/account.ts";
+import type { SyncError } from "../model/failure.ts";
+
+export interface RetryTimes {
+  /** First upper bound of the jittered wait, in ms. */
+  readonly transientFirstMs: number;
+  readonly transientMostMs: number;
+  /** Between the two tries of a refused login; after the second the account is parked. */
+  readonly credentialMs: number;
+  readonly configMs: number;
+  readonly tlsMs: number;
+}
+
+export const defaultRetryTimes: RetryTimes = {
+  transientFirstMs: 5_000,
+  transientMostMs: 15 * 60_000,
+  credentialMs: 5 * 60_000,
+  configMs: 24 * 3_600_000,
+  tlsMs: 3_600_000,
+};
+
+export interface Retry {
+  readonly syncState: SyncState;
+  readonly attempts: number;
+  /** null: parked until a person changes something. */
+  readonly waitMs: number | null;
+}
+
+/** Logins refused in a row after which nobody knocks again, so that the provider does not lock the user out. */
+const credentialTries = 2;
+
+/** `attempts` counts the failures in a row before this one; `random` is in [0, 1). */
+export const planRetry = (failure: SyncError, attempts: number, random: number, times: RetryTimes): Retry => {
+  const next = attempts + 1;
+  switch (failure.kind) {
+    case "credential":
+      return next >= credentialTries
+        ? { syncState: "needs_reauth", attempts: next, waitMs: null }
+        : { syncState: "connecting", attempts: next, waitMs: times.credentialMs };
+    case "config":
+      return { syncState: "needs_attention", attempts: next, waitMs: times.configMs };
+    case "tls":
+      return { syncState: "needs_attention", attempts: next, waitMs: times.tlsMs };
+    case "throttle":
+    case "transient":
+    case "bug":
+    case "stopped": {
+      const most = Math.min(times.transientMostMs, times.transientFirstMs * 2 ** Math.min(next - 1, 20));
+      // Full jitter, but never at once: a server that drops every connection must not be hammered.
+      const waitMs = Math.max(failure.retryAfterMs ?? 0, Math.round(most * (0.1 + 0.9 * random)));
+      return { syncState: "connecting", attempts: next, waitMs };
+    }
+  }
+};

@@ -1,0 +1,126 @@
+/** Commits what was observed: one transaction each, decided by the reconciler, with the cursor that it stands for. */
+import { uuidv7 } from "uuidv7";
+import { readHeaders } from "../mime/headers.ts";
+import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation.ts";
+import type { Octets } from "../model/octets.ts";
+import { type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
+import { reconcileAbsences } from "../reconciler/vanish.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { storeBlobs } from "../store/blob-writes.ts";
+import { applyDecision, type MessageContent } from "../store/decisions.ts";
+import { writeCursor } from "../store/mailbox-writes.ts";
+import { loadBound, loadKnown } from "../store/slices.ts";
+import { step } from "../telemetry/failpoint.ts";
+import { messagesStored } from "../telemetry/metrics.ts";
+import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+
+const octetsOf = (items: readonly FetchedItem[]): Octets[] => items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
+
+export const disposeItems = async (items: readonly FetchedItem[]): Promise<void> => {
+  await Promise.all(octetsOf(items).map((octets) => octets.dispose()));
+};
+
+/** Makes the octets of a batch durable. Done before, and apart from, the commit that refers to them. */
+export const storeOctets = async (context: LaneContext, items: readonly FetchedItem[]): Promise<void> => {
+  step("before blobs");
+  await storeBlobs(context.db, context, octetsOf(items));
+  step("after blobs");
+};
+
+const factOf = (item: FetchedItem): ItemFact => ({
+  uid: item.uid,
+  flags: item.flags,
+  modseq: item.modseq,
+  receivedAt: item.internalDate.getTime(),
+  sha256: item.octets?.sha256.toString("hex") ?? null,
+});
+
+const contentOf = (item: FetchedItem): MessageContent => ({
+  receivedAt: item.internalDate,
+  headers: item.octets === null ? null : readHeaders(item.octets.head),
+  octets: item.octets,
+});
+
+export interface CursorMove {
+  readonly cursor: MailboxCursor;
+  readonly backfillLow: number;
+  readonly audited?: boolean;
+  readonly permanentFlags?: readonly string[];
+}
+
+const remember = (mailbox: MailboxLane, move: CursorMove): void => {
+  mailbox.cursor = move.cursor;
+  mailbox.backfillLow = move.backfillLow;
+  mailbox.failures = 0;
+  mailbox.parkedUntil = 0;
+  if (move.audited === true) mailbox.auditedAt = Date.now();
+};
+
+const cursorWrite = (mailbox: MailboxLane, move: CursorMove) => ({
+  mailboxId: mailbox.mailboxId,
+  epoch: mailbox.epoch,
+  ...move.cursor,
+  backfillLow: move.backfillLow,
+  audited: move.audited ?? false,
+  permanentFlags: move.permanentFlags ?? null,
+});
+
+/** New items whose octets are stored: identity, rows, log, and the cursor. Answers how many messages are new. */
+export const commitItems = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  request: { readonly items: readonly FetchedItem[]; readonly reason: "backfilled" | "delivered"; readonly move: CursorMove | null },
+): Promise<number> => {
+  const { items, move } = request;
+  if (items.length === 0 && move === null) return 0;
+  const at = new Date();
+  const scope = scopeOf(context, mailbox);
+  step("before commit");
+  const outcome = await inAccount(context.db, context.fence, context.accountId, async (account) => {
+    const { bound, closed } = await loadBound(account, scope, items.map((item) => item.uid));
+    const known = await loadKnown(account, context.endpointId, octetsOf(items).map((octets) => octets.sha256));
+    const decision = reconcileItems({
+      scope,
+      items: items.map(factOf),
+      bound,
+      known,
+      freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
+      reason: request.reason,
+    });
+    const existing = new Set([...bound.keys(), ...closed]);
+    await applyDecision(account, decision, { scope, contents: items.map(contentOf), existing, at, inputId: null });
+    if (move !== null) await writeCursor(account, context.endpointId, cursorWrite(mailbox, move), at);
+    return { created: decision.newMessages.length, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
+  });
+  step("after commit");
+  mailbox.bound += outcome.bound;
+  if (move !== null) remember(mailbox, move);
+  messagesStored.inc({ op: "created" }, outcome.created);
+  return outcome.created;
+};
+
+/** Flags and absences of known items, and the cursor: one transaction. */
+export const commitObservation = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  request: { readonly flags: readonly FlagsFact[]; readonly absent: readonly number[]; readonly move: CursorMove },
+): Promise<void> => {
+  const at = new Date();
+  const scope = scopeOf(context, mailbox);
+  step("before commit");
+  const closedCount = await inAccount(context.db, context.fence, context.accountId, async (account) => {
+    const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
+    const { bound, closed } = uids.length === 0 ? { bound: new Map(), closed: new Set<number>() } : await loadBound(account, scope, uids);
+    const context_ = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
+    const flags = reconcileFlags({ scope, facts: request.flags, bound });
+    await applyDecision(account, flags, context_);
+    messagesStored.inc({ op: "updated" }, flags.placements.length);
+    const absences = reconcileAbsences({ scope, uids: request.absent, bound });
+    await applyDecision(account, absences, context_);
+    await writeCursor(account, context.endpointId, cursorWrite(mailbox, request.move), at);
+    return absences.closed.length;
+  });
+  step("after commit");
+  mailbox.bound -= closedCount;
+  remember(mailbox, request.move);
+};

@@ -1,0 +1,189 @@
+/** One mailbox brought up to date: what changed since the cursor, and what is new, fetched and committed. */
+import type { Session } from "../endpoints/endpoint.ts";
+import type { MailboxObservation, MailboxStatus, UidRange } from "../model/observation.ts";
+import { appendChanges, inAccount } from "../store/account-tx.ts";
+import { loadBoundUids } from "../store/slices.ts";
+import { closeEpoch, parkMailbox } from "../store/mailbox-writes.ts";
+import { uidValidityResets } from "../telemetry/metrics.ts";
+import { commitItems, commitObservation, type CursorMove, disposeItems, storeOctets } from "./commit.ts";
+import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+
+/** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
+const emptyConfirmMs = 60_000;
+const auditEveryMs = 24 * 3_600_000;
+/** New epochs in one process life after which a mailbox is put aside: its server invents a new one each time. */
+const epochChangesMost = 5;
+
+/** The first sight of a mailbox: everything below UIDNEXT is left to the backfill, everything from it up is news. */
+export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, status: MailboxStatus): Promise<void> => {
+  mailbox.exists = status.messages;
+  await commitItems(context, mailbox, {
+    items: [],
+    reason: "backfilled",
+    move: {
+      cursor: { uidValidity: status.uidValidity, uidNext: status.uidNext, highestModseq: status.highestModseq },
+      backfillLow: status.messages === 0 ? 1 : status.uidNext,
+    },
+  });
+};
+
+const brokeEpoch = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
+  const { cursor } = mailbox;
+  if (cursor === null) return false;
+  if (seen.uidValidity !== cursor.uidValidity || seen.uidNext < cursor.uidNext) return true;
+  return seen.highestModseq !== null && cursor.highestModseq !== null && seen.highestModseq < cursor.highestModseq;
+};
+
+/** G5: UIDs of before mean nothing any more. Placements stay; the backfill finds their items again by their octets. */
+const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: MailboxObservation): Promise<void> => {
+  uidValidityResets.inc();
+  mailbox.epochChanges += 1;
+  const sameUids = seen.uidValidity === mailbox.cursor?.uidValidity && seen.uidNext >= (mailbox.cursor?.uidNext ?? 0);
+  if (sameUids) return;
+  const parked = mailbox.epochChanges > epochChangesMost;
+  const at = new Date();
+  await inAccount(context.db, context.fence, context.accountId, async (account) => {
+    if (parked)
+      return parkMailbox(account, context.endpointId, mailbox.mailboxId, {
+        until: new Date(at.getTime() + 24 * 3_600_000),
+        reason: "The server changes this mailbox's UIDVALIDITY at every look.",
+      });
+    const closed = await closeEpoch(account, context.endpointId, mailbox.mailboxId);
+    const before = { uidValidity: mailbox.cursor?.uidValidity, uidNext: mailbox.cursor?.uidNext };
+    const after = { uidValidity: seen.uidValidity, uidNext: seen.uidNext, unbound: closed };
+    await appendChanges(
+      account,
+      [
+        {
+          kind: "epoch.changed",
+          messageId: null,
+          placementId: null,
+          mailboxId: mailbox.mailboxId,
+          before,
+          after,
+          source: "imap",
+          endpointId: context.endpointId,
+          deviceId: null,
+          reason: "uidvalidity_changed",
+          rule: "G5",
+          confidence: null,
+          evidence: [],
+        },
+      ],
+      at,
+      null,
+    );
+    return undefined;
+  });
+  if (parked) {
+    mailbox.parkedUntil = at.getTime() + 24 * 3_600_000;
+    return;
+  }
+  mailbox.epoch += 1;
+  mailbox.bound = 0;
+  mailbox.cursor = null;
+  await beginMailbox(context, mailbox, {
+    messages: seen.exists,
+    uidNext: seen.uidNext,
+    uidValidity: seen.uidValidity,
+    unseen: null,
+    highestModseq: seen.highestModseq,
+  });
+};
+
+/** Fetches ranges of news and commits batch by batch; the cursor follows the highest UID that is durable. */
+const takeNew = async (context: LaneContext, session: Session, mailbox: MailboxLane, ranges: readonly UidRange[], signal: AbortSignal): Promise<number> => {
+  const { cursor } = mailbox;
+  if (ranges.length === 0 || cursor === null) return 0;
+  let taken = 0;
+  for await (const batch of session.fetch({ path: mailbox.path, uidValidity: cursor.uidValidity, ranges }, signal)) {
+    try {
+      if (batch.items.length === 0) continue;
+      await storeOctets(context, batch.items);
+      const highest = batch.items.reduce((most, item) => Math.max(most, item.uid + 1), mailbox.cursor?.uidNext ?? 1);
+      taken += await commitItems(context, mailbox, {
+        items: batch.items,
+        reason: "delivered",
+        move: { cursor: { ...cursor, uidNext: highest }, backfillLow: mailbox.backfillLow ?? 1 },
+      });
+    } finally {
+      await disposeItems(batch.items);
+    }
+  }
+  return taken;
+};
+
+const toRanges = (uids: readonly number[]): UidRange[] => {
+  const ranges: { from: number; to: number }[] = [];
+  for (const uid of uids) {
+    const last = ranges.at(-1);
+    if (last !== undefined && uid === last.to + 1) last.to = uid;
+    else ranges.push({ from: uid, to: uid });
+  }
+  return ranges;
+};
+
+/** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
+const compare = async (context: LaneContext, mailbox: MailboxLane, present: readonly number[]): Promise<{ gone: number[]; missed: number[] }> => {
+  const bound = await inAccount(context.db, context.fence, context.accountId, (account) => loadBoundUids(account, scopeOf(context, mailbox)));
+  const listed = new Set(present);
+  const held = new Set(bound);
+  const low = mailbox.backfillLow ?? 1;
+  const next = mailbox.cursor?.uidNext ?? 1;
+  mailbox.bound = bound.length;
+  return { gone: bound.filter((uid) => !listed.has(uid)), missed: present.filter((uid) => uid >= low && uid < next && !held.has(uid)) };
+};
+
+const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
+  if (seen.present === null || seen.exists > 0 || mailbox.bound === 0) {
+    mailbox.emptySince = 0;
+    return true;
+  }
+  if (mailbox.emptySince === 0) mailbox.emptySince = Date.now();
+  return Date.now() - mailbox.emptySince >= emptyConfirmMs;
+};
+
+/**
+ * Looks at one mailbox and commits what it showed.
+ * @returns whether placements became absence candidates, and how many messages were new.
+ */
+export const updateMailbox = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  options: { readonly full: boolean },
+  signal: AbortSignal,
+): Promise<{ candidates: boolean; created: number }> => {
+  const { cursor } = mailbox;
+  if (cursor === null || mailbox.backfillLow === null) return { candidates: false, created: 0 };
+  const full = options.full || (backfillDone(mailbox) && Date.now() - mailbox.auditedAt > auditEveryMs && mailbox.auditedAt > 0);
+  const seen = await session.observe(
+    { path: mailbox.path, since: full ? null : cursor, boundCount: backfillDone(mailbox) ? mailbox.bound : null },
+    signal,
+  );
+  mailbox.exists = seen.exists;
+  if (brokeEpoch(mailbox, seen)) {
+    await beginEpoch(context, mailbox, seen);
+    if (seen.uidValidity !== cursor.uidValidity || seen.uidNext < cursor.uidNext) return { candidates: false, created: 0 };
+  }
+  if (!believesEmpty(mailbox, seen)) return { candidates: false, created: 0 };
+  // Mod-sequences went backwards (G5): neither absences nor flags are taken from this read; the next look is a whole listing.
+  const regressed = brokeEpoch(mailbox, seen);
+  const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
+  const news = seen.uidNext > cursor.uidNext ? [{ from: cursor.uidNext, to: seen.uidNext - 1 }] : [];
+  const created = await takeNew(context, session, mailbox, [...toRanges(missed), ...news], signal);
+  const absent = regressed ? [] : seen.present === null ? seen.vanished : gone;
+  const flags = regressed ? [] : seen.flags;
+  const move: CursorMove = {
+    cursor: { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq },
+    backfillLow: mailbox.backfillLow,
+    audited: seen.present !== null,
+    permanentFlags: seen.permanentFlags,
+  };
+  if (flags.length > 0 || absent.length > 0 || moved(mailbox, move)) await commitObservation(context, mailbox, { flags, absent, move });
+  if (regressed) mailbox.auditedAt = 1;
+  return { candidates: absent.length > 0, created };
+};
+
+const moved = (mailbox: MailboxLane, move: CursorMove): boolean =>
+  move.audited === true || move.cursor.uidNext !== mailbox.cursor?.uidNext || move.cursor.highestModseq !== mailbox.cursor.highestModseq;

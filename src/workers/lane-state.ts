@@ -1,0 +1,82 @@
+/** What a lane keeps in memory of its account: small, and always rebuilt from PostgreSQL after a failure. */
+import type { Policy } from "../model/account.ts";
+import type { EndpointId, AccountId, MailboxId, TenantId } from "../model/ids.ts";
+import type { Role } from "../model/mail.ts";
+import type { MailboxCursor, MailboxStatus } from "../model/observation.ts";
+import type { Fence } from "../model/account.ts";
+import type { Scope } from "../reconciler/state.ts";
+import type { Database } from "../store/database.ts";
+import type { UpstreamMailbox } from "../store/mailbox-writes.ts";
+import type { Logger } from "../telemetry/log.ts";
+
+export interface MailboxLane {
+  readonly mailboxId: MailboxId;
+  path: string;
+  selectable: boolean;
+  role: Role | null;
+  epoch: number;
+  /** Where the last agreed look ended; null before the first. */
+  cursor: MailboxCursor | null;
+  /** Everything from here up has been read; 1 when the first reading is complete. */
+  backfillLow: number | null;
+  /** Active bindings. */
+  bound: number;
+  /** Messages upstream when last counted. */
+  exists: number;
+  auditedAt: number;
+  failures: number;
+  parkedUntil: number;
+  /** When a listing first showed it empty although we hold items (gate G4); 0: it does not. */
+  emptySince: number;
+  /** New epochs seen by this process; a mailbox that changes it every time is parked. */
+  epochChanges: number;
+}
+
+/** Everything a pass works with, for one endpoint of one account. */
+export interface LaneContext {
+  readonly db: Database;
+  readonly log: Logger;
+  readonly fence: Fence;
+  readonly accountId: AccountId;
+  readonly tenantId: TenantId;
+  readonly endpointId: EndpointId;
+  readonly policy: Policy;
+  readonly mailboxes: Map<MailboxId, MailboxLane>;
+}
+
+export const scopeOf = (context: LaneContext, mailbox: MailboxLane): Scope => ({
+  endpointId: context.endpointId,
+  mailboxId: mailbox.mailboxId,
+  epoch: mailbox.epoch,
+});
+
+export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane => ({
+  mailboxId: row.mailboxId,
+  path: row.path,
+  selectable: row.selectable,
+  role: row.role,
+  epoch: row.epoch,
+  cursor:
+    row.uidValidity === null || row.uidNext === null
+      ? null
+      : { uidValidity: row.uidValidity, uidNext: row.uidNext, highestModseq: row.highestModseq },
+  backfillLow: row.backfillLow,
+  bound,
+  exists: bound,
+  auditedAt: row.auditedAt?.getTime() ?? 0,
+  failures: row.failures,
+  parkedUntil: row.parkedUntil?.getTime() ?? 0,
+  emptySince: 0,
+  epochChanges: 0,
+});
+
+export const backfillDone = (mailbox: MailboxLane): boolean => mailbox.backfillLow !== null && mailbox.backfillLow <= 1;
+
+/** Did the counters move since our cursor? Without mod-sequences a change of flags shows in UNSEEN at most. */
+export const hasMoved = (mailbox: MailboxLane, status: MailboxStatus): boolean => {
+  const { cursor } = mailbox;
+  if (cursor === null) return true;
+  if (status.uidValidity !== cursor.uidValidity || status.uidNext !== cursor.uidNext) return true;
+  if (status.highestModseq !== null) return status.highestModseq !== cursor.highestModseq;
+  return status.messages !== mailbox.exists;
+};

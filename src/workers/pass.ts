@@ -1,0 +1,139 @@
+/** One pass over an account's IMAP endpoint: survey, update what moved, settle what vanished, read on. */
+import type { Session } from "../endpoints/endpoint.ts";
+import { SyncError } from "../model/failure.ts";
+import type { MailboxStatus, Survey } from "../model/observation.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { hasCandidates } from "../store/candidates.ts";
+import { parkMailbox } from "../store/mailbox-writes.ts";
+import { safetyPollFound } from "../telemetry/metrics.ts";
+import { isConsistentCut, settleCandidates } from "./absences.ts";
+import { backfillPending, runBackfillSlice } from "./backfill.ts";
+import { beginMailbox, updateMailbox } from "./incremental.ts";
+import { hasMoved, type LaneContext, type MailboxLane } from "./lane-state.ts";
+import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
+
+/** Servers without mod-sequences show a change of flags only to a whole listing: INBOX at every sweep, the rest this often. */
+const fullPollMs = 15 * 60_000;
+const parkFirstMs = 60_000;
+const parkMostMs = 3_600_000;
+/** Cuts tried in one pass before candidates wait for the next one. */
+const cutTries = 3;
+
+/** What a lane remembers between passes beside its mailboxes. */
+export interface PassMemory {
+  treePrint: string;
+  /** Mailboxes may be gone: the tree must be looked at even when it looks the same. */
+  treeWaiting: boolean;
+  candidates: boolean;
+  /** A crash may have left part of a range durable. */
+  resuming: boolean;
+  fullPollAt: number;
+}
+
+export interface PassInput {
+  readonly context: LaneContext;
+  readonly session: Session;
+  readonly memory: PassMemory;
+  /** Paths that the server told of; null: look everywhere. */
+  readonly news: readonly string[] | null;
+  readonly watching: boolean;
+  /** Waits for a turn at bulk reading; a process reads only a few accounts in bulk at once. */
+  readonly bulkTurn: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly signal: AbortSignal;
+}
+
+export interface PassResult {
+  readonly again: boolean;
+  readonly created: number;
+}
+
+/** A failure of one mailbox parks that mailbox; the account goes on (reliability 1.2). */
+const guarded = async (input: PassInput, mailbox: MailboxLane, work: () => Promise<{ candidates: boolean; created: number }>): Promise<number> => {
+  try {
+    const { candidates, created } = await work();
+    if (candidates) input.memory.candidates = true;
+    return created;
+  } catch (error) {
+    if (!(error instanceof SyncError) || error.scope === "endpoint" || !input.session.usable) throw error;
+    const { context } = input;
+    mailbox.failures += 1;
+    mailbox.parkedUntil = Date.now() + Math.min(parkMostMs, parkFirstMs * 2 ** (mailbox.failures - 1));
+    context.log.warn({ mailbox: mailbox.mailboxId, failure: error.kind, scope: error.scope, err: error }, "mailbox put aside");
+    await inAccount(context.db, context.fence, context.accountId, (account) =>
+      parkMailbox(account, context.endpointId, mailbox.mailboxId, { until: new Date(mailbox.parkedUntil), reason: error.message }),
+    );
+    return 0;
+  }
+};
+
+const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolean): boolean => {
+  if (hasMoved(mailbox, status)) return true;
+  return status.highestModseq === null && (pollFlags || mailbox.role === "inbox");
+};
+
+/** Updates every mailbox whose counters moved since our cursors. */
+const followSurvey = async (input: PassInput, survey: Survey): Promise<number> => {
+  const { context, session, memory } = input;
+  const print = treePrint(survey.mailboxes);
+  if (print !== memory.treePrint || memory.treeWaiting) {
+    const { waiting, gone } = await applySurvey(context, survey);
+    memory.treeWaiting = waiting;
+    memory.candidates ||= gone;
+    memory.treePrint = survey.complete ? print : "";
+  }
+  const now = Date.now();
+  const pollFlags = now - memory.fullPollAt > fullPollMs;
+  if (pollFlags) memory.fullPollAt = now;
+  const statuses = new Map(survey.mailboxes.map((box) => [box.path, box.status]));
+  let created = 0;
+  for (const mailbox of inboxFirst(context.mailboxes.values())) {
+    const status = statuses.get(mailbox.path) ?? null;
+    if (!mailbox.selectable || status === null || mailbox.parkedUntil > now) continue;
+    if (mailbox.cursor === null) await beginMailbox(context, mailbox, status);
+    else if (mustLook(mailbox, status, pollFlags)) {
+      if (input.watching && mailbox.role === "inbox" && hasMoved(mailbox, status)) safetyPollFound.inc();
+      created += await guarded(input, mailbox, () => updateMailbox(context, session, mailbox, { full: false }, input.signal));
+    }
+    mailbox.exists = status.messages;
+  }
+  return created;
+};
+
+const followNews = async (input: PassInput, paths: readonly string[]): Promise<number> => {
+  let created = 0;
+  for (const mailbox of inboxFirst(input.context.mailboxes.values())) {
+    if (!paths.includes(mailbox.path) || mailbox.cursor === null) continue;
+    created += await guarded(input, mailbox, () => updateMailbox(input.context, input.session, mailbox, { full: false }, input.signal));
+  }
+  return created;
+};
+
+/** V0: looks again until a survey agrees with every cursor, then decides what is missing. */
+const settle = async (input: PassInput): Promise<void> => {
+  const { context, memory } = input;
+  if (!memory.candidates || backfillPending(context)) return;
+  for (let tries = 0; tries < cutTries; tries += 1) {
+    const survey = await input.session.survey(input.signal);
+    if (isConsistentCut(context, survey)) {
+      await settleCandidates(context, survey);
+      memory.candidates = false;
+      return;
+    }
+    await followSurvey(input, survey);
+  }
+};
+
+export const runPass = async (input: PassInput): Promise<PassResult> => {
+  const { context, session, memory, news, signal } = input;
+  const created = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
+  await settle(input);
+  if (!backfillPending(context)) return { again: false, created };
+  const again = await input.bulkTurn(() => runBackfillSlice(context, session, memory.resuming, signal));
+  memory.resuming = false;
+  if (!again) {
+    // A new epoch read to its end may have left placements that nothing continued.
+    memory.candidates = await inAccount(context.db, context.fence, context.accountId, hasCandidates);
+    await settle(input);
+  }
+  return { again, created };
+};

@@ -1,0 +1,64 @@
+/** The mailbox tree of an account brought in step with a survey. */
+import { createHash } from "node:crypto";
+import { uuidv7 } from "uuidv7";
+import type { Survey, SurveyedMailbox } from "../model/observation.ts";
+import { reconcileSurvey } from "../reconciler/mailboxes.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { applyMailboxDecision, readUpstream } from "../store/mailbox-writes.ts";
+import { loadMailboxes } from "../store/slices.ts";
+import { step } from "../telemetry/failpoint.ts";
+import { type LaneContext, type MailboxLane, toMailboxLane } from "./lane-state.ts";
+
+/** What of a survey decides the tree; two surveys with equal prints mean the same tree. Counters are not in it. */
+export const treePrint = (mailboxes: readonly SurveyedMailbox[]): string => {
+  const hash = createHash("sha256");
+  const lines = mailboxes.map((box) => `${box.path}\0${box.delimiter}\0${box.selectable}\0${box.subscribed}\0${box.role}\0${box.roleSource}\0${box.objectId}\n`);
+  for (const line of lines.toSorted()) hash.update(line);
+  return hash.digest("base64");
+};
+
+/** Takes the rows of the store into the lane's memory, keeping what only memory knows. */
+export const refreshMailboxes = async (context: LaneContext, bound: ReadonlyMap<string, number>): Promise<void> => {
+  const rows = await readUpstream(context.db, context.accountId, context.endpointId);
+  const listed = new Set(rows.map((row) => row.mailboxId));
+  for (const id of context.mailboxes.keys()) if (!listed.has(id)) context.mailboxes.delete(id);
+  for (const row of rows) {
+    const known = context.mailboxes.get(row.mailboxId);
+    if (known === undefined) context.mailboxes.set(row.mailboxId, toMailboxLane(row, bound.get(row.mailboxId) ?? 0));
+    else {
+      known.path = row.path;
+      known.selectable = row.selectable;
+      known.role = row.role;
+    }
+  }
+};
+
+/**
+ * Decides what a survey means for the tree and writes it.
+ * @returns whether mailboxes are waited for that may be gone (so that the next equal survey counts too), and whether any went.
+ */
+export const applySurvey = async (context: LaneContext, survey: Survey): Promise<{ waiting: boolean; gone: boolean }> => {
+  const freshIds = Array.from({ length: 2 * survey.mailboxes.length + 2 }, () => uuidv7());
+  step("before tree");
+  const decision = await inAccount(context.db, context.fence, context.accountId, async (account) => {
+    const known = await loadMailboxes(account, context.endpointId);
+    const decided = reconcileSurvey({
+      endpointId: context.endpointId,
+      complete: survey.complete,
+      surveyed: survey.mailboxes,
+      known,
+      freshIds,
+      at: survey.endedAt.getTime(),
+    });
+    await applyMailboxDecision(account, context.endpointId, decided, survey.endedAt);
+    const stillMissing = known.some((view) => view.upstream?.absentSince != null && !decided.gone.includes(view.id));
+    return { waiting: stillMissing || decided.upstream.some((row) => row.absentSince !== null), gone: decided.gone.length > 0 };
+  });
+  step("after tree");
+  await refreshMailboxes(context, new Map());
+  return decision;
+};
+
+/** The lane's mailboxes, INBOX first. */
+export const inboxFirst = (mailboxes: Iterable<MailboxLane>): MailboxLane[] =>
+  [...mailboxes].toSorted((a, b) => Number(b.role === "inbox") - Number(a.role === "inbox") || (a.path < b.path ? -1 : 1));

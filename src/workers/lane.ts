@@ -136,7 +136,8 @@ export class AccountLane {
     if (before !== null && same) {
       const context: LaneContext = { ...before.context, policy: account.policy };
       this.loaded = { ...before, account, endpoint, context };
-      if (this.health !== null) this.health = { ...this.health, attempts: endpoint.attempts, nextAttemptAt: endpoint.nextAttemptAt };
+      if (this.health !== null)
+        this.health = { ...this.health, syncState: account.syncState, attempts: endpoint.attempts, nextAttemptAt: endpoint.nextAttemptAt };
       return;
     }
     await this.dropSession();
@@ -152,7 +153,7 @@ export class AccountLane {
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
     const candidates = await inAccount(db, this.fence, account.id, hasCandidates);
-    this.loaded = { account, endpoint, context, memory: { treePrint: "", treeWaiting: false, candidates, resuming: true, fullPollAt: Date.now() } };
+    this.loaded = { account, endpoint, context, memory: { treePrint: "", treeWaiting: false, candidates, resuming: true, unparsed: true, fullPollAt: Date.now() } };
     this.health = {
       syncState: account.syncState,
       lastError: null,
@@ -200,7 +201,11 @@ export class AccountLane {
       signal,
     });
     await this.succeeded(loaded, session.profile, result.again);
-    if (!backfillPending(loaded.context)) this.services.onUnparsed(loaded.account);
+    if (result.created > 0 || result.again) loaded.memory.unparsed = true;
+    if (loaded.memory.unparsed && !result.again) {
+      loaded.memory.unparsed = false;
+      this.services.onUnparsed(loaded.account);
+    }
     const heard = this.newsEverywhere || this.news !== null;
     return result.again || heard ? "again" : "done";
   }

@@ -27,6 +27,8 @@ export interface PassMemory {
   candidates: boolean;
   /** A crash may have left part of a range durable. */
   resuming: boolean;
+  /** Mail was stored that nobody has parsed yet. */
+  unparsed: boolean;
   fullPollAt: number;
 }
 

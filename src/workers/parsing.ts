@@ -1,0 +1,74 @@
+/**
+ * Parses what was stored, behind the sync: newest first, never between fetch and commit, one account at a time per turn.
+ * What cannot be parsed is noted as such; its octets stay readable.
+ */
+import pLimit from "p-limit";
+import type { Parser } from "../mime/parser.ts";
+import type { AccountId, MessageId, TenantId } from "../model/ids.ts";
+import { storedOctets } from "../store/blob-reads.ts";
+import { listUnparsed, storeContents, type Unparsed } from "../store/contents.ts";
+import type { Database } from "../store/database.ts";
+import type { Logger } from "../telemetry/log.ts";
+import { parseFailures } from "../telemetry/metrics.ts";
+
+interface Owner {
+  readonly id: AccountId;
+  readonly tenantId: TenantId;
+}
+
+const pageSize = 50;
+
+export class ParseQueue {
+  private readonly db: Database;
+  private readonly parser: Parser;
+  private readonly log: Logger;
+  private readonly turn = pLimit(1);
+  private readonly waiting = new Set<AccountId>();
+  private readonly stopping = new AbortController();
+
+  constructor(services: { readonly db: Database; readonly parser: Parser; readonly log: Logger }) {
+    this.db = services.db;
+    this.parser = services.parser;
+    this.log = services.log;
+  }
+
+  /** The account has mail nobody has parsed yet. Harmless when it has none. */
+  add(owner: Owner): void {
+    if (this.waiting.has(owner.id) || this.stopping.signal.aborted) return;
+    this.waiting.add(owner.id);
+    void this.turn(async () => {
+      // Mail that comes from here on asks for a turn of its own.
+      this.waiting.delete(owner.id);
+      await this.parseAll(owner).catch((err: unknown) => this.log.warn({ account: owner.id, err }, "parsing stopped"));
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    this.turn.clearQueue();
+    await this.turn(() => undefined);
+  }
+
+  private async parseAll(owner: Owner): Promise<void> {
+    let before: MessageId | null = null;
+    while (!this.stopping.signal.aborted) {
+      const page: Unparsed[] = await listUnparsed(this.db, owner.id, before, pageSize);
+      if (page.length === 0) return;
+      before = page.at(-1)?.id ?? null;
+      const contents = await Promise.all(page.map((message) => this.parseOne(owner.id, message)));
+      await storeContents(this.db, { accountId: owner.id, tenantId: owner.tenantId }, contents.flatMap((content) => content ?? []));
+    }
+  }
+
+  private async parseOne(accountId: AccountId, message: Unparsed) {
+    try {
+      const parsed = await this.parser.parse(storedOctets(this.db, accountId, message), this.stopping.signal);
+      if (parsed.status === "failed") parseFailures.inc({ reason: parsed.reason });
+      return { messageId: message.id, parsed };
+    } catch (err) {
+      // Not the mail's fault (the database went, or we are stopping): it stays unparsed and is found again.
+      this.log.debug({ account: accountId, message: message.id, err }, "message left for later");
+      return null;
+    }
+  }
+}

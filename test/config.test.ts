@@ -1,0 +1,35 @@
+import { describe, expect, it } from "vitest";
+import { ConfigError, readConfig } from "../src/config.ts";
+
+const faultsOf = (env: Record<string, string>): readonly string[] => {
+  try {
+    readConfig(env);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+};
+
+describe("settings", () => {
+  it("have working defaults", () => {
+    expect(readConfig({})).toMatchObject({ host: "127.0.0.1", port: 8080, databaseUrl: null, redisUrl: null, pollSeconds: 60 });
+  });
+
+  it("are all checked before any fault is reported", () => {
+    const faults = faultsOf({ PORT: "http", REDIS_URL: "localhost", SAMEBOX_SECRET_KEY: "short", SAMEBOX_POLL_SECONDS: "0", LOG_LEVEL: "loud" });
+    expect(faults.map((fault) => fault.split(" ")[0])).toEqual(["PORT", "REDIS_URL", "SAMEBOX_SECRET_KEY", "SAMEBOX_POLL_SECONDS", "LOG_LEVEL"]);
+  });
+
+  it("name a setting that does not exist", () => {
+    expect(faultsOf({ SAMEBOX_POL_SECONDS: "5" })[0]).toMatch(/^SAMEBOX_POL_SECONDS is not a setting/);
+  });
+
+  it("need a shared secret key beside a shared database", () => {
+    expect(faultsOf({ DATABASE_URL: "postgresql://db/samebox" })[0]).toMatch(/^SAMEBOX_SECRET_KEY is needed/);
+  });
+
+  it("treat an empty value as unset", () => {
+    expect(readConfig({ PORT: "", SAMEBOX_ALLOW_CLEARTEXT: "" })).toMatchObject({ port: 8080, allowCleartext: false });
+  });
+});

@@ -1,0 +1,23 @@
+/** The one way from a path to an account: tenant and allow-list are checked here. */
+import type { FastifyRequest } from "fastify";
+import { Type } from "typebox";
+import { type AccountId, parseId } from "../model/ids.ts";
+import { type AccountRow, findAccount } from "../store/accounts.ts";
+import { callerOf, maySee } from "./auth.ts";
+import { notFound } from "./problem.ts";
+import type { ApiDeps } from "./types.ts";
+
+export const AccountParams = Type.Object({ accountId: Type.String() });
+
+/** @throws ProblemError `not_found`: no such account, another tenant's, deleted, or not on the key's list. */
+export const loadAccount = async (
+  deps: Pick<ApiDeps, "db">,
+  request: FastifyRequest<{ Params: { accountId: string } }>,
+): Promise<AccountRow> => {
+  const caller = callerOf(request);
+  const id = parseId<AccountId>("acc", request.params.accountId);
+  if (id === null || !maySee(caller, id)) throw notFound("account");
+  const account = await findAccount(deps.db, caller.tenantId, id);
+  if (account === null) throw notFound("account");
+  return account;
+};

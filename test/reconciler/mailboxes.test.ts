@@ -1,0 +1,104 @@
+import { describe, expect, it } from "vitest";
+import type { EndpointId, MailboxId } from "../../src/model/ids.ts";
+import type { SurveyedMailbox } from "../../src/model/survey.ts";
+import { reconcileSurvey } from "../../src/reconciler/mailboxes.ts";
+import type { MailboxView } from "../../src/reconciler/state.ts";
+
+const endpointId = "e" as EndpointId;
+
+const box = (path: string, rest: Partial<SurveyedMailbox> = {}): SurveyedMailbox => ({
+  path,
+  delimiter: "/",
+  selectable: true,
+  subscribed: true,
+  role: path === "INBOX" ? "inbox" : null,
+  roleSource: path === "INBOX" ? "special_use" : null,
+  objectId: null,
+  status: { messages: 3, uidNext: 10, uidValidity: path.length * 1000, unseen: 0, highestModseq: 5n },
+  statusError: null,
+  ...rest,
+});
+
+const survey = (surveyed: SurveyedMailbox[], known: MailboxView[] = [], at = 0, complete = true) =>
+  reconcileSurvey({ endpointId, complete, surveyed, known, at, freshIds: Array.from({ length: 50 }, (_, n) => `new${n}`) });
+
+/** What the store holds after a first survey. */
+const stored = (surveyed: SurveyedMailbox[]): MailboxView[] => {
+  const decision = survey(surveyed);
+  return decision.mailboxes.map((mailbox) => {
+    const address = decision.upstream.find((row) => row.mailboxId === mailbox.id);
+    const seen = surveyed.find((one) => one.path === address?.path);
+    return {
+      ...mailbox,
+      upstream:
+        address === undefined
+          ? null
+          : { ...address, uidValidity: seen?.status?.uidValidity ?? null, uidNext: seen?.status?.uidNext ?? null, absentSince: null },
+    };
+  });
+};
+
+describe("a survey", () => {
+  it("makes nested mailboxes below their parents, and a container for a parent nobody lists", () => {
+    const { mailboxes } = survey([box("INBOX"), box("Lists/Ruby"), box("Work"), box("Work/2026")]);
+    const byName = new Map(mailboxes.map((mailbox) => [mailbox.name, mailbox]));
+    expect(byName.get("2026")?.parentId).toBe(byName.get("Work")?.id);
+    expect(byName.get("Ruby")?.parentId).toBe(byName.get("Lists")?.id);
+    expect(byName.get("Lists")?.created).toBe(true);
+  });
+
+  it("that shows what is known changes nothing", () => {
+    const boxes = [box("INBOX"), box("Work"), box("Work/2026")];
+    const decision = survey(boxes, stored(boxes));
+    expect([decision.changes, decision.mailboxes, decision.upstream, decision.gone]).toEqual([[], [], [], []]);
+  });
+
+  it("follows a rename by its epoch and keeps the id (S54)", () => {
+    const known = stored([box("INBOX"), box("Proj")]);
+    const renamed = box("Proj2", { status: { messages: 3, uidNext: 10, uidValidity: 4000, unseen: 0, highestModseq: 5n } });
+    const decision = survey([box("INBOX"), renamed], known);
+    expect(decision.mailboxes.map(({ name, created }) => ({ name, created }))).toEqual([{ name: "Proj2", created: false }]);
+    expect(decision.changes.map((change) => change.kind)).toEqual(["mailbox.renamed"]);
+  });
+
+  it("does not take a mailbox for renamed when its UIDVALIDITY is shared", () => {
+    const status = { messages: 3, uidNext: 10, uidValidity: 1, unseen: 0, highestModseq: null };
+    const known = stored([box("INBOX", { status }), box("A", { status })]);
+    const decision = survey([box("INBOX", { status }), box("B", { status })], known);
+    expect(decision.mailboxes.map(({ name, created }) => ({ name, created }))).toEqual([{ name: "B", created: true }]);
+  });
+
+  it("lets a mailbox go only after two complete listings a minute apart lack it (D2)", () => {
+    const known = stored([box("INBOX"), box("Work")]);
+    const first = survey([box("INBOX")], known, 1_000);
+    expect(first.gone).toEqual([]);
+    const waiting = known.map((view) => (view.upstream?.path === "Work" ? { ...view, upstream: { ...view.upstream, absentSince: 1_000 } } : view));
+    expect(survey([box("INBOX")], waiting, 30_000).gone).toEqual([]);
+    expect(survey([box("INBOX")], waiting, 62_000, false).gone).toEqual([]);
+    expect(survey([box("INBOX")], waiting, 62_000).gone).toEqual([waiting.find((view) => view.name === "Work")?.id as MailboxId]);
+  });
+
+  it("takes the loss of most mailboxes at once for a sick server", () => {
+    const many = Array.from({ length: 8 }, (_, n) => box(`M${n}`));
+    const known = stored([box("INBOX"), ...many]).map((view) => ({
+      ...view,
+      upstream: view.upstream === null || view.upstream.path === "INBOX" ? view.upstream : { ...view.upstream, absentSince: 1 },
+    }));
+    const decision = survey([box("INBOX")], known, 100_000);
+    expect([decision.gone, decision.upstream]).toEqual([[], []]);
+  });
+
+  it("gives each role to one mailbox, the strongest claim first (D10, S63)", () => {
+    const { mailboxes } = survey([
+      box("INBOX"),
+      box("Deleted Items", { role: "trash", roleSource: "name" }),
+      box("Trash", { role: "trash", roleSource: "special_use" }),
+    ]);
+    expect(mailboxes.filter((mailbox) => mailbox.role === "trash").map((mailbox) => mailbox.name)).toEqual(["Trash"]);
+  });
+
+  it("keeps the name of the mailbox that stands and numbers the newcomer (D5)", () => {
+    const { mailboxes } = survey([box("INBOX"), box("a/b"), box("a", { delimiter: "." })].map((one) => (one.path === "a/b" ? { ...one, delimiter: "." } : one)));
+    expect(new Set(mailboxes.map((mailbox) => `${mailbox.parentId}/${mailbox.name}`)).size).toBe(mailboxes.length);
+  });
+});

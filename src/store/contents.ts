@@ -22,6 +22,16 @@ export const listUnparsed = async (db: Queryable, accountId: AccountId, before: 
   return rows.map((row) => ({ id: row.id, sha256: row.sha256, size: Number(row.size) }));
 };
 
+/** The octets of messages of at most one stored part, by hex SHA-256, in one statement. */
+export const readSmall = async (db: Queryable, accountId: AccountId, messages: readonly Unparsed[]): Promise<Map<string, Buffer>> => {
+  const { rows } = await db.query<{ sha256: Buffer; data: Buffer }>({
+    name: "blobs_small",
+    text: `select sha256, data from blobs where account_id = $1 and sha256 = any($2::bytea[]) and part = 0`,
+    values: [accountId, messages.map((message) => message.sha256)],
+  });
+  return new Map(rows.map((row) => [row.sha256.toString("hex"), row.data]));
+};
+
 /** Stores parse results; a result that is there already stays. Search words are the subject, the addresses and the text. */
 export const storeContents = async (
   db: Queryable,

@@ -6,7 +6,7 @@ import pLimit from "p-limit";
 import type { Parser } from "../mime/parser.ts";
 import type { AccountId, MessageId, TenantId } from "../model/ids.ts";
 import { storedOctets } from "../store/blob-reads.ts";
-import { listUnparsed, storeContents, type Unparsed } from "../store/contents.ts";
+import { listUnparsed, readSmall, storeContents, type Unparsed } from "../store/contents.ts";
 import type { Database } from "../store/database.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { parseFailures } from "../telemetry/metrics.ts";
@@ -17,6 +17,8 @@ interface Owner {
 }
 
 const pageSize = 50;
+/** Messages up to this size are read from the store together, a page at once. */
+const smallBytes = 128 * 1024;
 
 export class ParseQueue {
   private readonly db: Database;
@@ -55,14 +57,16 @@ export class ParseQueue {
       const page: Unparsed[] = await listUnparsed(this.db, owner.id, before, pageSize);
       if (page.length === 0) return;
       before = page.at(-1)?.id ?? null;
-      const contents = await Promise.all(page.map((message) => this.parseOne(owner.id, message)));
+      const small = await readSmall(this.db, owner.id, page.filter((message) => message.size <= smallBytes));
+      const contents = await Promise.all(page.map((message) => this.parseOne(owner.id, message, small.get(message.sha256.toString("hex")))));
       await storeContents(this.db, { accountId: owner.id, tenantId: owner.tenantId }, contents.flatMap((content) => content ?? []));
     }
   }
 
-  private async parseOne(accountId: AccountId, message: Unparsed) {
+  private async parseOne(accountId: AccountId, message: Unparsed, small: Buffer | undefined) {
     try {
-      const parsed = await this.parser.parse(storedOctets(this.db, accountId, message), this.stopping.signal);
+      const octets = small ?? (await storedOctets(this.db, { accountId, ...message }));
+      const parsed = await this.parser.parse(octets, this.stopping.signal);
       if (parsed.status === "failed") parseFailures.inc({ reason: parsed.reason });
       return { messageId: message.id, parsed };
     } catch (err) {

@@ -1,0 +1,189 @@
+/** Starts the rooms by role, and stops them in reverse. */
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import closeWithGrace from "close-with-grace";
+import pLimit from "p-limit";
+import { startApi } from "./api/server.ts";
+import { type Config, ConfigError, readConfig } from "./config.ts";
+import { keepSecret } from "./embedded/kept-secret.ts";
+import { startEmbeddedPostgres } from "./embedded/postgres.ts";
+import { clearSpool } from "./endpoints/octets.ts";
+import { driverFor } from "./endpoints/registry.ts";
+import { openParser } from "./mime/parser.ts";
+import type { Bell } from "./queue/bell.ts";
+import { openPostgresBell } from "./queue/postgres.ts";
+import { openRedisBell } from "./queue/redis.ts";
+import { purgeDeletedAccounts } from "./store/account-purge.ts";
+import { openChangeListener } from "./store/change-listener.ts";
+import { type Database, openDatabase } from "./store/database.ts";
+import { ensureInstallation } from "./store/leases.ts";
+import { migrate } from "./store/migrate.ts";
+import { createSealer, type Sealer } from "./store/sealing.ts";
+import { armFailpoint } from "./telemetry/failpoint.ts";
+import { createLogger, type Logger } from "./telemetry/log.ts";
+import { buildInfo, collectProcessMetrics } from "./telemetry/metrics.ts";
+import { defaultRetryTimes } from "./workers/backoff.ts";
+import { ParseQueue } from "./workers/parsing.ts";
+import { Supervisor } from "./workers/supervisor.ts";
+
+/** Accounts read in bulk at once; each may hold some 30 MB of mail in memory. */
+const bulkTurns = 2;
+/** Connections to mail servers opened at once. */
+const connectTurns = 20;
+const parserThreads = 1;
+const stopDeadlineMs = 20_000;
+
+type Stop = () => Promise<void>;
+
+/** What has been started, stopped in reverse order; one failure never keeps the rest running. */
+class Started {
+  private readonly stops: { what: string; stop: Stop }[] = [];
+  private readonly log: Logger;
+
+  constructor(log: Logger) {
+    this.log = log;
+  }
+
+  add(what: string, stop: Stop): void {
+    this.stops.push({ what, stop });
+  }
+
+  async stop(): Promise<void> {
+    for (const { what, stop } of this.stops.splice(0).reverse()) await stop().catch((err: unknown) => this.log.warn({ err, what }, "did not stop cleanly"));
+  }
+}
+
+const openBell = (config: Config, databaseUrl: string, log: Logger): Promise<Bell> =>
+  config.redisUrl === null
+    ? openPostgresBell({ databaseUrl, concurrency: 16, log })
+    : openRedisBell({ url: config.redisUrl, concurrency: 8, log });
+
+interface Rooms {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly db: Database;
+  readonly bell: Bell;
+  readonly sealer: Sealer;
+  readonly shards: number;
+  readonly parser: ReturnType<typeof openParser>;
+}
+
+const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
+  const { config, log, db, bell, sealer, shards, parser } = rooms;
+  const spoolDir = join(config.dataDir, "spool");
+  await mkdir(spoolDir, { recursive: true, mode: 0o700 });
+  await clearSpool(spoolDir);
+  const parsing = new ParseQueue({ db, parser, log });
+  started.add("parsing", () => parsing.stop());
+  const { allowPrivateHosts, allowCleartext, maxMessageBytes } = config;
+  const supervisor = new Supervisor({
+    bell,
+    shards,
+    leaseSeconds: config.leaseSeconds,
+    alone: config.databaseUrl === null,
+    housekeeping: () => purgeDeletedAccounts(db),
+    services: {
+      db,
+      log,
+      driver: driverFor("imap", { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir }),
+      unseal: (account, endpoint) =>
+        sealer.openCredentials(db, { tenantId: account.tenantId, accountId: account.id, endpointId: endpoint.id }, endpoint.sealedCredentials),
+      retryTimes: defaultRetryTimes,
+      pollMs: config.pollSeconds * 1000,
+      bulkTurn: pLimit(bulkTurns),
+      connectTurn: pLimit(connectTurns),
+      onUnparsed: (account) => parsing.add(account),
+    },
+  });
+  started.add("workers", () => supervisor.stop());
+  await supervisor.start();
+};
+
+const startApiRoom = async (rooms: Rooms, adminKey: string, draining: () => boolean, started: Started): Promise<void> => {
+  const { config, log, db, bell, sealer, shards, parser } = rooms;
+  const changes = openChangeListener({ url: db.url, log });
+  started.add("change listener", () => changes.close());
+  await changes.listening;
+  const { host, port, metricsPort, allowPrivateHosts, allowCleartext, version } = config;
+  const api = await startApi({
+    config: { host, port, metricsPort, adminKey, allowPrivateHosts, allowCleartext, version },
+    db,
+    sealer,
+    bell,
+    shardOf: (virtualShard) => virtualShard % shards,
+    parser,
+    changes,
+    log,
+    draining,
+  });
+  started.add("api", () => api.close());
+  log.info({ url: api.url, metricsUrl: api.metricsUrl }, "api listening");
+};
+
+const start = async (config: Config, log: Logger, started: Started, draining: () => boolean): Promise<void> => {
+  await mkdir(config.dataDir, { recursive: true });
+  let databaseUrl = config.databaseUrl;
+  if (databaseUrl === null) {
+    const postgres = await startEmbeddedPostgres({ dataDir: config.dataDir, log });
+    started.add("embedded PostgreSQL", () => postgres.stop());
+    databaseUrl = postgres.url;
+  }
+  await migrate(databaseUrl, log);
+  const db = openDatabase({ url: databaseUrl, max: 16, log });
+  started.add("database", () => db.close());
+  const shards = await ensureInstallation(db, config.shards ?? (config.redisUrl === null ? 4 : 64));
+  const secretKey = config.secretKey ?? Buffer.from((await keepSecret(config.dataDir, "secret-key", () => randomBytes(32).toString("base64"))).secret, "base64");
+  const bell = await openBell(config, databaseUrl, log);
+  started.add("queue", () => bell.close());
+  const parser = openParser({ threads: parserThreads, timeoutMs: 10_000, maxHeapMb: 256, log });
+  started.add("parser", () => parser.close());
+  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser };
+  if (config.roles.has("worker")) await startWorkers(rooms, started);
+  if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), draining, started);
+};
+
+const readAdminKey = async (config: Config, log: Logger): Promise<string> => {
+  if (config.adminKey !== null) return config.adminKey;
+  const { secret, made, path } = await keepSecret(config.dataDir, "admin-key", () => `sbx_admin_${randomBytes(32).toString("base64url")}`);
+  // The one time it is shown; from now on it is read from the file.
+  if (made) process.stderr.write(`\nThe operator's key (kept in ${path}):\n\n    ${secret}\n\n`);
+  else log.info({ path }, "operator's key read from its file");
+  return secret;
+};
+
+const main = async (): Promise<void> => {
+  let config: Config;
+  try {
+    config = readConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 2;
+    return;
+  }
+  const log = createLogger({ level: config.logLevel });
+  armFailpoint(config.failpoint);
+  collectProcessMetrics();
+  buildInfo.set({ version: config.version, node: process.version }, 1);
+  const started = new Started(log);
+  let stopping = false;
+  const graceful = closeWithGrace({ delay: stopDeadlineMs }, async ({ signal, err }) => {
+    stopping = true;
+    if (err !== undefined) log.fatal({ err }, "stopping after an error");
+    else log.info({ signal }, "stopping");
+    await started.stop();
+    log.info("stopped");
+  });
+  try {
+    await start(config, log, started, () => stopping);
+    log.info({ version: config.version, roles: [...config.roles] }, "started");
+  } catch (err) {
+    log.fatal({ err }, "could not start");
+    await started.stop();
+    graceful.uninstall();
+    process.exitCode = 1;
+  }
+};
+
+await main();

@@ -1,25 +1,28 @@
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
  * Runs the server in a process group of its own until its standard input ends, which the kernel sees to however this
- * process dies; then ends the whole group and removes the folder, unless the last word was "keep".
+ * process dies; then ends the whole group and removes the folder, unless the last word was "keep". Tells when the server
+ * ended by itself, and leaves what it wrote to be read until then.
  */
 const guard = `
-folder=$1; shift; word=
+folder=$1; signal=$2; shift 2; word=
 set -m
-"$@" </dev/null & server=$!
+"$@" </dev/null >>"$folder/output.log" 2>&1 & server=$!
+told=1
 while kill -0 "$server" 2>/dev/null; do
-  read -r -t 0.2 word; [ $? -gt 128 ] || break
+  read -r -t 0.2 word; told=$?
+  [ "$told" -gt 128 ] || break
 done
-if [ "$word" = keep ]; then kill -TERM "$server"; else kill -KILL -- "-$server"; fi 2>/dev/null
+if [ "$told" -gt 128 ]; then echo ended; read -r word; fi
+[ "$word" = keep ] && signal=TERM
+kill "-$signal" "$server" 2>/dev/null
 ( sleep 5; kill -KILL -- "-$server" ) >/dev/null 2>&1 & late=$!
-wait "$server"; code=$?
+wait "$server"
 kill -KILL -- "-$server" "-$late" 2>/dev/null
-[ "$word" = keep ] || { rm -rf -- "$folder"; rmdir -- "\${folder%/*}" 2>/dev/null; }
-exit "$code"
+[ "$word" = keep ] || { rm -rf -- "$folder"; rmdir -- "\${folder%/*}"; } 2>/dev/null
 `;
 
 /** A server that cannot outlive the process which started it. */
@@ -36,17 +39,15 @@ export interface GuardedProcess {
 export const startGuarded = (options: {
   readonly folder: string;
   readonly command: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  /** Sent where the data need not outlive the server (KILL); where they must, it is sent TERM. */
+  readonly stopSignal?: "KILL" | "QUIT";
 }): GuardedProcess => {
-  const outputPath = join(options.folder, "output.log");
-  const output = openSync(outputPath, "a");
-  const child = spawn("bash", ["-c", guard, "guard", options.folder, ...options.command], {
-    cwd: options.folder,
+  const { folder, command, stopSignal = "KILL" } = options;
+  const child = spawn("bash", ["-c", guard, "guard", folder, stopSignal, ...command], {
+    cwd: folder,
     detached: true,
-    stdio: ["pipe", output, output],
-    env: { ...process.env, ...options.env },
+    stdio: ["pipe", "pipe", "ignore"],
   });
-  closeSync(output);
   let running = true;
   const ended = new Promise<void>((resolve) => {
     const finish = (): void => {
@@ -56,17 +57,19 @@ export const startGuarded = (options: {
     child.once("exit", finish);
     child.once("error", finish);
   });
-  const stdin = child.stdin;
-  stdin?.on("error", () => undefined); // The guard may be gone before it is told to go.
+  child.stdout.on("data", () => (running = false));
+  child.stdin.on("error", () => undefined); // The guard may be gone before it is told to go.
+  // A forgotten server must not keep the test process alive: when that ends, so does the server.
   child.unref();
+  for (const stream of [child.stdin, child.stdout]) if ("unref" in stream && typeof stream.unref === "function") stream.unref();
   return {
     get running() {
       return running;
     },
-    output: () => readFile(outputPath, "utf8").catch(() => ""),
+    output: () => readFile(join(folder, "output.log"), "utf8").catch(() => ""),
     end: async ({ keepFolder = false } = {}) => {
       child.ref();
-      stdin?.end(keepFolder ? "keep\n" : "");
+      child.stdin.end(keepFolder ? "keep\n" : "");
       await ended;
     },
   };

@@ -8,7 +8,7 @@ import { join } from "node:path";
  * ended by itself, and leaves what it wrote to be read until then.
  */
 const guard = `
-folder=$1; signal=$2; shift 2; word=
+folder=$1; signal=$2; shift 2; word=; PATH=$PATH:/usr/sbin:/sbin
 set -m
 "$@" </dev/null >>"$folder/output.log" 2>&1 & server=$!
 told=1

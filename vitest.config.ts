@@ -1,0 +1,18 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/global-setup.ts"],
+    // A process per file: native modules, open sockets and signal handlers of one file cannot reach another.
+    pool: "forks",
+    // The servers under test work in processes of their own, so few workers keep all cores busy.
+    maxWorkers: 3,
+    // A real server may have to start within a test or its set-up.
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 30_000,
+    sequence: { hooks: "stack" },
+    allowOnly: process.env["CI"] === undefined,
+  },
+});

@@ -9,6 +9,18 @@ const postgresEpochMs = 946_684_800_000;
 const chunkSize = 256 * 1024;
 const textOid = 25;
 
+/** Ids of one batch occur several times each; turning one into octets costs more than finding it again. */
+const knownUuids = new Map<string, Buffer>();
+const uuidOctets = (uuid: string): Buffer => {
+  let octets = knownUuids.get(uuid);
+  if (octets === undefined) {
+    if (knownUuids.size >= 4096) knownUuids.clear();
+    octets = Buffer.from(uuid.replaceAll("-", ""), "hex");
+    knownUuids.set(uuid, octets);
+  }
+  return octets;
+};
+
 /** Writes rows field by field; `chunks()` gives the finished stream. Every row must have the same number of fields. */
 export class CopyRows {
   private readonly done: Buffer[] = [signature];
@@ -40,7 +52,8 @@ export class CopyRows {
     if (value === null) return this.null();
     this.room(20);
     this.at = this.chunk.writeInt32BE(16, this.at);
-    this.at += this.chunk.write(value.replaceAll("-", ""), this.at, "hex");
+    this.chunk.set(uuidOctets(value), this.at);
+    this.at += 16;
     return this;
   }
 

@@ -78,9 +78,9 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
   const lines: Record<string, unknown>[] = [];
   gather(child, lines);
   let running = true;
-  const exited = once(child, "exit").then(([code, signal]: [number | null, NodeJS.Signals | null]) => {
+  const exited = once(child, "exit").then(([code, signal]) => {
     running = false;
-    return code ?? signal;
+    return (code ?? signal) as number | NodeJS.Signals | null;
   });
   const endWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", endWithUs);

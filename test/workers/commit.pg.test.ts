@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { memoryOctets } from "../../src/endpoints/octets.ts";
+import { type Database, openDatabase } from "../../src/store/database.ts";
+import { FencedError } from "../../src/store/leases.ts";
+import { commitItems, commitObservation, storeOctets } from "../../src/workers/commit.ts";
+import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { fenceOf, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+
+let fresh: FreshDatabase;
+let db: Database;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  db = openDatabase({ url: fresh.url, log: quietLog });
+});
+
+afterAll(async () => {
+  await db.close();
+  await fresh.drop();
+});
+
+const message = (n: number): string => `Subject: message ${n}\r\nMessage-ID: <${n}@example.test>\r\n\r\nbody ${n}\r\n`;
+
+const take = async (context: LaneContext, mailbox: MailboxLane, items: ReturnType<typeof itemOf>[], low: number | null): Promise<number> => {
+  await storeOctets(context, items);
+  const move = low === null || mailbox.cursor === null ? null : { cursor: mailbox.cursor, backfillLow: low };
+  return commitItems(context, mailbox, { items, reason: "backfilled", move });
+};
+
+const seqs = async (context: LaneContext): Promise<bigint[]> => {
+  const { rows } = await db.query<{ seq: bigint }>({ text: `select seq from changes where account_id = $1 order by seq`, values: [context.accountId] });
+  return rows.map((row) => row.seq);
+};
+
+const count = async (context: LaneContext, table: string): Promise<number> => {
+  const { rows } = await db.query<{ n: bigint }>({ text: `select count(*) as n from ${table} where account_id = $1`, values: [context.accountId] });
+  return Number(rows[0]?.n);
+};
+
+describe("a committed batch", () => {
+  it("keeps every octet, numbers every change and moves the cursor in one step", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 101);
+    const items = Array.from({ length: 100 }, (_, at) => itemOf(at + 1, message(at + 1), at % 2 === 0 ? ["\\Seen", "Custom"] : []));
+    expect(await take(context, inbox, items, 1)).toBe(100);
+    expect(await seqs(context)).toEqual(Array.from({ length: 100 }, (_, at) => BigInt(at + 1)));
+    const { rows } = await db.query<{ sha256: Buffer; data: Buffer }>({
+      text: `select m.sha256, b.data from messages m join blobs b on b.account_id = m.account_id and b.sha256 = m.sha256 where m.account_id = $1`,
+      values: [context.accountId],
+    });
+    expect(rows).toHaveLength(100);
+    for (const row of rows) expect(createHash("sha256").update(row.data).digest()).toEqual(row.sha256);
+    const cursor = await db.query({ text: `select backfill_low from upstream_mailboxes where account_id = $1`, values: [context.accountId] });
+    expect(cursor.rows).toEqual([{ backfill_low: 1n }]);
+    const keywords = await db.query({
+      text: `select keywords from placements p join bindings b on b.account_id = p.account_id and b.placement_id = p.id where p.account_id = $1 and b.uid = 1`,
+      values: [context.accountId],
+    });
+    expect(keywords.rows).toEqual([{ keywords: ["$seen", "custom"] }]);
+  });
+
+  it("that is committed again writes no change and no row", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 11);
+    const items = () => Array.from({ length: 10 }, (_, at) => itemOf(at + 1, message(at + 1)));
+    await take(context, inbox, items(), 1);
+    const before = [await seqs(context), await count(context, "placements"), await count(context, "blobs"), inbox.bound];
+    await take(context, inbox, items(), 1);
+    expect([await seqs(context), await count(context, "placements"), await count(context, "blobs"), inbox.bound]).toEqual(before);
+  });
+
+  it("shows equal octets as one message with two placements, also inside one batch", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 10);
+    expect(await take(context, inbox, [itemOf(1, message(1)), itemOf(2, message(1)), itemOf(3, message(2))], null)).toBe(2);
+    expect([await count(context, "messages"), await count(context, "placements"), await count(context, "blobs")]).toEqual([2, 3, 2]);
+  });
+
+  it("stores a large message in parts that give the same octets", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 10);
+    const large = Buffer.alloc(3 * 1024 * 1024 + 17, "x");
+    await take(context, inbox, [{ ...itemOf(1, ""), octets: memoryOctets(large) }], null);
+    const { rows } = await db.query<{ whole: Buffer }>({
+      text: `select string_agg(data, ''::bytea order by part) as whole from blobs where account_id = $1`,
+      values: [context.accountId],
+    });
+    expect(rows[0]?.whole.equals(large)).toBe(true);
+    expect(await count(context, "blobs")).toBe(4);
+  });
+
+  it("survives NUL and lone surrogates in headers", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 10);
+    expect(await take(context, inbox, [itemOf(1, "Subject: a\0b \ud800\r\nFrom: \0 <\0@x>\r\n\r\nx")], null)).toBe(1);
+  });
+});
+
+describe("an observation", () => {
+  it("merges flags, notes absences and leaves a reader's view alone until they are decided", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 4);
+    await take(context, inbox, [itemOf(1, message(1)), itemOf(2, message(2)), itemOf(3, message(3), ["\\Seen"])], 1);
+    const cursor = { uidValidity: 1, uidNext: 4, highestModseq: 9n };
+    await commitObservation(context, inbox, {
+      flags: [{ uid: 1, flags: ["\\Flagged"], modseq: 8n }, { uid: 99, flags: ["\\Seen"], modseq: 8n }],
+      absent: [3, 77],
+      move: { cursor, backfillLow: 1 },
+    });
+    const { rows } = await db.query<{ uid: bigint; active: boolean; keywords: string[]; lifecycle: string; absent: boolean }>({
+      text: `select b.uid, b.active, p.keywords, p.lifecycle, p.absent_since is not null as absent
+             from bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id where b.account_id = $1 order by b.uid`,
+      values: [context.accountId],
+    });
+    expect(rows).toEqual([
+      { uid: 1n, active: true, keywords: ["$flagged"], lifecycle: "live", absent: false },
+      { uid: 2n, active: true, keywords: [], lifecycle: "live", absent: false },
+      { uid: 3n, active: false, keywords: ["$seen"], lifecycle: "live", absent: true },
+    ]);
+    expect(inbox.bound).toBe(2);
+    expect(inbox.cursor).toEqual(cursor);
+  });
+
+  it("of 10,000 changed flags writes 10,000 changes in one transaction", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 10_001);
+    for (let from = 1; from <= 10_000; from += 500)
+      await take(context, inbox, Array.from({ length: 500 }, (_, at) => itemOf(from + at, message(from + at))), null);
+    await commitObservation(context, inbox, {
+      flags: Array.from({ length: 10_000 }, (_, at) => ({ uid: at + 1, flags: ["\\Seen"], modseq: 2n })),
+      absent: [],
+      move: { cursor: { uidValidity: 1, uidNext: 10_001, highestModseq: 2n }, backfillLow: 1 },
+    });
+    const { rows } = await db.query({
+      text: `select count(*) as n, count(distinct at) as commits from changes where account_id = $1 and kind = 'message.keywords'`,
+      values: [context.accountId],
+    });
+    expect(rows).toEqual([{ n: 10_000n, commits: 1n }]);
+  });
+});
+
+describe("a writer whose shard was taken", () => {
+  it("is refused, and nothing of its batch is seen", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 10);
+    await fenceOf(db, context.accountId);
+    await expect(take(context, inbox, [itemOf(1, message(1))], null)).rejects.toThrow(FencedError);
+    expect([await count(context, "messages"), await count(context, "changes"), inbox.bound]).toEqual([0, 0, 0]);
+  });
+});

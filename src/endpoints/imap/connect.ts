@@ -104,7 +104,7 @@ export const connect = async (request: ConnectRequest, signal: AbortSignal): Pro
   const wire = new Wire(client);
   try {
     await withDeadline(() => client.connect(), connectMs + loginMs, signal, () => client.close());
-    if (client.authenticated === true) throw nobodyAsked(request.settings.host);
+    if (!wire.hasLoggedIn) throw nobodyAsked(request.settings.host);
   } catch (error) {
     client.close();
     throw error;

@@ -17,6 +17,9 @@ export type PushMode = NonNullable<EndpointProfile["push"]>;
 const armMs = 30_000;
 /** A server that lets DONE pass unanswered has lost the connection (or its mind). */
 const doneMs = 15_000;
+/** An IDLE the server ends by itself sooner than this is no listening; after three of them we poll. */
+const shortIdleMs = 10_000;
+const shortIdlesMost = 3;
 
 const atom = (value: string) => ({ type: "ATOM", value });
 const inboxPath = "INBOX";
@@ -56,7 +59,8 @@ export class Listening {
   #mode: PushMode | null = null;
   /** NOTIFY is in force until the connection ends or the server gives it up. */
   #notifying = false;
-  #idle: { readonly ended: Promise<Error | null> } | null = null;
+  #idle: { readonly ended: Promise<Error | null>; readonly since: number } | null = null;
+  #shortIdles = 0;
   #inbox: Counters | null = null;
 
   constructor(wire: Wire, wantsTurn: () => void) {
@@ -87,7 +91,12 @@ export class Listening {
     const idle = this.#idle;
     if (idle === null) return;
     this.#idle = null;
-    await this.#wire.done(idle.ended, doneMs, signal);
+    this.#shortIdles = 0;
+    try {
+      await this.#wire.done(idle.ended, doneMs, signal);
+    } catch (error) {
+      if (refusalOf(error) === null) throw error;
+    }
   }
 
   /** What the mailbox we listen to looked like last, so that arm() can tell what happened meanwhile. */
@@ -160,7 +169,8 @@ export class Listening {
     if (this.#idle !== null) return;
     try {
       if (this.#wire.view?.path !== inboxPath) await this.#openInbox(signal);
-      const idle = await this.#wire.idle(armMs, signal);
+      const { ended } = await this.#wire.idle(armMs, signal);
+      const idle = { ended, since: performance.now() };
       this.#idle = idle;
       void idle.ended.then((error) => this.#idleEnded(idle, error));
     } catch (error) {
@@ -176,10 +186,12 @@ export class Listening {
   }
 
   /** The server ended it by itself. A lost connection is told elsewhere. */
-  #idleEnded(idle: object, error: Error | null): void {
+  #idleEnded(idle: { readonly since: number }, error: Error | null): void {
     if (this.#idle !== idle) return;
     this.#idle = null;
-    if (error !== null && refusalOf(error) !== null) this.#mode = "poll";
+    if (performance.now() - idle.since < shortIdleMs) this.#shortIdles += 1;
+    const useless = this.#shortIdles >= shortIdlesMost || (error !== null && refusalOf(error) !== null);
+    if (useless) this.#mode = "poll";
     else if (error === null) this.#wantsTurn();
   }
 }

@@ -5,7 +5,8 @@
 import type { FlagsFact, MailboxCursor, MailboxObservation, ObserveRequest } from "../../model/observation.ts";
 import { type Examined, examine } from "./examine.ts";
 import { nameArguments } from "./names.ts";
-import { fetchLineOf, type Line, listOf, textOf, uidsOf, uint32Of } from "./tokens.ts";
+import { fetchLineOf, type Line, listOf, textOf, uint32Of } from "./tokens.ts";
+import { searchUids } from "./uid-search.ts";
 import type { Handlers, Wire } from "./wire.ts";
 
 const commandMs = 60_000;
@@ -28,14 +29,6 @@ const collectFlags = (facts: Map<number, FlagsFact>): Handlers => ({
     return Promise.resolve();
   },
 });
-
-/** UIDs of `* ESEARCH (TAG "x") UID ALL 1:3,7` or `* SEARCH 1 2 3`; both have been seen in answer to either form. */
-const searchedUids = (line: Line): readonly number[] | null => {
-  if (line.command.toUpperCase() === "SEARCH") return line.numbers ?? (line.attributes ?? []).map((token) => uint32Of(token) ?? 0);
-  const tokens = line.attributes ?? [];
-  const at = tokens.findIndex((token) => listOf(token) === null && textOf(token)?.toUpperCase() === "ALL");
-  return at < 0 ? [] : uidsOf(tokens[at + 1], { from: 1, to: 0xffffffff });
-};
 
 /**
  * The listed UIDs that are everything the mailbox held when it was opened (G1), less what arrived since; null when they
@@ -61,36 +54,34 @@ class Look {
     this.#removals = wire.removals;
   }
 
-  async #run(name: string, attributes: readonly unknown[], untagged: Handlers): Promise<boolean> {
-    const ms = commandMs + this.#opened.exists * perMessageMs;
-    const { whole } = await this.#wire.command(name, attributes, { untagged, ms, signal: this.#signal });
-    return whole && this.#wire.removals === this.#removals;
+  get #ms(): number {
+    return commandMs + this.#opened.exists * perMessageMs;
+  }
+
+  get #undisturbed(): boolean {
+    return this.#wire.removals === this.#removals;
+  }
+
+  async #fetch(attributes: readonly unknown[], untagged: Handlers): Promise<boolean> {
+    const { whole } = await this.#wire.command("UID FETCH", attributes, { untagged, ms: this.#ms, signal: this.#signal });
+    return whole && this.#undisturbed;
   }
 
   /** Flags of everything in the mailbox; `present` is null when the listing cannot be taken for whole. */
   async everything(): Promise<{ readonly flags: FlagsFact[]; readonly present: readonly number[] | null }> {
     const facts = new Map<number, FlagsFact>();
     if (this.#opened.exists === 0) return { flags: [], present: [] };
-    const clean = await this.#run("UID FETCH", [sequence("1:*"), [atom("UID"), atom("FLAGS")]], collectFlags(facts));
+    const clean = await this.#fetch([sequence("1:*"), [atom("UID"), atom("FLAGS")]], collectFlags(facts));
     const flags = [...facts.values()].sort(byUid);
     const present = clean ? wholeOf(this.#opened, flags.map(({ uid }) => uid)) : null;
     return { flags: present === null ? flags : flags.slice(0, present.length), present };
   }
 
-  /** All UIDs, without their flags: a few bytes with ESEARCH (RFC 4731). */
+  /** All UIDs, without their flags; null when they cannot be taken for all. */
   async uids(): Promise<readonly number[] | null> {
     if (this.#opened.exists === 0) return [];
-    const found = new Set<number>();
-    let readable = true;
-    const take = (line: Line): Promise<void> => {
-      const uids = searchedUids(line);
-      readable &&= uids !== null;
-      for (const uid of uids ?? []) if (uid > 0) found.add(uid);
-      return Promise.resolve();
-    };
-    const attributes = this.#wire.can("ESEARCH") ? [atom("RETURN"), [atom("ALL")], atom("ALL")] : [atom("ALL")];
-    const clean = await this.#run("UID SEARCH", attributes, { SEARCH: take, ESEARCH: take });
-    return clean && readable ? wholeOf(this.#opened, [...found].sort((a, b) => a - b)) : null;
+    const { uids, whole } = await searchUids(this.#wire, [atom("ALL")], { ms: this.#ms, signal: this.#signal });
+    return whole && this.#undisturbed ? wholeOf(this.#opened, uids) : null;
   }
 
   async changesSince(cursor: MailboxCursor): Promise<FlagsFact[]> {
@@ -98,7 +89,7 @@ class Look {
     if (cursor.uidNext <= 1 || cursor.highestModseq === null) return [];
     const changedSince = [atom("CHANGEDSINCE"), atom(cursor.highestModseq.toString())];
     const attributes = [sequence(`1:${cursor.uidNext - 1}`), [atom("UID"), atom("FLAGS")], changedSince];
-    await this.#run("UID FETCH", attributes, collectFlags(facts));
+    await this.#fetch(attributes, collectFlags(facts));
     return [...facts.values()].filter(({ uid }) => uid < cursor.uidNext).sort(byUid);
   }
 

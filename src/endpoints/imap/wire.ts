@@ -16,6 +16,8 @@ interface CommandLayer {
   untaggedHandlers: Record<string, ((line: Line) => Promise<void>) | null>;
   throttleWait(delayMs: number): Promise<boolean>;
   socket: Socket | null;
+  /** True behind the mechanism that logged us in. */
+  readonly authCapabilities: ReadonlyMap<string, boolean>;
 }
 
 interface ExecOptions {
@@ -73,6 +75,11 @@ export class Wire {
     this.#layer = client as unknown as CommandLayer;
     // imapflow would park the whole connection for as long as a throttled server asks; the scheduler does that better.
     this.#layer.throttleWait = () => Promise.resolve(false);
+  }
+
+  /** False after a PREAUTH greeting: the connection is somebody's, but nobody was asked whose. */
+  get hasLoggedIn(): boolean {
+    return [...this.#layer.authCapabilities.values()].includes(true);
   }
 
   /** Takes over what the server says unasked, once connected. Half-open connections are found by the kernel too. */

@@ -1,0 +1,306 @@
+/**
+ * An IMAP login as the rest of the daemon sees it: one connection that listens while nobody asks anything, takes one verb
+ * at a time, and is given up at the first sign that it cannot be trusted. A second one reads in bulk.
+ */
+import type { EndpointProfile } from "../../model/endpoint.ts";
+import { SyncError } from "../../model/failure.ts";
+import type { FetchedBatch, FetchRequest, MailboxObservation, ObserveRequest, Survey } from "../../model/observation.ts";
+import { connectDuration, connectionsOpen, connects, networkBytes, serverResponses } from "../../telemetry/metrics.ts";
+import { budgetKey, connectionBudget, defaultConnections, type Lease } from "../budget.ts";
+import { stoppedBy, withDeadline } from "../deadline.ts";
+import { resolveHost } from "../egress.ts";
+import type { EndpointDriver, EndpointLimits, OpenRequest, Session, WatchListener } from "../endpoint.ts";
+import { BulkLane } from "./bulk-lane.ts";
+import { type BulkReader, openBulkReader } from "./bulk-reader.ts";
+import { classify, type Doing } from "./classify.ts";
+import { connect } from "./connect.ts";
+import { fetchMessages } from "./fetch.ts";
+import { type Beating, startBeating } from "./heartbeat.ts";
+import { allMailboxes, Listening } from "./listening.ts";
+import { NewsDesk } from "./news.ts";
+import { observe } from "./observe.ts";
+import { learnProfile } from "./profile.ts";
+import { survey } from "./survey.ts";
+import { Turns } from "./turns.ts";
+import type { Wire } from "./wire.ts";
+
+/** In milliseconds; tests shorten them. */
+export interface SessionTiming {
+  /** Quiet after a command before listening goes on: most commands come in twos and threes. */
+  readonly lingerMs: number;
+  /** Quiet after which the connection must prove that it lives; NATs forget after some five minutes. */
+  readonly probeMs: number;
+  readonly tickMs: number;
+  /** How long the bulk connection is kept for more work. */
+  readonly bulkIdleMs: number;
+  readonly byeMs: number;
+}
+
+const defaultTiming: SessionTiming = { lingerMs: 25, probeMs: 240_000, tickMs: 5_000, bulkIdleMs: 30_000, byeMs: 2_000 };
+/** A place in the budget is waited for this long: the session before may still be saying goodbye. */
+const placeMs = 5_000;
+const noopMs = 30_000;
+
+/** For what a session does of its own accord: it ends with the connection. */
+const untilClosed = new AbortController().signal;
+
+type During = Doing["during"];
+
+class ImapSession implements Session, Beating {
+  readonly #wire: Wire;
+  readonly #request: OpenRequest;
+  readonly #timing: SessionTiming;
+  readonly #lease: Lease;
+  readonly #limits: EndpointLimits;
+  readonly #turns = new Turns();
+  readonly #listening: Listening;
+  readonly #bulk: BulkLane;
+  readonly #stopBeating: () => void;
+  #profile: EndpointProfile;
+  #desk: NewsDesk | null = null;
+  #listener: WatchListener | null = null;
+  #resumeTimer: NodeJS.Timeout | null = null;
+  #error: Error | null = null;
+  #closing: Promise<void> | null = null;
+  beatDueAt: number;
+
+  constructor(opened: { wire: Wire; request: OpenRequest; limits: EndpointLimits; timing: SessionTiming; lease: Lease }) {
+    this.#wire = opened.wire;
+    this.#request = opened.request;
+    this.#limits = opened.limits;
+    this.#timing = opened.timing;
+    this.#lease = opened.lease;
+    this.#profile = learnProfile(opened.wire, opened.request.profile);
+    this.#listening = new Listening(opened.wire, () => this.#scheduleResume());
+    this.#bulk = new BulkLane({
+      open: (signal) => this.#openBulk(signal),
+      lease: () => connectionBudget.tryAcquire(this.#budgetKey, this.#connections),
+      idleMs: opened.timing.bulkIdleMs,
+      onFailure: (error) => this.#note(error),
+    });
+    this.beatDueAt = this.#nextBeat();
+    this.#stopBeating = startBeating(this, opened.timing.tickMs);
+    connectionsOpen.inc({ proto: "imap", kind: "session" });
+    opened.wire.client.on("error", (error: Error) => {
+      this.#error ??= error;
+    });
+    opened.wire.client.once("close", () => this.#ended());
+  }
+
+  get profile(): EndpointProfile {
+    return this.#profile;
+  }
+
+  get usable(): boolean {
+    return this.#closing === null && this.#wire.alive;
+  }
+
+  survey(signal: AbortSignal): Promise<Survey> {
+    return this.#turn("work", signal, async (wire) => {
+      const { survey: seen, listStatus } = await survey(wire, signal);
+      this.#learn({ listStatus });
+      return seen;
+    });
+  }
+
+  observe(request: ObserveRequest, signal: AbortSignal): Promise<MailboxObservation> {
+    return this.#turn("mailbox", signal, (wire) => {
+      this.#desk?.seen(request.path);
+      return observe(wire, request, signal);
+    });
+  }
+
+  async *fetch(request: FetchRequest, signal: AbortSignal): AsyncGenerator<FetchedBatch> {
+    const turn = <T>(work: (wire: Wire) => Promise<T>): Promise<T> => this.#turn("mailbox", signal, work);
+    yield* fetchMessages(request, { bulk: this.#bulk, turn, limits: this.#limits, signal });
+  }
+
+  async watch(listener: WatchListener, signal: AbortSignal): Promise<{ readonly watching: readonly string[] }> {
+    this.#listener = listener;
+    this.#desk?.close();
+    this.#desk = new NewsDesk(listener);
+    this.#wire.sink = this.#desk;
+    const push = await this.#turn("work", signal, () => this.#listening.start(signal));
+    this.#learn({ push });
+    return { watching: push === "notify" ? [allMailboxes] : push === "idle" ? ["INBOX"] : [] };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Asked by the heart: a NOOP that must be answered, and with it whatever the server did not tell by itself. */
+  beat(): void {
+    this.beatDueAt = this.#nextBeat();
+    if (this.#turns.asking > 0 || !this.usable) return;
+    this.#turn("work", untilClosed, (wire) => wire.command("NOOP", false, { ms: noopMs, signal: untilClosed })).catch((error: unknown) =>
+      this.#request.log.debug({ err: error }, "no answer to a probe"),
+    );
+  }
+
+  get #budgetKey(): string {
+    return budgetKey(this.#request.settings.host, this.#request.credentials.user);
+  }
+
+  get #connections(): number {
+    return this.#profile.connectionBudget ?? defaultConnections;
+  }
+
+  /** Up to a fifth later, so that sessions opened together do not beat together. */
+  #nextBeat(): number {
+    return performance.now() + this.#timing.probeMs * (1 + Math.random() / 5);
+  }
+
+  async #turn<T>(during: During, signal: AbortSignal, work: (wire: Wire) => Promise<T>): Promise<T> {
+    try {
+      return await this.#turns.take(async () => {
+        this.#stopResume();
+        await this.#listening.pause(signal);
+        try {
+          return await work(this.#wire);
+        } finally {
+          this.#listening.remember();
+          this.beatDueAt = this.#nextBeat();
+        }
+      }, signal);
+    } catch (error) {
+      throw this.#translate(error, during);
+    } finally {
+      this.#scheduleResume();
+    }
+  }
+
+  #translate(error: unknown, during: During): SyncError {
+    const { settings, credentials } = this.#request;
+    if (this.#closing !== null) return stoppedBy(untilClosed);
+    let translated = classify(error, { during, host: settings.host, user: credentials.user });
+    // Whatever was asked for: without its connection the session is at its end.
+    if (!this.#wire.alive && translated.scope !== "endpoint")
+      translated = classify({ code: "NoConnection" }, { during: "work", host: settings.host, user: credentials.user });
+    this.#note(translated);
+    if (translated.scope === "endpoint" && translated.kind !== "stopped") this.#wire.client.close();
+    return translated;
+  }
+
+  #note(error: SyncError): void {
+    if (error.kind === "stopped") return;
+    serverResponses.inc({ proto: "imap", class: error.kind });
+    if (error.kind !== "throttle") return;
+    this.#learn({ connectionBudget: connectionBudget.lower(this.#budgetKey, this.#connections) });
+  }
+
+  #learn(facts: Pick<EndpointProfile, "push" | "listStatus" | "connectionBudget">): void {
+    this.#profile = { ...this.#profile, ...facts };
+  }
+
+  async #openBulk(signal: AbortSignal): Promise<BulkReader> {
+    const { settings, credentials, log } = this.#request;
+    const { address } = await resolveHost(settings.host, this.#limits, signal);
+    return openBulkReader({ settings, credentials, address, limits: this.#limits, log }, signal);
+  }
+
+  #stopResume(): void {
+    if (this.#resumeTimer !== null) clearTimeout(this.#resumeTimer);
+    this.#resumeTimer = null;
+  }
+
+  #scheduleResume(): void {
+    const { mode } = this.#listening;
+    if (mode === null || mode === "poll" || this.#turns.asking > 0 || !this.usable) return;
+    this.#resumeTimer ??= setTimeout(() => this.#resume(), this.#timing.lingerMs);
+  }
+
+  #resume(): void {
+    this.#resumeTimer = null;
+    if (this.#turns.asking > 0 || !this.usable) return;
+    const arm = async (): Promise<void> => {
+      await this.#listening.arm(untilClosed);
+      const { mode } = this.#listening;
+      if (mode !== null && mode !== this.#profile.push) this.#learn({ push: mode });
+    };
+    this.#turns
+      .take(arm, untilClosed)
+      .catch((error: unknown) => this.#request.log.debug({ err: error }, "could not listen again"));
+  }
+
+  /** The connection is gone, by whomever. Runs once. */
+  #ended(): void {
+    const { client } = this.#wire;
+    this.#stopResume();
+    this.#stopBeating();
+    this.#desk?.close();
+    this.#lease.release();
+    connectionsOpen.dec({ proto: "imap", kind: "session" });
+    const { sent, received } = client.stats();
+    networkBytes.inc({ proto: "imap", direction: "out" }, sent);
+    networkBytes.inc({ proto: "imap", direction: "in" }, received);
+    void this.#bulk.close();
+    if (this.#closing !== null) return;
+    const { settings, credentials } = this.#request;
+    const cause = this.#error ?? { code: "NoConnection", reason: client.byeReason };
+    this.#listener?.onLost(classify(cause, { during: "work", host: settings.host, user: credentials.user }));
+  }
+
+  async #close(): Promise<void> {
+    this.#stopResume();
+    const bulk = this.#bulk.close();
+    if (this.#wire.alive) {
+      const ms = this.#timing.byeMs;
+      const goodbye = async (): Promise<void> => {
+        await this.#listening.pause(untilClosed);
+        await this.#wire.command("LOGOUT", false, { ms, signal: untilClosed });
+      };
+      // Whatever goes wrong with a goodbye, the connection is closed next.
+      await withDeadline(goodbye, ms, untilClosed, () => undefined).catch(() => undefined);
+    }
+    this.#wire.client.close();
+    await bulk;
+  }
+}
+
+const noPlace = (host: string): SyncError =>
+  new SyncError("throttle", "endpoint", {
+    code: "endpoint_throttled",
+    message: `All connections that ${host} allows this login are in use.`,
+    action: "Nothing; it is tried again by itself.",
+  });
+
+/** Labels of `samebox_connects_total`. */
+const resultOf = (error: SyncError): string => {
+  if (error.kind === "throttle") return "throttled";
+  if (error.kind === "tls") return "tls";
+  if (error.code === "endpoint_timeout") return "timeout";
+  if (error.kind === "credential") return "auth";
+  return error.code === "host_not_allowed" || error.code === "endpoint_cleartext_refused" ? "blocked" : "refused";
+};
+
+const open = async (request: OpenRequest, limits: EndpointLimits, timing: SessionTiming, signal: AbortSignal): Promise<Session> => {
+  const { settings, credentials } = request;
+  const key = budgetKey(settings.host, credentials.user);
+  const max = request.profile.connectionBudget ?? defaultConnections;
+  const lease = await connectionBudget.acquire(key, max, { ms: placeMs, signal });
+  if (lease === null) throw signal.aborted ? stoppedBy(signal) : noPlace(settings.host);
+  const stopTimer = connectDuration.startTimer({ proto: "imap" });
+  try {
+    const address = await resolveHost(settings.host, limits, signal);
+    const wire = await connect({ settings, credentials, address, limits }, signal);
+    connects.inc({ proto: "imap", result: "ok" });
+    stopTimer();
+    return new ImapSession({ wire, request, limits, timing, lease });
+  } catch (error) {
+    lease.release();
+    const translated = classify(error, { during: "login", host: settings.host, user: credentials.user });
+    if (translated.kind === "throttle") connectionBudget.lower(key, max);
+    if (translated.kind !== "stopped") {
+      connects.inc({ proto: "imap", result: resultOf(translated) });
+      serverResponses.inc({ proto: "imap", class: translated.kind });
+    }
+    throw translated;
+  }
+};
+
+/** The driver of IMAP (RFC 9051, RFC 3501). */
+export const imapDriver = (limits: EndpointLimits, timing: Partial<SessionTiming> = {}): EndpointDriver => ({
+  open: (request, signal) => open(request, limits, { ...defaultTiming, ...timing }, signal),
+});

@@ -25,8 +25,6 @@ export interface ApiConfig {
   readonly requestsPerMinute?: number;
   /** Accounts a key may create in a minute, per process; default 600. */
   readonly newAccountsPerMinute?: number;
-  /** Refused logins an address may make in a minute, per process; default 60. */
-  readonly refusalsPerMinute?: number;
 }
 
 export interface ApiDeps {

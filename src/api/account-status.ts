@@ -1,0 +1,130 @@
+/** How an account is doing, in plain words. */
+import { type Static, Type } from "typebox";
+import { formatState } from "../model/change.ts";
+import type { EndpointProfile } from "../model/endpoint.ts";
+import { formatId } from "../model/ids.ts";
+import { type Hold, listOpenHolds } from "../store/account-status.ts";
+import { type AccountRow, type EndpointRow, listEndpoints } from "../store/accounts.ts";
+import { LastError, Profile, SyncStateWord } from "./account-schemas.ts";
+import { requireScope } from "./auth.ts";
+import { AccountParams, loadAccount } from "./load-account.ts";
+import { Nullable, Time, Words } from "./schemas.ts";
+import type { ApiDeps, App } from "./types.ts";
+
+const Seconds = Type.Number({ minimum: 0 });
+
+const Progress = Type.Object({
+  done: Type.Integer({ description: "Messages of the first reading that are stored." }),
+  total: Type.Integer(),
+  etaSeconds: Nullable(Type.Number({ description: "At the speed so far; null: not known yet." })),
+});
+
+const EndpointStatus = Type.Object({
+  id: Type.String(),
+  protocol: Words(["imap", "pop3"]),
+  syncState: SyncStateWord,
+  lastSuccessAt: Nullable(Time),
+  lagSeconds: Nullable(Seconds),
+  nextAttemptAt: Nullable(Type.String({ format: "date-time", description: "Backing off until then; null: not backing off." })),
+  watching: Type.Array(Type.String(), { description: "Mailboxes the server tells news of by itself; `*` is all of them." }),
+  progress: Progress,
+  lastError: Nullable(LastError),
+  profile: Profile,
+});
+
+const Status = Type.Object(
+  {
+    syncState: SyncStateWord,
+    state: Type.String(),
+    lagSeconds: Nullable(
+      Type.Number({ minimum: 0, description: "Seconds since the endpoint that is furthest behind was last seen well; null: one never was." }),
+    ),
+    progress: Progress,
+    endpoints: Type.Array(EndpointStatus),
+    holds: Type.Array(
+      Type.Object({ id: Type.String(), reason: Type.String(), count: Type.Integer(), mailboxId: Nullable(Type.String()), since: Time }),
+    ),
+  },
+  { title: "AccountStatus" },
+);
+
+/** Seconds with three decimals. A clock that ran backwards is no lag. */
+const secondsBetween = (from: Date, to: Date): number => Math.max(0, to.getTime() - from.getTime()) / 1000;
+
+interface Reading {
+  readonly done: number;
+  readonly total: number;
+  readonly startedAt: Date | null;
+}
+
+const estimate = ({ done, total, startedAt }: Reading, now: Date): number | null => {
+  if (startedAt === null) return null;
+  if (done >= total) return 0;
+  return done === 0 ? null : Math.round((secondsBetween(startedAt, now) / done) * (total - done));
+};
+
+const showProgress = (reading: Reading, now: Date): Static<typeof Progress> => ({
+  done: reading.done,
+  total: Math.max(reading.total, reading.done),
+  etaSeconds: estimate(reading, now),
+});
+
+const sumUp = (readings: readonly Reading[]): Reading => ({
+  done: readings.reduce((sum, reading) => sum + reading.done, 0),
+  total: readings.reduce((sum, reading) => sum + reading.total, 0),
+  startedAt: readings.map((reading) => reading.startedAt).reduce((first, at) => (first === null || (at !== null && at < first) ? at : first), null),
+});
+
+const watchedBy = (push: EndpointProfile["push"]): string[] => (push === "notify" ? ["*"] : push === "idle" ? ["INBOX"] : []);
+
+const showEndpoint = (row: EndpointRow, paused: boolean, now: Date): Static<typeof EndpointStatus> => {
+  const syncState = paused ? "paused" : row.syncState;
+  return {
+    id: formatId("end", row.id),
+    protocol: row.settings.protocol,
+    syncState,
+    lastSuccessAt: row.lastSuccessAt?.toISOString() ?? null,
+    lagSeconds: row.lastSuccessAt === null ? null : secondsBetween(row.lastSuccessAt, now),
+    nextAttemptAt: row.nextAttemptAt?.toISOString() ?? null,
+    watching: syncState === "live" || syncState === "backfilling" ? watchedBy(row.profile.push) : [],
+    progress: showProgress(row.progress, now),
+    lastError: row.lastError,
+    profile: { ...row.profile },
+  };
+};
+
+const showHold = (hold: Hold): Static<typeof Status>["holds"][number] => ({
+  id: formatId("hld", hold.id),
+  reason: hold.reason,
+  count: hold.count,
+  mailboxId: hold.mailboxId === null ? null : formatId("mbx", hold.mailboxId),
+  since: hold.since.toISOString(),
+});
+
+const showStatus = (account: AccountRow, rows: readonly EndpointRow[], holds: readonly Hold[], now: Date): Static<typeof Status> => {
+  const endpoints = rows.map((row) => showEndpoint(row, account.paused, now));
+  const lags = endpoints.map((endpoint) => endpoint.lagSeconds);
+  return {
+    syncState: account.syncState,
+    state: formatState(account.stateEpoch, account.headSeq),
+    lagSeconds: lags.length === 0 || lags.includes(null) ? null : Math.max(...lags.map(Number)),
+    progress: showProgress(sumUp(rows.map((row) => row.progress)), now),
+    endpoints,
+    holds: holds.map(showHold),
+  };
+};
+
+export const registerAccountStatus = (app: App, deps: ApiDeps): void => {
+  app.get(
+    "/v1/accounts/:accountId/status",
+    {
+      config: requireScope("accounts", "mail:read"),
+      schema: { tags: ["accounts"], summary: "How the account is doing", params: AccountParams, response: { 200: Status } },
+    },
+    async (request) => {
+      const account = await loadAccount(deps, request);
+      const [endpoints, holds] = await Promise.all([listEndpoints(deps.db, [account.id]), listOpenHolds(deps.db, account.id)]);
+      return showStatus(account, endpoints, holds, new Date());
+    },
+  );
+};

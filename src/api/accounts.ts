@@ -1,0 +1,157 @@
+/** Accounts: made, listed, read, changed, removed. */
+import { Type } from "typebox";
+import { defaultPolicy, type Policy } from "../model/account.ts";
+import { type AccountId, type EndpointId, formatId, parseId } from "../model/ids.ts";
+import { createAccount, deleteAccount, type EndpointPatch, type NewEndpoint, patchAccount } from "../store/account-writes.ts";
+import { type AccountRow, type EndpointRow, listAccounts, listEndpoints } from "../store/accounts.ts";
+import { virtualShardOf } from "../store/leases.ts";
+import { Account, AccountInput, AccountPatchInput, type EndpointPatchInput, showAccount } from "./account-schemas.ts";
+import { callerOf, requireScope } from "./auth.ts";
+import { ring } from "./bell.ts";
+import { settleEndpoint } from "./endpoint-settings.ts";
+import { answerOnce } from "./idempotency.ts";
+import { accountCreationLimit } from "./limits.ts";
+import { AccountParams, loadAccount } from "./load-account.ts";
+import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
+import { invalid, notFound, ProblemError } from "./problem.ts";
+import { PageOf, Strict } from "./schemas.ts";
+import type { ApiConfig, ApiDeps, App } from "./types.ts";
+
+const tags = ["accounts"];
+
+/** `{ a: undefined }` says nothing about `a`. */
+const given = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
+
+const registerCreate = (app: App, deps: ApiDeps): void => {
+  const { config, sealer } = deps;
+  app.post(
+    "/v1/accounts",
+    {
+      config: { ...requireScope("accounts"), ...accountCreationLimit(config) },
+      schema: { tags, summary: "Create an account and begin to sync it", body: AccountInput, response: { 201: Account } },
+    },
+    async (request, reply) => {
+      const { tenantId, accountIds } = callerOf(request);
+      // It could not even read what it made.
+      if (accountIds !== null) throw new ProblemError("forbidden", "A key that is limited to some accounts cannot make new ones.");
+      const { name, email, policy, endpoints } = request.body;
+      const settled: NewEndpoint[] = [];
+      for (const [index, endpoint] of endpoints.entries())
+        settled.push({ settings: await settleEndpoint(endpoint, null, config, `/endpoints/${index}`), credentials: endpoint.auth });
+      const body = await answerOnce(deps, { request, reply }, async (tx) => {
+        const fullPolicy = { ...defaultPolicy, ...(policy as Partial<Policy> | undefined) };
+        const made = await createAccount(tx, sealer, { tenantId, name: name ?? email, email, policy: fullPolicy, endpoints: settled });
+        return { status: 201, body: showAccount(made.account, made.endpoints) };
+      });
+      const id = parseId<AccountId>("acc", body.id);
+      if (id !== null) ring(deps, { id, virtualShard: virtualShardOf(id) }, "created");
+      reply.header("location", `/v1/accounts/${body.id}`);
+      return body;
+    },
+  );
+};
+
+const CursorShape = Type.Tuple([Type.String({ pattern: "^acc_[0-9a-f]{32}$" })]);
+
+const registerReading = (app: App, deps: ApiDeps): void => {
+  const access = requireScope("accounts", "mail:read");
+  app.get(
+    "/v1/accounts",
+    { config: access, schema: { tags, summary: "List accounts, oldest first", querystring: Strict(pageQuery), response: { 200: PageOf(Account) } } },
+    async (request) => {
+      const { tenantId, accountIds } = callerOf(request);
+      const limit = pageLimit(request.query);
+      const position = decodeCursor(request.query.cursor, CursorShape);
+      const after = position === null ? null : parseId<AccountId>("acc", position[0]);
+      const rows = await listAccounts(deps.db, { tenantId, among: accountIds === null ? null : [...accountIds], after, limit: limit + 1 });
+      const endpoints = rows.length === 0 ? [] : await listEndpoints(deps.db, rows.slice(0, limit).map((row) => row.id));
+      return toPage(rows, limit, {
+        positionOf: (row: AccountRow) => [formatId("acc", row.id)],
+        toItem: (row: AccountRow) => showAccount(row, endpoints),
+      });
+    },
+  );
+  app.get(
+    "/v1/accounts/:accountId",
+    { config: access, schema: { tags, summary: "Read an account", params: AccountParams, response: { 200: Account } } },
+    async (request) => {
+      const account = await loadAccount(deps, request);
+      return showAccount(account, await listEndpoints(deps.db, [account.id]));
+    },
+  );
+};
+
+/** A change of a known endpoint, or a whole new one. @throws ProblemError naming the field. */
+const settlePatch = async (
+  patch: EndpointPatchInput,
+  known: readonly EndpointRow[],
+  config: ApiConfig,
+  pointer: string,
+): Promise<{ changed: EndpointPatch } | { added: NewEndpoint }> => {
+  const { id: shownId, auth, protocol, ...fields } = patch;
+  if (shownId === undefined) {
+    if (protocol === undefined) throw invalid("body", `${pointer}/protocol`, "is required for a new endpoint");
+    if (auth === undefined) throw invalid("body", `${pointer}/auth`, "is required for a new endpoint");
+    return { added: { settings: await settleEndpoint({ ...given(fields), protocol }, null, config, pointer), credentials: auth } };
+  }
+  const id = parseId<EndpointId>("end", shownId);
+  const endpoint = known.find((row) => row.id === id);
+  if (endpoint === undefined) throw invalid("body", `${pointer}/id`, "is not an endpoint of this account");
+  if (protocol !== undefined && protocol !== endpoint.settings.protocol) throw invalid("body", `${pointer}/protocol`, "cannot be changed");
+  const settings = await settleEndpoint({ ...given(fields), protocol: endpoint.settings.protocol }, endpoint.settings, config, pointer);
+  return { changed: { id: endpoint.id, settings, ...(auth !== undefined && { credentials: auth }) } };
+};
+
+const registerPatch = (app: App, deps: ApiDeps): void => {
+  app.patch(
+    "/v1/accounts/:accountId",
+    {
+      config: requireScope("accounts"),
+      schema: { tags, summary: "Change an account; new credentials are tried at once", params: AccountParams, body: AccountPatchInput, response: { 200: Account } },
+    },
+    async (request) => {
+      const account = await loadAccount(deps, request);
+      const { name, email, policy, endpoints = [] } = request.body;
+      const known = endpoints.length === 0 ? [] : await listEndpoints(deps.db, [account.id]);
+      const changed: EndpointPatch[] = [];
+      const added: NewEndpoint[] = [];
+      for (const [index, patch] of endpoints.entries()) {
+        const settled = await settlePatch(patch, known, deps.config, `/endpoints/${index}`);
+        if ("added" in settled) added.push(settled.added);
+        else changed.push(settled.changed);
+      }
+      const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
+      const accountPatch = given({ name, email, policy: policy as Partial<Policy> | undefined }) as Pick<Partial<AccountRow>, "name" | "email">;
+      const after = await deps.db.transaction((tx) =>
+        patchAccount(tx, deps.sealer, ref, { ...accountPatch, endpoints: changed, newEndpoints: added }),
+      );
+      if (after === null) throw notFound("account");
+      ring(deps, after, "changed");
+      return showAccount(after, await listEndpoints(deps.db, [account.id]));
+    },
+  );
+};
+
+const registerDelete = (app: App, deps: ApiDeps): void => {
+  app.delete(
+    "/v1/accounts/:accountId",
+    {
+      config: requireScope("accounts"),
+      schema: { tags, summary: "Remove an account with its stored mail; nothing is changed upstream", params: AccountParams, response: { 204: Type.Null() } },
+    },
+    async (request, reply) => {
+      const account = await loadAccount(deps, request);
+      const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
+      if (!(await deps.db.transaction((tx) => deleteAccount(tx, ref)))) throw notFound("account");
+      ring(deps, account, "changed");
+      return reply.code(204).send(null);
+    },
+  );
+};
+
+export const registerAccounts = (app: App, deps: ApiDeps): void => {
+  registerCreate(app, deps);
+  registerReading(app, deps);
+  registerPatch(app, deps);
+  registerDelete(app, deps);
+};

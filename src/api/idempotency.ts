@@ -1,0 +1,68 @@
+/** `Idempotency-Key`: the same request sent twice has one effect and one answer. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Tx } from "../store/database.ts";
+import { once } from "../store/idempotency.ts";
+import { callerOf } from "./auth.ts";
+import { invalid, ProblemError } from "./problem.ts";
+import type { ApiDeps } from "./types.ts";
+
+const readKey = (request: FastifyRequest): string | null => {
+  const header = request.headers["idempotency-key"];
+  if (header === undefined) return null;
+  if (typeof header === "string" && /^[\x21-\x7e]{1,255}$/.test(header)) return header;
+  throw invalid("header", "/idempotency-key", "The Idempotency-Key must be 1 to 255 printable ASCII characters without a space.");
+};
+
+const bodyBytes = (body: unknown): string | Buffer => (Buffer.isBuffer(body) ? body : (JSON.stringify(body) ?? ""));
+
+export interface Answer<Body> {
+  readonly status: number;
+  readonly body: Body;
+}
+
+/** An answer with a secret in it is kept sealed; any other as it is. */
+type Keeping = "plain" | "sealed";
+
+/**
+ * Runs `work` in a transaction, once for each Idempotency-Key of the tenant, and sets the answer's status. What `work` throws
+ * undoes it all, and the key stays free.
+ * @returns the body to answer with: of this run, or of the first one.
+ * @throws ProblemError `idempotency_in_progress`, `idempotency_key_reused`; what `work` throws.
+ */
+export const answerOnce = async <Body>(
+  deps: Pick<ApiDeps, "db" | "sealer">,
+  exchange: { readonly request: FastifyRequest; readonly reply: Pick<FastifyReply, "code" | "header">; readonly keep?: Keeping },
+  work: (tx: Tx) => Promise<Answer<Body>>,
+): Promise<Body> => {
+  const { request, reply } = exchange;
+  const key = readKey(request);
+  if (key === null) {
+    const answer = await deps.db.transaction(work);
+    reply.code(answer.status);
+    return answer.body;
+  }
+  const { tenantId, keyId } = callerOf(request);
+  const context = ["idempotency", tenantId, key];
+  const fingerprint = deps.sealer.digest([keyId ?? "operator", request.method, request.url, bodyBytes(request.body)]);
+  const result = await once(deps.db, { tenantId, key, fingerprint }, async (tx) => {
+    const answer = await work(tx);
+    const body = exchange.keep === "sealed" ? { sealed: deps.sealer.sealText(context, JSON.stringify(answer.body)) } : answer.body;
+    return { answer, stored: { status: answer.status, body } };
+  });
+  switch (result.outcome) {
+    case "done":
+      reply.code(result.answer.status);
+      return result.answer.body;
+    case "replayed": {
+      reply.code(result.stored.status).header("idempotent-replayed", "true");
+      if (exchange.keep !== "sealed") return result.stored.body as Body;
+      return JSON.parse(deps.sealer.openText(context, (result.stored.body as { sealed: string }).sealed)) as Body;
+    }
+    case "running":
+      throw new ProblemError("idempotency_in_progress", "A request with this Idempotency-Key is still running. Try again in a moment.", {
+        headers: { "retry-after": "1" },
+      });
+    case "reused":
+      throw new ProblemError("idempotency_key_reused", "This Idempotency-Key was used for another request. Use a new one.");
+  }
+};

@@ -1,0 +1,192 @@
+/**
+ * The HTTP server. What holds for every route is arranged here, once: who is calling, how much, what may come in, how
+ * errors look, what is counted; the resources only say what they answer.
+ */
+import { randomUUID } from "node:crypto";
+import type { AddressInfo } from "node:net";
+import helmet from "@fastify/helmet";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import Fastify, { type FastifyReply, type FastifyRequest, type RouteOptions } from "fastify";
+import { openReadinessProbe, type ReadinessProbe } from "../store/readiness.ts";
+import { forgetOldAnswers } from "../store/idempotency.ts";
+import { httpDuration, httpRequests } from "../telemetry/metrics.ts";
+import { registerAccountActions } from "./account-actions.ts";
+import { registerAccountStatus } from "./account-status.ts";
+import { registerAccounts } from "./accounts.ts";
+import { authorize, identify } from "./auth.ts";
+import { registerDocs, registerOpenApi } from "./docs.ts";
+import { answerBrokenRequest, answerError } from "./errors.ts";
+import { registerFleet } from "./fleet.ts";
+import { registerHealth, registerMetrics } from "./health.ts";
+import { registerKeys } from "./keys.ts";
+import { registerLimits } from "./limits.ts";
+import { Problem } from "./problem.ts";
+import { RouteTable } from "./route-table.ts";
+import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
+import { registerTenants } from "./tenants.ts";
+import type { ApiDeps, App } from "./types.ts";
+
+const bodyLimit = 1024 * 1024;
+const requestTimeoutMs = 120_000;
+const closeDeadlineMs = 5_000;
+const forgetEveryMs = 15 * 60_000;
+
+/** A caller's own id is kept, so that its log and ours can be read side by side. */
+const readRequestId = (request: { readonly headers: Readonly<Record<string, unknown>> }): string => {
+  const given = request.headers["x-request-id"];
+  return typeof given === "string" && /^[\w.:/+=-]{1,128}$/.test(given) ? given : randomUUID();
+};
+
+const createApp = (deps: Pick<ApiDeps, "log">): App => {
+  const table = new RouteTable();
+  const app: App = Fastify({
+    loggerInstance: deps.log,
+    disableRequestLogging: true,
+    requestIdLogLabel: "request",
+    genReqId: readRequestId,
+    bodyLimit,
+    requestTimeout: requestTimeoutMs,
+    ajv: { customOptions: ajvOptions },
+    // A request that still comes while stopping is answered; /readyz has said already that no more should.
+    return503OnClosing: false,
+    clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket),
+    frameworkErrors: (error, request, reply) => {
+      reply.header("x-request-id", request.id);
+      answerError(error, request, reply as FastifyReply);
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.decorateRequest("caller", null);
+  app.setErrorHandler(answerError);
+  app.addHook("onRoute", (route) => table.add(route));
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id).header("cache-control", "no-store");
+  });
+  app.setNotFoundHandler((request) => {
+    throw table.refuse(request.url.split("?", 1)[0] ?? "/");
+  });
+  app.addHook("onResponse", async (request, reply) => count(request, reply));
+  return app;
+};
+
+const count = (request: FastifyRequest, reply: FastifyReply): void => {
+  const route = request.routeOptions.url ?? "none";
+  const { method } = request;
+  httpRequests.inc({ method, route, status: reply.statusCode });
+  httpDuration.observe({ method, route }, reply.elapsedTime / 1000);
+  request.log.debug({ method, route, status: reply.statusCode, durationMs: Math.round(reply.elapsedTime) }, "request answered");
+};
+
+/** JSON only, and an empty body is no body: clients that set the type on every request are not to be punished for it. */
+const acceptJson = (app: App): void => {
+  app.removeAllContentTypeParsers();
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.addContentTypeParser(["application/json", "application/merge-patch+json"], { parseAs: "string" }, (request, body, done) => {
+    if (body === "") done(null, undefined);
+    else void parse(request, body as string, done);
+  });
+};
+
+const problemAnswers = { "4xx": Problem, "5xx": Problem };
+
+/** A route that does not say who may call it does not start. */
+const finishRoute = (route: RouteOptions): void => {
+  const access = route.config?.access;
+  if (access === undefined) throw new Error(`${String(route.method)} ${route.url} does not say who may call it`);
+  closeSchemas(route);
+  const { response = {}, ...schema } = route.schema as { response?: object };
+  route.schema = { ...schema, response: { ...problemAnswers, ...response }, ...(access === "public" && { security: [] }) };
+};
+
+const guard = (app: App, deps: ApiDeps): void => {
+  app.addHook("onRoute", finishRoute);
+  app.addHook("onRequest", async (request) => {
+    const { access } = request.routeOptions.config;
+    if (access === "public" || access === undefined) return;
+    request.caller = await identify(deps, request);
+    authorize(request.caller, access);
+  });
+  app.addHook("preValidation", async (request) => convertQuery(request));
+};
+
+const registerResources = (app: App, deps: ApiDeps): void => {
+  registerAccounts(app, deps);
+  registerAccountStatus(app, deps);
+  registerAccountActions(app, deps);
+  registerKeys(app, deps);
+  registerTenants(app, deps);
+  registerFleet(app, deps);
+};
+
+const buildApi = async (deps: ApiDeps, probe: ReadinessProbe): Promise<App> => {
+  const app = createApp(deps);
+  const { version, metricsPort } = deps.config;
+  await app.register(helmet, { contentSecurityPolicy: { useDefaults: false, directives: { "default-src": ["'none'"], "frame-ancestors": ["'none'"] } } });
+  await registerOpenApi(app, version);
+  guard(app, deps);
+  await registerLimits(app, deps.config);
+  acceptJson(app);
+  registerHealth(app, deps, probe);
+  if (metricsPort === null) registerMetrics(app);
+  registerResources(app, deps);
+  registerDocs(app);
+  return app;
+};
+
+/** Health and figures on a port of their own, for a network that callers do not reach. */
+const buildMetrics = (deps: ApiDeps, probe: ReadinessProbe): App => {
+  const app = createApp(deps);
+  registerHealth(app, deps, probe);
+  registerMetrics(app);
+  return app;
+};
+
+const listen = async (app: App, host: string, port: number): Promise<string> => {
+  await app.listen({ host, port });
+  const { address, family, port: taken } = app.server.address() as AddressInfo;
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${taken}`;
+};
+
+/** Open streams and slow uploads get `closeDeadlineMs` to end; then their connections are cut. */
+const closeApp = async (app: App): Promise<void> => {
+  const timer = setTimeout(() => app.server.closeAllConnections(), closeDeadlineMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
+export interface RunningApi {
+  readonly url: string;
+  /** null: the figures are served beside the API. */
+  readonly metricsUrl: string | null;
+  /** Stops taking requests and ends the running ones. Harmless when called twice. */
+  close(): Promise<void>;
+}
+
+/** Resolves when both ports listen. @throws Error when one is taken. */
+export const startApi = async (deps: ApiDeps): Promise<RunningApi> => {
+  const probe = openReadinessProbe(deps.db.url);
+  const apps: App[] = [];
+  const timer = setInterval(() => {
+    forgetOldAnswers(deps.db).catch((err: unknown) => deps.log.warn({ err }, "old answers not forgotten"));
+  }, forgetEveryMs).unref();
+  const close = async (): Promise<void> => {
+    clearInterval(timer);
+    await Promise.all(apps.map(closeApp));
+    await probe.close();
+  };
+  try {
+    const { host, port, metricsPort } = deps.config;
+    const api = await buildApi(deps, probe);
+    apps.push(api);
+    const url = await listen(api, host, port);
+    if (metricsPort === null) return { url, metricsUrl: null, close };
+    const metrics = buildMetrics(deps, probe);
+    apps.push(metrics);
+    return { url, metricsUrl: await listen(metrics, host, metricsPort), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+};

@@ -1,0 +1,71 @@
+/** How an account is doing, and how the whole fleet is. */
+import type { AccountId, TenantId } from "../model/ids.ts";
+import type { Database, Queryable } from "./database.ts";
+
+export interface Hold {
+  readonly id: string;
+  readonly mailboxId: string | null;
+  readonly reason: string;
+  readonly count: number;
+  readonly since: Date;
+}
+
+/** Changes held back by a breaker and not decided yet, oldest first. */
+export const listOpenHolds = (db: Database, accountId: AccountId): Promise<Hold[]> =>
+  db.prisma.hold.findMany({
+    where: { accountId, closedAt: null },
+    select: { id: true, mailboxId: true, reason: true, count: true, since: true },
+    orderBy: { since: "asc" },
+    take: 500,
+  });
+
+export interface FleetAccounts {
+  readonly byState: Readonly<Record<string, number>>;
+  /** Seconds since an endpoint that should be live was last seen well. */
+  readonly lagSeconds: { readonly p50: number | null; readonly p95: number | null; readonly p99: number | null };
+  /** How long the longest waiting endpoint has been due, in seconds; 0: nobody waits. */
+  readonly overdueSeconds: number;
+}
+
+/** Accounts of a tenant, or of all (null). */
+export const readFleetAccounts = async (db: Queryable, tenantId: TenantId | null): Promise<FleetAccounts> => {
+  const states = await db.query<{ state: string; n: bigint }>({
+    name: "fleet_states",
+    text: `select case when paused then 'paused' else sync_state end as state, count(*) as n from accounts
+           where deleted_at is null and ($1::uuid is null or tenant_id = $1) group by 1`,
+    values: [tenantId],
+  });
+  const lags = await db.query<{ p: number[] | null; overdue: number | null }>({
+    name: "fleet_lags",
+    text: `select percentile_cont(array[0.5, 0.95, 0.99]) within group (order by extract(epoch from now() - e.last_success_at)::float8)
+                    filter (where e.last_success_at is not null) as p,
+                  extract(epoch from max(now() - e.next_attempt_at) filter (where e.next_attempt_at < now()))::float8 as overdue
+           from endpoints e join accounts a on a.id = e.account_id
+           where a.deleted_at is null and not a.paused and e.sync_state in ('connecting', 'backfilling', 'live')
+             and ($1::uuid is null or a.tenant_id = $1)`,
+    values: [tenantId],
+  });
+  const [p50 = null, p95 = null, p99 = null] = lags.rows[0]?.p ?? [];
+  return {
+    byState: Object.fromEntries(states.rows.map((row) => [row.state, Number(row.n)])),
+    lagSeconds: { p50, p95, p99 },
+    overdueSeconds: Math.max(0, lags.rows[0]?.overdue ?? 0),
+  };
+};
+
+export interface FleetShard {
+  readonly id: number;
+  readonly epoch: bigint;
+  readonly owner: string | null;
+  readonly host: string | null;
+  /** When the owner's heartbeat runs out; past: the shard waits for a new owner. */
+  readonly expiresAt: Date | null;
+}
+
+export const listShards = async (db: Queryable): Promise<FleetShard[]> => {
+  const { rows } = await db.query<FleetShard>({
+    name: "fleet_shards",
+    text: `select s.id, s.epoch, s.owner, p.host, p.expires_at as "expiresAt" from shards s left join processes p on p.id = s.owner order by s.id`,
+  });
+  return rows;
+};

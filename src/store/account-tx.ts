@@ -74,8 +74,9 @@ export const appendChanges = async (account: AccountTx, changes: readonly Decide
       .float4(change.confidence)
       .jsonb(change.evidence);
   }
-  await account.tx.copy(`copy changes (${columns}) from stdin (format binary)`, rows.chunks());
+  // Taken before the first wait: whatever is prepared meanwhile stands after these.
   account.headSeq = seq;
+  await account.tx.copy(`copy changes (${columns}) from stdin (format binary)`, rows.chunks());
   await account.tx.query({
     name: "account_advance",
     text: `with advanced as (update accounts set head_seq = $2 where id = $1) select pg_notify('samebox_changes', $3)`,

@@ -58,27 +58,40 @@ const runOn = async <Row>(runner: pg.Pool | pg.PoolClient, statement: Statement)
   return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
 };
 
-const makeTx = (client: pg.PoolClient): Tx =>
-  ({
-    query: (statement: Statement) => runOn(client, statement),
-    copy: async (text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>) => {
-      const stream = client.query(copyFrom(text));
-      const finished = once(stream, "finish");
-      // Without a listener a failing server would raise the error a second time, outside the promise.
-      finished.catch(() => undefined);
-      for await (const chunk of chunks) if (!stream.write(chunk)) await Promise.race([once(stream, "drain"), finished]);
-      stream.end();
-      await finished;
-    },
-  }) as unknown as Tx;
+const copyInto = async (client: pg.PoolClient, text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<void> => {
+  const stream = client.query(copyFrom(text));
+  const finished = once(stream, "finish");
+  // Without a listener a failing server would raise the error a second time, outside the promise.
+  finished.catch(() => undefined);
+  for await (const chunk of chunks) if (!stream.write(chunk)) await Promise.race([once(stream, "drain"), finished]);
+  stream.end();
+  await finished;
+};
+
+const makeTx = (client: pg.PoolClient): Tx => {
+  let last: Promise<unknown> = Promise.resolve();
+  /** One statement after the other, in the order asked for; so a caller may prepare the next while one is under way. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = last.then(work);
+    last = result;
+    // Whoever asked for the failed statement is told; those queued behind it fail with the same error.
+    result.catch(() => undefined);
+    return result;
+  };
+  return {
+    query: (statement: Statement) => inTurn(() => runOn(client, statement)),
+    copy: (text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>) => inTurn(() => copyInto(client, text, chunks)),
+  } as unknown as Tx;
+};
 
 const transactOnce = async <T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> => {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
     await client.query("begin");
-    const result = await work(makeTx(client));
-    await client.query("commit");
+    const tx = makeTx(client);
+    const result = await work(tx);
+    await tx.query({ text: "commit" });
     return result;
   } catch (error) {
     await client.query("rollback").catch((failure: Error) => {

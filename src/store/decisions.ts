@@ -180,11 +180,15 @@ export interface DecisionContext {
 
 /** Writes a whole decision: log first (it gives the numbers), then rows. An empty decision writes nothing (I4, I8). */
 export const applyDecision = async (account: AccountTx, decision: Decision, context: DecisionContext): Promise<AppliedDecision> => {
-  const base = await appendChanges(account, decision.changes, context.at, context.inputId);
-  await copyMessages(account, base, decision.newMessages, context.contents);
-  await copyPlacements(account, base, decision.newPlacements);
-  await updatePlacements(account, base, decision.placements, context.at);
-  await writeBindings(account, context.scope, decision.bindings, context.existing);
-  await closeBindings(account, context.scope, decision.closed);
+  const base = account.headSeq;
+  // Run one after the other, but each is prepared while the one before is under way.
+  await Promise.all([
+    appendChanges(account, decision.changes, context.at, context.inputId),
+    copyMessages(account, base, decision.newMessages, context.contents),
+    copyPlacements(account, base, decision.newPlacements),
+    updatePlacements(account, base, decision.placements, context.at),
+    writeBindings(account, context.scope, decision.bindings, context.existing),
+    closeBindings(account, context.scope, decision.closed),
+  ]);
   return { headSeq: account.headSeq, changes: decision.changes.length };
 };

@@ -1,11 +1,11 @@
 /** The first reading of an account: newest first, in large UID ranges, in bounded slices that can be cut off anywhere. */
 import type { Session } from "../endpoints/endpoint.ts";
-import { batchMessages, type FetchedBatch, type UidRange } from "../model/observation.ts";
+import { batchMessages, type UidRange } from "../model/observation.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { writeProgress } from "../store/account-state.ts";
 import { markUnbound } from "../store/candidates.ts";
 import { loadBoundUids } from "../store/slices.ts";
-import { commitItems, disposeItems, storeOctets } from "./commit.ts";
+import { commitItems, disposeItems, emptyBatch, prepareBatch, type PreparedBatch } from "./commit.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** How long one slice may take before the account goes to the back of the queue. */
@@ -59,12 +59,12 @@ interface Slice {
   readonly resuming: boolean;
 }
 
-/** One batch to the store; the octets of the next one are stored while this one's metadata are committed. */
-const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: FetchedBatch, low: number | null): Promise<void> => {
+/** One batch to the store; the octets of the next one are stored while this one's rows are committed. */
+const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBatch, low: number | null): Promise<void> => {
   const { cursor } = mailbox;
   if (cursor === null) return;
   const move = low === null ? null : { cursor, backfillLow: low, audited: low <= 1 };
-  await commitItems(slice.context, mailbox, { items: batch.items, reason: "backfilled", move });
+  await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move });
 };
 
 const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<void> => {
@@ -81,25 +81,24 @@ const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly
   let tail: Promise<void> = Promise.resolve();
   if (ranges.length > 0)
     for await (const batch of session.fetch({ path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges }, signal)) {
-      const stored = storeOctets(context, batch.items);
+      const prepared = prepareBatch(context, batch.items);
       const previous = tail;
       const low = batch.rangeDone === null ? null : (lowAfter.get(`${batch.rangeDone.from}:${batch.rangeDone.to}`) ?? null);
       tail = (async () => {
         try {
           await previous;
-          await stored;
-          await commitBatch(slice, mailbox, batch, low);
+          await commitBatch(slice, mailbox, await prepared, low);
         } finally {
           await disposeItems(batch.items);
         }
       })();
-      stored.catch(() => undefined);
+      prepared.catch(() => undefined);
       tail.catch(() => undefined);
       await previous;
     }
   await tail;
   const lowest = planned.at(-1)?.from;
-  if (lowest !== undefined && lowest < (mailbox.backfillLow ?? 1)) await commitBatch(slice, mailbox, { items: [], rangeDone: null }, lowest);
+  if (lowest !== undefined && lowest < (mailbox.backfillLow ?? 1)) await commitBatch(slice, mailbox, emptyBatch, lowest);
 };
 
 const noteProgress = async (context: LaneContext, startedAt: Date | null): Promise<void> => {

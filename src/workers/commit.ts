@@ -20,11 +20,23 @@ export const disposeItems = async (items: readonly FetchedItem[]): Promise<void>
   await Promise.all(octetsOf(items).map((octets) => octets.dispose()));
 };
 
+/** A batch whose octets are durable and whose headers are read: all that does not need the account's lock. */
+export interface PreparedBatch {
+  readonly items: readonly FetchedItem[];
+  readonly facts: readonly ItemFact[];
+  readonly contents: readonly MessageContent[];
+}
+
 /** Makes the octets of a batch durable. Done before, and apart from, the commit that refers to them. */
-export const storeOctets = async (context: LaneContext, items: readonly FetchedItem[]): Promise<void> => {
+export const prepareBatch = async (context: LaneContext, items: readonly FetchedItem[]): Promise<PreparedBatch> => {
   step("before blobs");
-  await storeBlobs(context.db, context, octetsOf(items));
+  const stored = storeBlobs(context.db, context, octetsOf(items));
+  // Read while the database writes.
+  stored.catch(() => undefined);
+  const prepared = { items, facts: items.map(factOf), contents: items.map(contentOf) };
+  await stored;
   step("after blobs");
+  return prepared;
 };
 
 const factOf = (item: FetchedItem): ItemFact => ({
@@ -65,13 +77,16 @@ const cursorWrite = (mailbox: MailboxLane, move: CursorMove) => ({
   permanentFlags: move.permanentFlags ?? null,
 });
 
+export const emptyBatch: PreparedBatch = { items: [], facts: [], contents: [] };
+
 /** New items whose octets are stored: identity, rows, log, and the cursor. Answers how many messages are new. */
 export const commitItems = async (
   context: LaneContext,
   mailbox: MailboxLane,
-  request: { readonly items: readonly FetchedItem[]; readonly reason: "backfilled" | "delivered"; readonly move: CursorMove | null },
+  request: { readonly batch: PreparedBatch; readonly reason: "backfilled" | "delivered"; readonly move: CursorMove | null },
 ): Promise<number> => {
-  const { items, move } = request;
+  const { move } = request;
+  const { items, facts, contents } = request.batch;
   if (items.length === 0 && move === null) return 0;
   const at = new Date();
   const scope = scopeOf(context, mailbox);
@@ -81,14 +96,14 @@ export const commitItems = async (
     const known = await loadKnown(account, context.endpointId, octetsOf(items).map((octets) => octets.sha256));
     const decision = reconcileItems({
       scope,
-      items: items.map(factOf),
+      items: facts,
       bound,
       known,
       freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
       reason: request.reason,
     });
     const existing = new Set([...bound.keys(), ...closed]);
-    await applyDecision(account, decision, { scope, contents: items.map(contentOf), existing, at, inputId: null });
+    await applyDecision(account, decision, { scope, contents, existing, at, inputId: null });
     if (move !== null) await writeCursor(account, context.endpointId, cursorWrite(mailbox, move), at);
     return { created: decision.newMessages.length, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
   });

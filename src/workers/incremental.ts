@@ -5,7 +5,7 @@ import { appendChanges, inAccount } from "../store/account-tx.ts";
 import { loadBoundUids } from "../store/slices.ts";
 import { closeEpoch, parkMailbox } from "../store/mailbox-writes.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
-import { commitItems, commitObservation, type CursorMove, disposeItems, storeOctets } from "./commit.ts";
+import { commitItems, commitObservation, type CursorMove, disposeItems, emptyBatch, prepareBatch } from "./commit.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
@@ -18,7 +18,7 @@ const epochChangesMost = 5;
 export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, status: MailboxStatus): Promise<void> => {
   mailbox.exists = status.messages;
   await commitItems(context, mailbox, {
-    items: [],
+    batch: emptyBatch,
     reason: "backfilled",
     move: {
       cursor: { uidValidity: status.uidValidity, uidNext: status.uidNext, highestModseq: status.highestModseq },
@@ -99,10 +99,10 @@ const takeNew = async (context: LaneContext, session: Session, mailbox: MailboxL
   for await (const batch of session.fetch({ path: mailbox.path, uidValidity: cursor.uidValidity, ranges }, signal)) {
     try {
       if (batch.items.length === 0) continue;
-      await storeOctets(context, batch.items);
+      const prepared = await prepareBatch(context, batch.items);
       const highest = batch.items.reduce((most, item) => Math.max(most, item.uid + 1), mailbox.cursor?.uidNext ?? 1);
       taken += await commitItems(context, mailbox, {
-        items: batch.items,
+        batch: prepared,
         reason: "delivered",
         move: { cursor: { ...cursor, uidNext: highest }, backfillLow: mailbox.backfillLow ?? 1 },
       });

@@ -65,7 +65,7 @@ export class ParseQueue {
 
   private async parseOne(accountId: AccountId, message: Unparsed, small: Buffer | undefined) {
     try {
-      const octets = small ?? (await storedOctets(this.db, { accountId, ...message }));
+      const octets = small ?? (await storedOctets(this.db, accountId, message));
       const parsed = await this.parser.parse(octets, this.stopping.signal);
       if (parsed.status === "failed") parseFailures.inc({ reason: parsed.reason });
       return { messageId: message.id, parsed };

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { memoryOctets } from "../../src/endpoints/octets.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { FencedError } from "../../src/store/leases.ts";
-import { commitItems, commitObservation, storeOctets } from "../../src/workers/commit.ts";
+import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { fenceOf, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
@@ -24,9 +24,9 @@ afterAll(async () => {
 const message = (n: number): string => `Subject: message ${n}\r\nMessage-ID: <${n}@example.test>\r\n\r\nbody ${n}\r\n`;
 
 const take = async (context: LaneContext, mailbox: MailboxLane, items: ReturnType<typeof itemOf>[], low: number | null): Promise<number> => {
-  await storeOctets(context, items);
+  const batch = await prepareBatch(context, items);
   const move = low === null || mailbox.cursor === null ? null : { cursor: mailbox.cursor, backfillLow: low };
-  return commitItems(context, mailbox, { items, reason: "backfilled", move });
+  return commitItems(context, mailbox, { batch, reason: "backfilled", move });
 };
 
 const seqs = async (context: LaneContext): Promise<bigint[]> => {

@@ -75,7 +75,7 @@ class ListQuery {
     const tests: string[] = [];
     if (since !== null) tests.push(`${alias}.received_at >= ${this.bind(since)}`);
     if (before !== null) tests.push(`${alias}.received_at < ${this.bind(before)}`);
-    if (this.after !== null) tests.push(`(${alias}.received_at, ${alias}.id) < (${this.bind(timestampOf(this.after.at))}::timestamptz, ${this.bind(this.after.id)}::uuid)`);
+    if (this.after !== null) tests.push(`(${alias}.received_at, ${alias}.id) < (${timestamp(this.bind(String(this.after.at)))}, ${this.bind(this.after.id)}::uuid)`);
     return tests;
   }
 
@@ -184,12 +184,7 @@ const wordsOf = (m: string, c: string): string => `coalesce(${c}.search, ${heade
 
 const microseconds = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint`;
 
-/** Microseconds since 1970 as a timestamp that PostgreSQL reads without rounding. */
-const timestampOf = (at: bigint): string => {
-  const micro = ((at % 1_000_000n) + 1_000_000n) % 1_000_000n;
-  const second = new Date(Number((at - micro) / 1_000n)).toISOString().slice(0, 19);
-  return `${second}.${String(micro).padStart(6, "0")}Z`;
-};
+const timestamp = (text: string): string => `('epoch'::timestamptz + (${text}::text || ' microseconds')::interval)`;
 
 /** Some placement must have, or lack, a keyword. The other tests (`$seen`, not another keyword) are for all placements. */
 const wantsKeyword = ({ keyword, notKeyword }: MessageFilter): boolean => (keyword !== null && keyword !== "$seen") || notKeyword === "$seen";

@@ -8,7 +8,8 @@ import { Nullable, Strict, Time, Words } from "./schemas.ts";
 
 export const SyncStateWord = Words(["connecting", "backfilling", "live", "paused", "needs_reauth", "needs_attention", "held"]);
 
-const line = "^[^\\r\\n\\u0000]*$";
+/** One line that PostgreSQL and the mail protocols can carry: no line break, no NUL, no half of a surrogate pair. */
+const line = "^[^\\r\\n\\u0000\\p{Cs}]*$";
 
 const Name = Type.String({ minLength: 1, maxLength: 200, pattern: line });
 const Email = Type.String({ minLength: 3, maxLength: 320, pattern: "^[^\\s@]+@[^\\s@]+$" });

@@ -1,15 +1,23 @@
 /** The contract, made from the schemas that validate: /openapi.json, and a page that shows it. */
-import swagger from "@fastify/swagger";
+import swagger, { type SwaggerTransform } from "@fastify/swagger";
 import Fastify from "fastify";
 import { Type } from "typebox";
+import { emptyBody } from "./strict-input.ts";
 import type { App } from "./types.ts";
 
 const description = `One consistent mailbox for every account, over HTTP. Errors are RFC 9457 problem details with a stable \`code\`.
 Lists take \`limit\` and \`cursor\`; POST takes an \`Idempotency-Key\`.`;
 
+/** A body that may only be absent is no news to a reader. */
+const hideEmptyBody: SwaggerTransform = ({ schema, url }) => {
+  const { body, ...rest } = schema;
+  return { schema: body === emptyBody ? rest : schema, url };
+};
+
 /** To be registered before every route that it shall describe. */
 export const registerOpenApi = async (app: App, version: string): Promise<void> => {
   await app.register(swagger, {
+    transform: hideEmptyBody,
     openapi: {
       openapi: "3.1.0",
       info: { title: "Samebox", version, description, license: { name: "MIT", identifier: "MIT" } },

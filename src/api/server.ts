@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import helmet from "@fastify/helmet";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import Fastify, { type FastifyReply, type FastifyRequest, type RouteOptions } from "fastify";
+import Fastify, { type FastifyReply, type FastifyRequest, LogController, type RouteOptions } from "fastify";
 import { openReadinessProbe, type ReadinessProbe } from "../store/readiness.ts";
 import { forgetOldAnswers } from "../store/idempotency.ts";
 import { httpDuration, httpRequests } from "../telemetry/metrics.ts";
@@ -14,12 +14,17 @@ import { registerAccountActions } from "./account-actions.ts";
 import { registerAccountStatus } from "./account-status.ts";
 import { registerAccounts } from "./accounts.ts";
 import { authorize, identify } from "./auth.ts";
+import { registerChanges } from "./changes.ts";
 import { registerDocs, registerOpenApi } from "./docs.ts";
 import { answerBrokenRequest, answerError } from "./errors.ts";
+import { registerEvents } from "./events.ts";
 import { registerFleet } from "./fleet.ts";
 import { registerHealth, registerMetrics } from "./health.ts";
 import { registerKeys } from "./keys.ts";
 import { registerLimits } from "./limits.ts";
+import { registerMailboxes } from "./mailboxes.ts";
+import { registerMessageContent } from "./message-content.ts";
+import { registerMessages } from "./messages.ts";
 import { Problem } from "./problem.ts";
 import { RouteTable } from "./route-table.ts";
 import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
@@ -41,8 +46,7 @@ const createApp = (deps: Pick<ApiDeps, "log">): App => {
   const table = new RouteTable();
   const app: App = Fastify({
     loggerInstance: deps.log,
-    disableRequestLogging: true,
-    requestIdLogLabel: "request",
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request" }),
     genReqId: readRequestId,
     bodyLimit,
     requestTimeout: requestTimeoutMs,
@@ -86,7 +90,8 @@ const acceptJson = (app: App): void => {
   });
 };
 
-const problemAnswers = { "4xx": Problem, "5xx": Problem };
+const problemAnswer = { description: "What went wrong (RFC 9457).", content: { "application/problem+json": { schema: Problem } } };
+const problemAnswers = { "4xx": problemAnswer, "5xx": problemAnswer };
 
 /** A route that does not say who may call it does not start. */
 const finishRoute = (route: RouteOptions): void => {
@@ -94,7 +99,8 @@ const finishRoute = (route: RouteOptions): void => {
   if (access === undefined) throw new Error(`${String(route.method)} ${route.url} does not say who may call it`);
   closeSchemas(route);
   const { response = {}, ...schema } = route.schema as { response?: object };
-  route.schema = { ...schema, response: { ...problemAnswers, ...response }, ...(access === "public" && { security: [] }) };
+  const shown = access === "public" ? { security: [] } : { "x-scopes": [access].flat() };
+  route.schema = { ...schema, response: { ...problemAnswers, ...response }, ...shown };
 };
 
 const guard = (app: App, deps: ApiDeps): void => {
@@ -112,6 +118,11 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerAccounts(app, deps);
   registerAccountStatus(app, deps);
   registerAccountActions(app, deps);
+  registerMailboxes(app, deps);
+  registerMessages(app, deps);
+  registerMessageContent(app, deps);
+  registerChanges(app, deps);
+  registerEvents(app, deps);
   registerKeys(app, deps);
   registerTenants(app, deps);
   registerFleet(app, deps);

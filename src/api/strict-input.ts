@@ -25,7 +25,7 @@ interface ObjectSchema {
 const isClosed = (schema: ObjectSchema): boolean => schema.type !== "object" || schema.additionalProperties === false;
 
 /** A request without a body, or with `{}`. */
-const emptyBody = { type: ["object", "null"], additionalProperties: false } as const;
+export const emptyBody = { type: ["object", "null"], additionalProperties: false } as const;
 
 const takesBody = new Set(["POST", "PUT", "PATCH", "DELETE"]);
 

@@ -13,7 +13,7 @@ const config = { access: "operator" } as const;
 
 const TenantAnswer = Type.Object({ id: Type.String(), name: Type.String(), createdAt: Time }, { title: "Tenant" });
 
-const TenantInput = Strict({ name: Type.String({ minLength: 1, maxLength: 200, pattern: "^[^\\u0000-\\u001f]+$" }) });
+const TenantInput = Strict({ name: Type.String({ minLength: 1, maxLength: 200, pattern: "^[^\\p{Cc}\\p{Cs}]+$" }) });
 
 const showTenant = (tenant: Tenant): Static<typeof TenantAnswer> => ({
   id: formatId("ten", tenant.id),

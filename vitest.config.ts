@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/global-setup.ts"],
+    setupFiles: ["test/support/leftovers.ts"],
     // A process per file: native modules, open sockets and signal handlers of one file cannot reach another.
     pool: "forks",
     // The servers under test work in processes of their own, so few workers keep all cores busy.

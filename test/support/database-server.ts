@@ -38,7 +38,11 @@ export const withDatabase = (url: string, database: string): string => {
 };
 
 /** Runs one statement on a connection of its own. */
-export const queryOnce = async <Row extends pg.QueryResultRow>(url: string, text: string, values: unknown[] = []): Promise<Row[]> => {
+export const queryOnce = async <Row extends pg.QueryResultRow>(
+  url: string,
+  text: string,
+  values: unknown[] = [],
+): Promise<Row[]> => {
   const client = new pg.Client({ connectionString: url, application_name: "samebox test support" });
   await client.connect();
   try {
@@ -91,7 +95,9 @@ const prepareTemplate = async (adminUrl: string): Promise<DatabaseServer> => {
 };
 
 const dropAll = async ({ adminUrl, prefix }: DatabaseServer): Promise<void> => {
-  const rows = await queryOnce<{ datname: string }>(adminUrl, "select datname from pg_database where starts_with(datname, $1)", [prefix]);
+  const rows = await queryOnce<{ datname: string }>(adminUrl, "select datname from pg_database where starts_with(datname, $1)", [
+    prefix,
+  ]);
   for (const { datname } of rows) await queryOnce(adminUrl, `drop database if exists ${datname} with (force)`);
 };
 

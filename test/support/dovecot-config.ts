@@ -32,9 +32,6 @@ const ownUser = isRoot
   : `default_internal_user = ${userInfo().username}
 default_login_user = ${userInfo().username}
 default_internal_group = $GROUP
-service anvil {
-  chroot =
-}
 service stats {
   chroot =
 }`;
@@ -81,6 +78,13 @@ pop3_no_flag_updates = no
 pop3_uidl_format = %08Xu%08Xv
 default_process_limit = 2000
 default_client_limit = 8000
+# A refused login shall not slow down the next one from the same address.
+service anvil {
+  ${isRoot ? "" : "chroot ="}
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 ${ownUser.replace("$GROUP", group)}
 passdb {
   driver = oauth2

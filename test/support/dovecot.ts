@@ -48,7 +48,7 @@ export interface Dovecot extends AsyncDisposable {
   accessToken(n: number, validForSeconds?: number): string;
   /** Logs in as another device of that account. */
   device(n: number): Promise<ImapDevice>;
-  /** Puts messages into a mailbox, in order, making it when missing; returns how many. About 10,000 a second with maildir. */
+  /** Puts messages into a mailbox, in order, making it when missing; returns how many. 20,000 take 3 s (maildir) or 6 s (sdbox). */
   deliver(delivery: { readonly user: string; readonly mailbox: string; readonly messages: Iterable<Delivery> }): Promise<number>;
   /** Runs the administration tool on this server; returns its output. */
   doveadm(...args: readonly string[]): Promise<string>;
@@ -167,7 +167,11 @@ class RunningDovecot implements Dovecot {
     return ImapDevice.connect({ host, port: this.imapPort, ...this.account(n) });
   }
 
-  async deliver(delivery: { readonly user: string; readonly mailbox: string; readonly messages: Iterable<Delivery> }): Promise<number> {
+  async deliver(delivery: {
+    readonly user: string;
+    readonly mailbox: string;
+    readonly messages: Iterable<Delivery>;
+  }): Promise<number> {
     const { user, mailbox, messages } = delivery;
     const { folder, format, uid, gid } = this.#setup;
     if (format === "maildir")

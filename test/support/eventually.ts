@@ -21,7 +21,8 @@ export const eventually = async <T>(
     } catch (error) {
       cause = error;
     }
-    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`, cause === undefined ? {} : { cause });
+    if (performance.now() > deadline)
+      throw new Error(`not within ${timeoutMs} ms: ${what}`, cause === undefined ? {} : { cause });
     await pause(everyMs);
   }
 };

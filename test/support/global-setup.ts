@@ -43,4 +43,3 @@ export const setup = async (project: TestProject): Promise<() => Promise<void>> 
     if (!quiet) throw new Error(`the tests left these running:\n${left.join("\n")}`);
   };
 };
-

@@ -35,6 +35,11 @@ export interface GuardedProcess {
   end(options?: { readonly keepFolder?: boolean }): Promise<void>;
 }
 
+const running = new Map<string, readonly string[]>();
+
+/** Commands of this process's servers that nobody has ended yet. */
+export const serversLeft = (): string[] => [...running.values()].map((command) => command.join(" "));
+
 /** Starts `command` in `folder`. The caller waits until it answers. */
 export const startGuarded = (options: {
   readonly folder: string;
@@ -48,23 +53,25 @@ export const startGuarded = (options: {
     detached: true,
     stdio: ["pipe", "pipe", "ignore"],
   });
-  let running = true;
+  let alive = true;
+  running.set(folder, command);
   const ended = new Promise<void>((resolve) => {
     const finish = (): void => {
-      running = false;
+      alive = false;
+      running.delete(folder);
       resolve();
     };
     child.once("exit", finish);
     child.once("error", finish);
   });
-  child.stdout.on("data", () => (running = false));
+  child.stdout.on("data", () => (alive = false));
   child.stdin.on("error", () => undefined); // The guard may be gone before it is told to go.
   // A forgotten server must not keep the test process alive: when that ends, so does the server.
   child.unref();
   for (const stream of [child.stdin, child.stdout]) if ("unref" in stream && typeof stream.unref === "function") stream.unref();
   return {
     get running() {
-      return running;
+      return alive;
     },
     output: () => readFile(join(folder, "output.log"), "utf8").catch(() => ""),
     end: async ({ keepFolder = false } = {}) => {

@@ -2,6 +2,7 @@
 import { connect as connectPlain, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { imapDateTime, type ImapResponse, ImapResponseReader, quote } from "./imap-wire.ts";
+import { type IdleWatch, ResponseWatch } from "./response-watch.ts";
 import { type Delivery, toModifiedUtf7 } from "./maildir-delivery.ts";
 
 /** What a command brought: the untagged responses before its end, and the end. */
@@ -20,22 +21,10 @@ export interface SelectedMailbox {
   readonly highestModseq: bigint | null;
 }
 
-/** Untagged responses as they come while the device idles (RFC 2177). */
-export interface IdleWatch {
-  readonly seen: readonly ImapResponse[];
-  /** The first response that matches, seen already or still to come. */
-  next(pattern: RegExp, timeoutMs?: number): Promise<ImapResponse>;
-  /** Ends the IDLE; the device takes commands again. */
-  done(): Promise<void>;
-}
-
-interface Listener {
-  onResponse(response: ImapResponse): void;
-  onEnd(error: Error): void;
-}
-
 const mailboxName = (mailbox: string): string => quote(toModifiedUtf7(mailbox));
-const uidSet = (uids: readonly number[] | number | string): string => (typeof uids === "object" ? uids.join(",") : String(uids));
+/** UIDs as a list, one, or a set in IMAP's own spelling. */
+type Uids = readonly number[] | number | string;
+const uidSet = (uids: Uids): string => (typeof uids === "object" ? uids.join(",") : String(uids));
 const fields = (delivery: Delivery) => (Buffer.isBuffer(delivery) ? { raw: delivery } : delivery);
 
 /** flags, date and literal header of one message of an APPEND (RFC 3502, RFC 7888). */
@@ -47,7 +36,7 @@ const appendHead = (delivery: Delivery): string => {
 export class ImapDevice implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #reader = new ImapResponseReader();
-  #listener: Listener | null = null;
+  #listener: { onResponse(response: ImapResponse): void; onEnd(error: Error): void } | null = null;
   #ended: Error | null = null;
   #tag = 0;
   #turn: Promise<unknown> = Promise.resolve();
@@ -71,16 +60,21 @@ export class ImapDevice implements AsyncDisposable {
     readonly host: string;
     readonly port: number;
     readonly user: string;
-    readonly password: string;
+    readonly password?: string;
+    /** In place of a password. */
+    readonly accessToken?: string;
     /** Given: TLS from the first octet, trusting this authority. */
     readonly caPem?: string;
   }): Promise<ImapDevice> {
     const { host, port, caPem } = options;
-    const socket = caPem === undefined ? connectPlain({ host, port }) : connectTls({ host, port, ca: caPem, servername: "localhost" });
+    const socket =
+      caPem === undefined ? connectPlain({ host, port }) : connectTls({ host, port, ca: caPem, servername: "localhost" });
     const device = new ImapDevice(socket);
     try {
       await device.#until((response) => response.line.startsWith("* "));
-      await device.command(`LOGIN ${quote(options.user)} ${quote(options.password)}`);
+      if (options.accessToken === undefined)
+        await device.command(`LOGIN ${quote(options.user)} ${quote(options.password ?? "")}`);
+      else await device.#authenticate(options.user, options.accessToken);
       return device;
     } catch (error) {
       socket.destroy();
@@ -133,6 +127,20 @@ export class ImapDevice implements AsyncDisposable {
       const responses = this.#until((response) => response.line.startsWith(`${tag} `));
       this.#socket.write(`${tag} ${text}\r\n`);
       return this.#finish(tag, responses, text);
+    });
+  }
+
+  /** XOAUTH2; a refusal comes in two steps, the first of which wants an empty answer. */
+  #authenticate(user: string, accessToken: string): Promise<ImapAnswer> {
+    return this.#inTurn(() => {
+      const tag = this.#nextTag();
+      const responses = this.#until(
+        (response) => response.line.startsWith(`${tag} `),
+        (response) => response.line.startsWith("+") && this.#socket.write("\r\n"),
+      );
+      const initial = Buffer.from(`user=${user}\x01auth=Bearer ${accessToken}\x01\x01`).toString("base64");
+      this.#socket.write(`${tag} AUTHENTICATE XOAUTH2 ${initial}\r\n`);
+      return this.#finish(tag, responses, "AUTHENTICATE XOAUTH2");
     });
   }
 
@@ -198,7 +206,7 @@ export class ImapDevice implements AsyncDisposable {
   }
 
   /** Flags by UID, each list sorted, without \Recent. */
-  async flags(uids: readonly number[] | number | string = "1:*"): Promise<Map<number, string[]>> {
+  async flags(uids: Uids = "1:*"): Promise<Map<number, string[]>> {
     const { untagged } = await this.command(`UID FETCH ${uidSet(uids)} (FLAGS)`);
     const found = new Map<number, string[]>();
     for (const { line } of untagged) {
@@ -212,7 +220,7 @@ export class ImapDevice implements AsyncDisposable {
   }
 
   /** Octets by UID, exactly as sent; changes no flag. */
-  async fetchRaw(uids: readonly number[] | number | string = "1:*"): Promise<Map<number, Buffer>> {
+  async fetchRaw(uids: Uids = "1:*"): Promise<Map<number, Buffer>> {
     const { untagged } = await this.command(`UID FETCH ${uidSet(uids)} (UID BODY.PEEK[])`);
     const found = new Map<number, Buffer>();
     for (const { line, literals } of untagged) {
@@ -223,20 +231,20 @@ export class ImapDevice implements AsyncDisposable {
   }
 
   /** Adds, removes or replaces flags of the selected mailbox's messages. */
-  async store(uids: readonly number[] | number | string, how: "+" | "-" | "=", flags: readonly string[]): Promise<void> {
+  async store(uids: Uids, how: "+" | "-" | "=", flags: readonly string[]): Promise<void> {
     await this.command(`UID STORE ${uidSet(uids)} ${how === "=" ? "" : how}FLAGS.SILENT (${flags.join(" ")})`);
   }
 
-  async move(uids: readonly number[] | number | string, mailbox: string): Promise<void> {
+  async move(uids: Uids, mailbox: string): Promise<void> {
     await this.command(`UID MOVE ${uidSet(uids)} ${mailboxName(mailbox)}`);
   }
 
-  async copy(uids: readonly number[] | number | string, mailbox: string): Promise<void> {
+  async copy(uids: Uids, mailbox: string): Promise<void> {
     await this.command(`UID COPY ${uidSet(uids)} ${mailboxName(mailbox)}`);
   }
 
   /** Removes messages for good, these and no others (RFC 4315 §2.1). */
-  async expunge(uids: readonly number[] | number | string): Promise<void> {
+  async expunge(uids: Uids): Promise<void> {
     await this.store(uids, "+", ["\\Deleted"]);
     await this.command(`UID EXPUNGE ${uidSet(uids)}`);
   }
@@ -256,8 +264,7 @@ export class ImapDevice implements AsyncDisposable {
   /** Begins to listen in the selected mailbox; resolves once the server is listening too. */
   async idle(): Promise<IdleWatch> {
     const tag = this.#nextTag();
-    const seen: ImapResponse[] = [];
-    const waiting = new Set<() => void>();
+    const watch = new ResponseWatch();
     let started = (): void => undefined;
     const ready = new Promise<void>((resolve) => (started = resolve));
     const ended = this.#inTurn(() => {
@@ -265,8 +272,7 @@ export class ImapDevice implements AsyncDisposable {
         (response) => response.line.startsWith(`${tag} `),
         (response) => {
           if (response.line.startsWith("+")) return started();
-          seen.push(response);
-          for (const look of waiting) look();
+          watch.add(response);
         },
       );
       this.#socket.write(`${tag} IDLE\r\n`);
@@ -274,28 +280,11 @@ export class ImapDevice implements AsyncDisposable {
     });
     ended.catch(() => undefined); // Told by `ready` below, or by `done`.
     await Promise.race([ready, ended]);
-    return {
-      seen,
-      next: (pattern, timeoutMs = 10_000) =>
-        new Promise((resolve, reject) => {
-          const timer = setTimeout(() => finish(() => reject(new Error(`no ${pattern} within ${timeoutMs} ms of IDLE`))), timeoutMs);
-          const look = (): void => {
-            const match = seen.find((response) => pattern.test(response.line));
-            if (match !== undefined) finish(() => resolve(match));
-          };
-          const finish = (settle: () => void): void => {
-            clearTimeout(timer);
-            waiting.delete(look);
-            settle();
-          };
-          waiting.add(look);
-          look();
-        }),
-      done: async () => {
-        this.#socket.write("DONE\r\n");
-        await ended;
-      },
+    const done = async (): Promise<void> => {
+      this.#socket.write("DONE\r\n");
+      await ended;
     };
+    return { seen: watch.seen, next: (pattern, timeoutMs) => watch.next(pattern, timeoutMs), done };
   }
 
   /** Says goodbye and closes; harmless when the connection is gone already. */

@@ -1,5 +1,16 @@
 /** Writes messages into a Maildir as a quick delivery agent would: complete names, complete files, no server in between. */
-import { chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, utimesSync, writeFileSync, writeSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 
 /** A message on its way into a mailbox. A bare buffer is an unread message that arrives now. */
@@ -30,7 +41,7 @@ const wireSize = (raw: Buffer): number => {
 };
 
 const writeWhole = (fd: number, raw: Buffer): void => {
-  for (let at = 0; at < raw.length; ) at += writeSync(fd, raw, at);
+  for (let at = 0; at < raw.length;) at += writeSync(fd, raw, at);
 };
 
 interface Owner {

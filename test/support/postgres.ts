@@ -26,9 +26,11 @@ interface Connection {
 }
 
 const connectionsTo = (adminUrl: string, database: string): Promise<Connection[]> =>
-  queryOnce(adminUrl, "select application_name, query from pg_stat_activity where datname = $1 and backend_type = 'client backend'", [
-    database,
-  ]);
+  queryOnce(
+    adminUrl,
+    "select application_name, query from pg_stat_activity where datname = $1 and backend_type = 'client backend'",
+    [database],
+  );
 
 /** Makes a migrated database, or an empty one. The first call of a run waits for the server (3 s), later ones take 50 ms. */
 export const freshDatabase = async (options: { readonly empty?: boolean } = {}): Promise<FreshDatabase> => {
@@ -44,7 +46,8 @@ export const freshDatabase = async (options: { readonly empty?: boolean } = {}):
     const left = async (): Promise<boolean> => (open = await connectionsTo(adminUrl, name)).length === 0;
     const quiet = await eventually("nobody is connected", left, { timeoutMs: 2000 }).catch(() => false);
     await queryOnce(adminUrl, `drop database ${name} with (force)`);
-    if (!quiet) throw new Error(`connections left open: ${open.map((one) => `${one.application_name}: ${one.query}`).join("; ")}`);
+    if (!quiet)
+      throw new Error(`connections left open: ${open.map((one) => `${one.application_name}: ${one.query}`).join("; ")}`);
   };
   return { url: withDatabase(adminUrl, name), drop, [Symbol.asyncDispose]: drop };
 };

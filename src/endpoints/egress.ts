@@ -132,7 +132,12 @@ export const resolveHost = async (host: string, rules: EgressRules, signal: Abor
   if (name === "" || name.length > 253) throw notAName();
   if (family !== 0) return vetAnswers(bare, [{ address: name, family }], rules);
   try {
-    const answers = await withDeadline(() => lookup(name, { all: true }), lookupDeadlineMs, signal, () => undefined);
+    const answers = await withDeadline(
+      () => lookup(name, { all: true }),
+      lookupDeadlineMs,
+      signal,
+      () => undefined,
+    );
     return vetAnswers(bare, answers, rules);
   } catch (error) {
     throw translated(error, bare);

@@ -68,7 +68,7 @@ class SpooledOctets implements Octets {
     try {
       for (let at = 0; at < this.size; at += partSize) {
         const part = Buffer.allocUnsafeSlow(Math.min(partSize, this.size - at));
-        for (let have = 0; have < part.length; ) {
+        for (let have = 0; have < part.length;) {
           const { bytesRead } = await handle.read(part, have, part.length - have, at + have);
           if (bytesRead === 0) throw new Error("a spool file is shorter than it was written");
           have += bytesRead;
@@ -115,6 +115,7 @@ class Spool implements OctetsWriter {
   #waitingBytes = 0;
   #size = 0;
   #flushing: Promise<void> = Promise.resolve();
+  #aborted = false;
 
   constructor(spoolDir: string) {
     this.#file = join(spoolDir, `${randomUUID()}${spoolSuffix}`);
@@ -133,11 +134,13 @@ class Spool implements OctetsWriter {
   async finish(): Promise<Octets> {
     await this.#flush();
     await this.#close();
-    const head = headOf(Buffer.concat(this.#start));
+    // A copy again: the head is mostly far shorter than what it was cut from.
+    const head = Buffer.from(headOf(Buffer.concat(this.#start)));
     return new SpooledOctets({ size: this.#size, sha256: this.#hash.digest(), head, file: this.#file });
   }
 
   async abort(): Promise<void> {
+    this.#aborted = true;
     await this.#flushing.catch(() => undefined);
     await this.#close();
     await rm(this.#file, { force: true });
@@ -154,6 +157,8 @@ class Spool implements OctetsWriter {
   }
 
   async #append(chunks: Buffer[]): Promise<void> {
+    // A write that was on its way when all was given up must not make the file again.
+    if (this.#aborted) return;
     this.#handle ??= await open(this.#file, "wx", 0o600);
     let left = chunks;
     while (left.length > 0) {

@@ -17,7 +17,14 @@ describe("withDeadline", () => {
 
   it("gives what the operation gives and leaves no timer and no listener", async () => {
     const { signal } = new AbortController();
-    await expect(withDeadline(async () => 7, 1000, signal, () => expect.unreachable())).resolves.toBe(7);
+    await expect(
+      withDeadline(
+        async () => 7,
+        1000,
+        signal,
+        () => expect.unreachable(),
+      ),
+    ).resolves.toBe(7);
     await expect(withDeadline(failing, 1000, signal, () => expect.unreachable())).rejects.toThrow("own fault");
     expect(getEventListeners(signal, "abort")).toEqual([]);
   });

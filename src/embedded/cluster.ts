@@ -91,7 +91,7 @@ const versionOf = async (cluster: string): Promise<string | null> => {
 };
 
 /**
- * Makes the cluster, or makes sure that the existing one can be served.
+ * Makes the cluster, or makes sure that the existing one can be served. Nothing may be at work in it.
  * @throws Error in one line when another major version made it, or when it cannot be made.
  */
 export const prepareCluster = async (plan: ClusterPlan): Promise<void> => {
@@ -111,10 +111,10 @@ export const prepareCluster = async (plan: ClusterPlan): Promise<void> => {
   if (runner.owner !== null && uid !== runner.owner.uid) await giveAll(cluster, runner);
   const me = process.getuid?.();
   if (runner.owner === null && me !== undefined && uid !== me)
-    throw new Error(`The database in ${cluster} belongs to user ${uid}, and this is user ${me}. Start as root or as that user, or give it to this user.`);
+    throw new Error(
+      `The database in ${cluster} belongs to user ${uid}, and this is user ${me}. Start as root or as that user, or give it to this user.`,
+    );
   // A copy or a restored backup may have wider rights, which PostgreSQL refuses.
   await chmod(cluster, 0o700);
-  // Nobody works here (the caller has looked), so its number can only be that of a stranger.
-  await rm(join(cluster, "postmaster.pid"), { force: true });
   if (plan.passwordIsNew) await runAlone(plan, cluster, `alter role ${superuser} password '${plan.password}'`);
 };

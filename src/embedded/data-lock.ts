@@ -40,16 +40,24 @@ export const lockDataDir = async (dataDir: string): Promise<DataLock> => {
     const code = await lockOpenFile(fd);
     if (code === conflict) {
       const holder = readFileSync(path, "utf8").trim();
-      throw new Error(`Another Samebox (process ${holder}) uses the data directory ${dataDir}. Stop it, or set SAMEBOX_DATA_DIR to a directory of its own.`);
+      throw new Error(
+        `Another Samebox (process ${holder}) uses the data directory ${dataDir}. Stop it, or set SAMEBOX_DATA_DIR to a directory of its own.`,
+      );
     }
-    if (code !== 0) throw new Error(`The data directory ${dataDir} cannot be locked (flock ended with ${code}). Set DATABASE_URL to do without it.`);
+    if (code !== 0)
+      throw new Error(
+        `The data directory ${dataDir} cannot be locked (flock ended with ${code}). Set DATABASE_URL to do without it.`,
+      );
     ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`);
     return { release };
   } catch (error) {
     release();
     if (error instanceof Error && "code" in error && error.code === "ENOENT")
-      throw new Error("The embedded PostgreSQL needs the program flock (Debian package util-linux). Install it, or set DATABASE_URL.", { cause: error });
+      throw new Error(
+        "The embedded PostgreSQL needs the program flock (Debian package util-linux). Install it, or set DATABASE_URL.",
+        { cause: error },
+      );
     throw error;
   }
 };

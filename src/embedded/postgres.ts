@@ -35,8 +35,7 @@ const serve = async (dataDir: string, options: EmbeddedPostgresOptions): Promise
   await endStrays(dataDir, log);
   const { runner, major } = await chooseRunner({ postgres: binaries.postgres, dataDir, cluster });
   const kept = await keepSecret(dataDir, "postgres-password", () => randomBytes(24).toString("base64url"));
-  const plan = { dataDir, cluster, binaries, major, runner, password: kept.secret, log };
-  await prepareCluster({ ...plan, passwordIsNew: kept.made });
+  await prepareCluster({ dataDir, cluster, binaries, major, runner, password: kept.secret, passwordIsNew: kept.made, log });
 
   const stopping = new AbortController();
   const launch = (port: number): Promise<ServerProcess> =>
@@ -47,7 +46,6 @@ const serve = async (dataDir: string, options: EmbeddedPostgresOptions): Promise
       : { port: options.port, launched: await launch(options.port) };
   const relaunch = async (): Promise<ServerProcess> => {
     await endStrays(dataDir, log);
-    await prepareCluster({ ...plan, passwordIsNew: false });
     return launch(port);
   };
   const supervised = superviseServer({ first: launched, launch: relaunch, stopping, log });

@@ -11,7 +11,9 @@ const timeoutMs = 300_000;
 export const tellingLine = (output: string): string => {
   const lines = output.split("\n").map((line) => line.trim());
   const said = lines.filter((line) => line !== "");
-  return said.findLast((line) => /\b(?:error|fatal|panic)\b|denied|not permitted/i.test(line)) ?? said.at(-1) ?? "it said nothing";
+  return (
+    said.findLast((line) => /\b(?:error|fatal|panic)\b|denied|not permitted/i.test(line)) ?? said.at(-1) ?? "it said nothing"
+  );
 };
 
 /**
@@ -20,10 +22,21 @@ export const tellingLine = (output: string): string => {
  */
 export const runProgram = async (command: readonly string[], input = ""): Promise<string> => {
   const [file = "", ...args] = command;
-  const child = spawn(file, args, { cwd: "/", env: programEnv, detached: true, stdio: ["pipe", "pipe", "pipe"], timeout: timeoutMs });
+  const child = spawn(file, args, {
+    cwd: "/",
+    env: programEnv,
+    detached: true,
+    stdio: ["pipe", "pipe", "pipe"],
+    timeout: timeoutMs,
+  });
   child.stdin.on("error", () => undefined); // It may end before it has read all.
   child.stdin.end(input);
-  const [out, err, [code, signal]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit") as Promise<unknown[]>]);
-  if (code !== 0) throw new Error(`${tellingLine(err + out)} (${signal === null ? `exit code ${String(code)}` : String(signal)})`);
+  const [out, err, [code, signal]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, "exit") as Promise<unknown[]>,
+  ]);
+  if (code !== 0)
+    throw new Error(`${tellingLine(err + out)} (${signal === null ? `exit code ${String(code)}` : String(signal)})`);
   return out;
 };

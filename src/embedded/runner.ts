@@ -20,10 +20,16 @@ const ordinaryUser = async (cluster: string): Promise<Owner> => {
   if (made !== null && made.uid !== 0) return made;
   const passwd = await readFile("/etc/passwd", "utf8").catch(() => "");
   for (const name of ["postgres", "nobody"]) {
-    const [, , uid, gid] = passwd.split("\n").find((line) => line.startsWith(`${name}:`))?.split(":") ?? [];
+    const [, , uid, gid] =
+      passwd
+        .split("\n")
+        .find((line) => line.startsWith(`${name}:`))
+        ?.split(":") ?? [];
     if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) };
   }
-  throw new Error("PostgreSQL refuses to run as root, and this machine has no user postgres or nobody. Start as another user, or set DATABASE_URL.");
+  throw new Error(
+    "PostgreSQL refuses to run as root, and this machine has no user postgres or nobody. Start as another user, or set DATABASE_URL.",
+  );
 };
 
 /**
@@ -73,5 +79,8 @@ export const chooseRunner = async (options: {
       cause = error;
       reasons.push(error instanceof Error ? error.message : String(error));
     }
-  throw new Error(`The embedded PostgreSQL cannot be run: ${[...new Set(reasons)].join("; ")}. Set DATABASE_URL to do without it.`, { cause });
+  throw new Error(
+    `The embedded PostgreSQL cannot be run: ${[...new Set(reasons)].join("; ")}. Set DATABASE_URL to do without it.`,
+    { cause },
+  );
 };

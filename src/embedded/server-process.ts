@@ -31,6 +31,7 @@ export class PortTaken extends Error {
 /** Recovery after a crash replays at most `max_wal_size` of log. */
 const startMs = 600_000;
 const stopMs = 10_000;
+const lastLinesMs = 300;
 const keptLines = 20;
 
 const settings: Readonly<Record<string, string>> = {
@@ -70,8 +71,15 @@ const listen = (stream: Readable, log: Logger, onReady: () => void): readonly st
 const watchEnd = (child: ChildProcess): Promise<string> =>
   new Promise((resolve) => {
     child.once("error", (error) => resolve(error.message));
-    // Not "exit": the last lines, which tell why, may still be on their way.
-    child.once("close", (code, signal) => resolve(signal === null ? `exit code ${String(code)}` : signal));
+    child.once("exit", (code, signal) => {
+      const how = signal ?? `exit code ${String(code)}`;
+      // Its last lines, which tell why, may still be on their way; orphans of a killed server may hold the pipe for longer.
+      const late = setTimeout(() => resolve(how), lastLinesMs);
+      child.once("close", () => {
+        clearTimeout(late);
+        resolve(how);
+      });
+    });
   });
 
 /**

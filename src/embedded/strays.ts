@@ -1,5 +1,5 @@
 /** Processes of PostgreSQL that an earlier daemon left behind. Needs the lock of the data directory: nobody else's may be ended. */
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readFile, readlink, rm } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "../telemetry/log.ts";
@@ -19,8 +19,7 @@ const findStrays = async (dataDir: string): Promise<number[]> => {
     const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "");
     if (name.trim() === "postgres") found.push(Number(pid));
   };
-  // Elsewhere than on Linux there is no /proc; PostgreSQL itself then refuses to start a second time.
-  const entries = await readdir("/proc").catch(() => []);
+  const entries = await readdir("/proc");
   await Promise.all(entries.filter((name) => /^\d+$/.test(name)).map(look));
   return found;
 };
@@ -43,20 +42,32 @@ const goneWithin = async (dataDir: string, ms: number): Promise<boolean> => {
   return false;
 };
 
-/**
- * Ends what still works in a cluster below `dataDir` (a real path): politely for 10 s, then by force.
- * @throws Error in one line when something cannot be ended.
- */
-export const endStrays = async (dataDir: string, log: Logger): Promise<void> => {
-  const strays = await findStrays(dataDir);
-  if (strays.length === 0) return;
-  log.warn({ count: strays.length }, "ending an embedded PostgreSQL that was left behind");
-  const postmaster = Number.parseInt(await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8").catch(() => ""), 10);
+const end = async (dataDir: string, strays: readonly number[], pidFile: string): Promise<void> => {
+  const postmaster = Number.parseInt(await readFile(pidFile, "utf8").catch(() => ""), 10);
   if (strays.includes(postmaster)) {
     signalAll([postmaster], "SIGINT"); // A fast shutdown; a second one changes nothing.
     if (await goneWithin(dataDir, politeMs)) return;
   }
   signalAll(await findStrays(dataDir), "SIGKILL");
   if (await goneWithin(dataDir, politeMs)) return;
-  throw new Error(`An old PostgreSQL in ${dataDir} cannot be ended (processes ${(await findStrays(dataDir)).join(", ")}). End it by hand.`);
+  throw new Error(
+    `An old PostgreSQL in ${dataDir} cannot be ended (processes ${(await findStrays(dataDir)).join(", ")}). End it by hand.`,
+  );
+};
+
+/**
+ * Ends what still works in a cluster below `dataDir` (a real path): politely for 10 s, then by force. Afterwards there is no
+ * postmaster.pid: PostgreSQL would not start while a stranger has the number in it.
+ * @throws Error in one line when something cannot be ended.
+ */
+export const endStrays = async (dataDir: string, log: Logger): Promise<void> => {
+  // Elsewhere there is no /proc to see who works here; PostgreSQL itself then refuses to start a second time.
+  if (process.platform !== "linux") return;
+  const pidFile = join(dataDir, "postgres", "postmaster.pid");
+  const strays = await findStrays(dataDir);
+  if (strays.length > 0) {
+    log.warn({ count: strays.length }, "ending an embedded PostgreSQL that was left behind");
+    await end(dataDir, strays, pidFile);
+  }
+  await rm(pidFile, { force: true });
 };

@@ -6,6 +6,7 @@ export interface BulkTiming {
   readonly loginMs: number;
   /** Without a single octet. */
   readonly silenceMs: number;
+  /** Of an EXAMINE or a SEARCH. */
   readonly examineMs: number;
   /** Of one UID FETCH, and a millisecond more for every `octetsPerMs` that came: a server that drips meets it. */
   readonly fetchMs: number;
@@ -24,7 +25,7 @@ export const defaultTiming: BulkTiming = {
 };
 
 export interface Turn {
-  readonly kind: "examine" | "fetch";
+  readonly kind: "examine" | "search" | "fetch";
   /** False while our own side is behind. */
   readonly listening: boolean;
   /** Octets that ever came over the connection. */
@@ -64,7 +65,7 @@ export class BulkClock {
     this.#turnMs += passed;
     const { silenceMs, examineMs, fetchMs, octetsPerMs } = this.#timing;
     if (this.#silentMs > silenceMs) return silenceMs;
-    const allowedMs = turn.kind === "examine" ? examineMs : fetchMs + (turn.received - this.#receivedBefore) / octetsPerMs;
+    const allowedMs = turn.kind !== "fetch" ? examineMs : fetchMs + (turn.received - this.#receivedBefore) / octetsPerMs;
     return this.#turnMs > allowedMs ? allowedMs : null;
   }
 }

@@ -281,6 +281,16 @@ export const fetchFactsOf = (response: Response): FetchFacts | null => {
   return { uid, flags, internalDate, body };
 };
 
+/** Numbers of `* SEARCH 1 2 3`; none when the response is another. */
+export const searchedUidsOf = (text: string): readonly number[] =>
+  /^\* SEARCH( \d+)* *$/i.test(text)
+    ? text
+        .slice("* SEARCH".length)
+        .split(" ")
+        .filter((word) => word !== "")
+        .map(Number)
+    : [];
+
 /** Does this text end with the announcement of a message's octets? */
 export const announcesBody = (text: string): boolean => /BODY\[\] ~?\{\d+\+?\}$/i.test(text);
 

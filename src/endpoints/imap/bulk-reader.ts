@@ -41,8 +41,8 @@ export interface BulkReader {
   /**
    * Messages of one mailbox, range by range. One fetch at a time. What is left of it when the iteration ends early is read
    * and dropped, or costs the connection where it is much.
-   * @throws SyncError mailbox-scoped (the reader goes on) or endpoint-scoped (it is dead). Whole messages that had arrived
-   * are yielded before; never a part of one.
+   * @throws SyncError mailbox-scoped, or endpoint-scoped when the rest must be read in another way; `usable` tells whether
+   * the reader goes on. Whole messages that had arrived are yielded before; never a part of one.
    */
   fetch(request: FetchRequest, signal: AbortSignal): AsyncIterable<FetchedBatch>;
   /**
@@ -98,7 +98,7 @@ class Reader implements BulkReader, WireListener {
   async *fetchAll(requests: Iterable<FetchRequest>, signal: AbortSignal): AsyncIterable<BulkEvent> {
     invariant(this.#run === null, "a bulk reader fetches one thing at a time");
     if (signal.aborted) throw stoppedBy(signal);
-    const run = new BulkRun(requests, this.#request.limits.maxMessageBytes);
+    const run = new BulkRun(requests);
     const wake = (): void => run.wake();
     this.#run = run;
     this.#drained = 0;
@@ -166,11 +166,10 @@ class Reader implements BulkReader, WireListener {
     if (this.#failure !== null || run.full) return;
     let text = "";
     while (this.#hasRoom()) {
-      this.#tag += 1;
-      const next = run.next(`b${this.#tag}`);
+      const next = run.next(() => `b${(this.#tag += 1)}`);
       if (next === null) break;
       if (this.#outstanding.length === 0) this.#clock.restart(this.#wire.received);
-      this.#outstanding.push(next.command);
+      this.#outstanding.push(...next.commands);
       text += next.text;
     }
     if (text !== "") this.#wire.send(text);
@@ -190,17 +189,17 @@ class Reader implements BulkReader, WireListener {
     if (head === undefined || !head.run.wants(head)) return disposeLiterals(response.literals);
     const code = text.startsWith("OK", 2) ? responseCodeOf(text) : null;
     if (code?.[0] === "UIDVALIDITY") this.#checkEpoch(head, uint32Of(code[1]));
-    else head.run.collect(this.#answering(), response);
+    else
+      head.run.collect(
+        this.#answering().filter((command) => command.kind === "fetch"),
+        response,
+      );
   }
 
-  /** Fetches that may be answered now: those before the next EXAMINE. */
-  #answering(): FetchCommand[] {
-    const fetches: FetchCommand[] = [];
-    for (const command of this.#outstanding) {
-      if (command.kind === "examine") break;
-      fetches.push(command);
-    }
-    return fetches;
+  /** What may be answered now: an EXAMINE alone, or what stands before the next one. */
+  #answering(): readonly BulkCommand[] {
+    const examine = this.#outstanding.findIndex((command) => command.kind === "examine");
+    return examine < 0 ? this.#outstanding : this.#outstanding.slice(0, Math.max(1, examine));
   }
 
   /** The server may tell a new epoch at the opening and, where something was rebuilt, at any time (RFC 9051 §2.3.1.1). */
@@ -211,13 +210,14 @@ class Reader implements BulkReader, WireListener {
 
   #tagged(text: string): void {
     if (this.#leaving) return;
-    const command = this.#endedBy(text.slice(0, text.indexOf(" ")));
+    const tag = text.slice(0, text.indexOf(" "));
+    const command = this.#answering().find((one) => one.tag === tag);
     const status = /^\S+ (OK|NO|BAD)\b/i.exec(text)?.[1]?.toUpperCase();
     if (command === undefined || status === undefined)
       throw new ProtocolFault("ResponseProcessingFailed", "a line that answers no command");
     if (command.run.wants(command)) {
       if (command.kind === "examine") this.#examined(command, status, text);
-      else this.#fetched(command, status, text);
+      else if (command.kind === "fetch") this.#fetched(command, status, text);
     }
     this.#outstanding.splice(this.#outstanding.indexOf(command), 1);
     this.#clock.restart(this.#wire.received);
@@ -225,28 +225,25 @@ class Reader implements BulkReader, WireListener {
     command.run.wake();
   }
 
-  #endedBy(tag: string): BulkCommand | undefined {
-    const head = this.#outstanding[0];
-    return head?.kind === "examine"
-      ? head.tag === tag
-        ? head
-        : undefined
-      : this.#answering().find((fetch) => fetch.tag === tag);
-  }
-
   #examined(head: ExamineCommand, status: string, text: string): void {
     if (status === "OK" && head.uidValidity === null) return head.run.fail(head, noEpoch());
     if (status === "OK") return;
+    const refused = this.#refused(status, text, "mailbox");
     // Servers keep names outside the encoding; a server that only wants to be left alone is not asked twice.
-    const refused = classify(refusalOf(text), this.#doing("mailbox"));
     if (refused.kind === "throttle" || !head.run.retry(head)) head.run.fail(head, refused);
   }
 
   #fetched(head: FetchCommand, status: string, text: string): void {
-    if (status !== "OK") return head.run.fail(head, classify(refusalOf(text), this.#doing("mailbox")));
+    const refused = status === "OK" ? null : this.#refused(status, text, "work");
+    // One message a server stumbles over is refused with all others; whoever reads with care finds out which one it is.
+    if (refused !== null) head.run.fail(head, refused.kind === "transient" ? onlyPart() : refused);
     // An OK is not enough (RFC 9738, RFC 9394): what the server left out must not be taken for missing.
-    if (cutShort.has(responseCodeOf(text)?.[0] ?? "")) head.run.fail(head, onlyPart());
-    else head.run.complete(head);
+    else if (cutShort.has(responseCodeOf(text)?.[0] ?? "") || !head.run.complete(head)) head.run.fail(head, onlyPart());
+  }
+
+  /** A BAD is between the server and this reader, whatever was asked for. */
+  #refused(status: string, text: string, during: Doing["during"]): SyncError {
+    return classify(refusalOf(text), this.#doing(status === "BAD" ? "work" : during));
   }
 
   #tick(): void {
@@ -279,10 +276,10 @@ const noEpoch = (): SyncError =>
   });
 
 const onlyPart = (): SyncError =>
-  new SyncError("transient", "mailbox", {
-    code: "endpoint_limit_exceeded",
+  new SyncError("transient", "endpoint", {
+    code: "endpoint_unavailable",
     message: "The server gave only a part of the messages it was asked for.",
-    action: "Nothing; the rest is asked for again by itself.",
+    action: "Nothing; the rest is asked for again by itself, in smaller portions.",
   });
 
 /**

@@ -22,7 +22,9 @@ import {
   mailboxArguments,
   ProtocolFault,
   type Response,
+  searchedUidsOf,
 } from "./bulk-codec.ts";
+import { unavailable } from "./read-items.ts";
 
 /** What a read over several mailboxes gives: a batch of one of them, or why one of them cannot be read on. */
 export type BulkEvent =
@@ -59,20 +61,29 @@ export interface ExamineCommand extends Pending {
   uidValidity: number | null;
 }
 
+/** Which UIDs there are, so that a message left out of the answer to the fetch behind it is missed. */
+interface SearchCommand extends Pending {
+  readonly kind: "search";
+}
+
 export interface FetchCommand extends Pending {
   readonly kind: "fetch";
   /** Of the range in its request. */
   readonly index: number;
   readonly range: UidRange;
+  readonly listed: Set<number>;
   readonly seen: Set<number>;
   /** Facts of messages whose octets did not come with them. */
   readonly bodiless: Map<number, FetchFacts>;
 }
 
-export type BulkCommand = ExamineCommand | FetchCommand;
+export type BulkCommand = ExamineCommand | SearchCommand | FetchCommand;
 
 /** No MODSEQ: where a mailbox keeps none, asking for it is an error (RFC 7162 §3.1.2.2). */
 const fetchItems = "(UID FLAGS INTERNALDATE BODY.PEEK[])";
+
+/** A range of more UIDs is not searched: the answer is one line of up to eleven octets each. */
+const maxSearched = 50_000;
 
 /** How much may wait for the consumer: about two batches. */
 const maxReadyItems = 2 * batchMessages;
@@ -85,7 +96,6 @@ const noDate = new Date(0);
 
 export class BulkRun {
   readonly #requests: Iterator<FetchRequest>;
-  readonly #maxMessageBytes: number;
   #job: Job | null = null;
   /** Jobs whose mailbox was refused under one name and is to be tried under the next. */
   readonly #again: Job[] = [];
@@ -103,9 +113,8 @@ export class BulkRun {
   #changed = false;
   #wake: () => void = () => undefined;
 
-  constructor(requests: Iterable<FetchRequest>, maxMessageBytes: number) {
+  constructor(requests: Iterable<FetchRequest>) {
     this.#requests = requests[Symbol.iterator]();
-    this.#maxMessageBytes = maxMessageBytes;
   }
 
   /** Enough waits for the consumer. */
@@ -118,23 +127,41 @@ export class BulkRun {
     return this.#exhausted && this.#open === 0;
   }
 
-  /** The next command and how it is written, or null when there is none. Each must come back to `ended`. */
-  next(tag: string): { readonly command: BulkCommand; readonly text: string } | null {
+  /** The next commands and how they are written, or null when there are none. Each must come back to `ended`. */
+  next(newTag: () => string): { readonly commands: readonly BulkCommand[]; readonly text: string } | null {
     const job = this.#nextJob();
     if (job === null) return null;
-    this.#open += 1;
-    const pending = { tag, run: this, job, attempt: job.attempt };
     const index = job.next;
     job.next += 1;
     const range = job.request.ranges[index];
+    const pending = (): Pending => ({ tag: newTag(), run: this, job, attempt: job.attempt });
+    const commands: BulkCommand[] = [];
+    let text = "";
     if (range === undefined) {
-      return {
-        command: { ...pending, kind: "examine", uidValidity: null },
-        text: `${tag} EXAMINE ${job.names[job.attempt]}\r\n`,
+      const examine: ExamineCommand = { ...pending(), kind: "examine", uidValidity: null };
+      commands.push(examine);
+      text = `${examine.tag} EXAMINE ${job.names[job.attempt]}\r\n`;
+    } else {
+      const set = `${range.from}:${range.to}`;
+      if (range.to - range.from < maxSearched) {
+        const search: SearchCommand = { ...pending(), kind: "search" };
+        commands.push(search);
+        text = `${search.tag} UID SEARCH UID ${set}\r\n`;
+      }
+      const fetch: FetchCommand = {
+        ...pending(),
+        kind: "fetch",
+        index,
+        range,
+        listed: new Set(),
+        seen: new Set(),
+        bodiless: new Map(),
       };
+      commands.push(fetch);
+      text += `${fetch.tag} UID FETCH ${set} ${fetchItems}\r\n`;
     }
-    const command: FetchCommand = { ...pending, kind: "fetch", index, range, seen: new Set(), bodiless: new Map() };
-    return { command, text: `${tag} UID FETCH ${range.from}:${range.to} ${fetchItems}\r\n` };
+    this.#open += commands.length;
+    return { commands, text };
   }
 
   ended(): void {
@@ -149,29 +176,37 @@ export class BulkRun {
   /** Takes an untagged response that came while `commands`, all of one job, were under way. @throws ProtocolFault */
   collect(commands: readonly FetchCommand[], response: Response): void {
     const facts = fetchFactsOf(response);
-    if (facts === null) return;
+    if (facts === null) {
+      for (const uid of searchedUidsOf(response.text)) commands.find(({ range }) => contains(range, uid))?.listed.add(uid);
+      return;
+    }
     if (facts.uid === null && facts.body !== undefined)
       throw new ProtocolFault("ResponseProcessingFailed", "octets without a UID");
     const uid = facts.uid ?? 0;
     const command = commands.find(({ range, seen }) => contains(range, uid) && !seen.has(uid));
     if (command === undefined) disposeLiterals(response.literals);
     else if (facts.body === undefined) command.bodiless.set(uid, facts);
-    else this.#add(command, this.#itemOf(uid, facts, command.bodiless.get(uid)));
+    else this.#add(command, itemOf(uid, facts, command.bodiless.get(uid)));
   }
 
-  /** The range was read to its end. Ranges are told to be done in the order they were asked for. */
-  complete(command: FetchCommand): void {
+  /**
+   * The range was read to its end. Ranges are told to be done in the order they were asked for. False, and not done, when
+   * the server listed a message that it then left out (gate G7).
+   */
+  complete(command: FetchCommand): boolean {
     for (const [uid, facts] of command.bodiless) {
       // Changes of flags are told in passing, without a date; with one it is an answer to us that lacks the octets.
       if (facts.internalDate === null || command.seen.has(uid)) continue;
-      this.#add(command, this.#itemOf(uid, { ...facts, body: null }, undefined));
+      this.#add(command, itemOf(uid, { ...facts, body: null }, undefined));
     }
+    if (!command.listed.isSubsetOf(command.seen)) return false;
     const { job } = command;
     job.early.add(command.index);
     while (job.early.delete(job.told)) {
       this.#flush(job, job.request.ranges[job.told] ?? null);
       job.told += 1;
     }
+    return true;
   }
 
   /** The mailbox was refused; true when another name for it is tried. */
@@ -242,26 +277,6 @@ export class BulkRun {
     }
   }
 
-  #itemOf(uid: number, facts: FetchFacts, earlier: FetchFacts | undefined): FetchedItem {
-    const { octets, unavailable } = this.#octetsOf(facts.body ?? null);
-    return {
-      uid,
-      flags: facts.flags ?? earlier?.flags ?? [],
-      modseq: null,
-      internalDate: facts.internalDate ?? earlier?.internalDate ?? noDate,
-      octets,
-      unavailable,
-    };
-  }
-
-  #octetsOf(body: Literal | null): Pick<FetchedItem, "octets" | "unavailable"> {
-    if (body === null) return { octets: null, unavailable: "The server lists this message but does not give its octets." };
-    if (Buffer.isBuffer(body)) return { octets: memoryOctets(body), unavailable: null };
-    if (!isSkipped(body)) return { octets: body, unavailable: null };
-    const unavailable = `The message has ${body.skipped} bytes; this installation accepts ${this.#maxMessageBytes}.`;
-    return { octets: null, unavailable };
-  }
-
   #add(command: FetchCommand, item: FetchedItem): void {
     const { job, seen } = command;
     this.#filling = job;
@@ -286,6 +301,20 @@ export class BulkRun {
     this.wake();
   }
 }
+
+const contentOf = (body: Literal | null): Pick<FetchedItem, "octets" | "unavailable"> => {
+  if (body === null) return { octets: null, unavailable: unavailable.nil };
+  if (Buffer.isBuffer(body)) return { octets: memoryOctets(body), unavailable: null };
+  return isSkipped(body) ? { octets: null, unavailable: unavailable.tooLarge } : { octets: body, unavailable: null };
+};
+
+const itemOf = (uid: number, facts: FetchFacts, earlier: FetchFacts | undefined): FetchedItem => ({
+  uid,
+  flags: facts.flags ?? earlier?.flags ?? [],
+  modseq: null,
+  internalDate: facts.internalDate ?? earlier?.internalDate ?? noDate,
+  ...contentOf(facts.body ?? null),
+});
 
 const newJob = (request: FetchRequest): Job => ({
   request,

@@ -8,10 +8,8 @@ import { networkBytes } from "../../telemetry/metrics.ts";
 import { type OctetsWriter, startOctets } from "../octets.ts";
 import { announcesBody, disposeLiterals, type Literal, ProtocolFault, type Response } from "./bulk-codec.ts";
 
-/** Outside literals; a line of FLAGS with hundreds of keywords stays far below. */
-const maxLine = 64 * 1024;
-/** Of one response, its literals not counted. */
-const maxText = 256 * 1024;
+/** Of one response, its literals not counted; the UIDs of a large range stay below. */
+const maxText = 1024 * 1024;
 const maxLiterals = 64;
 /** Of a literal that is not the octets of a message. */
 const maxSmallLiteral = 64 * 1024;
@@ -91,7 +89,8 @@ export class ResponseFramer {
   #takeLine(chunk: Buffer, at: number): number {
     const lineEnd = chunk.indexOf(linefeed, at);
     const end = lineEnd < 0 ? chunk.length : lineEnd;
-    if (this.#rest.length + end - at > maxLine) throw new ProtocolFault("LineTooLarge", "a line is longer than 64 KiB");
+    if (this.#text.length + this.#rest.length + end - at > maxText)
+      throw new ProtocolFault("LineTooLarge", "a response is longer than 1 MiB");
     this.#rest += chunk.toString("latin1", at, end);
     if (lineEnd < 0) return end;
     let line = this.#rest;
@@ -104,7 +103,6 @@ export class ResponseFramer {
 
   #endLine(line: string): void {
     this.#text = this.#text === "" ? line : this.#text + line;
-    if (this.#text.length > maxText) throw new ProtocolFault("ResponseTooLarge", "a response is longer than 256 KiB");
     const size = line.charCodeAt(line.length - 1) === closeBrace && !isStatus(this.#text) ? announcedSize(line) : -1;
     if (size >= 0) return this.#beginLiteral(size);
     const response = { text: this.#text, literals: this.#literals };

@@ -15,8 +15,6 @@ import { refusalOf, type View, type Wire } from "./wire.ts";
 export type PushMode = NonNullable<EndpointProfile["push"]>;
 
 const armMs = 30_000;
-/** A server that lets DONE pass unanswered has lost the connection (or its mind). */
-const doneMs = 15_000;
 /** An IDLE the server ends by itself sooner than this is no listening; after three of them we poll. */
 const shortIdleMs = 10_000;
 const shortIdlesMost = 3;
@@ -52,10 +50,16 @@ export const bestPush = (wire: Wire): PushMode => {
   return wire.can("IDLE") ? "idle" : "poll";
 };
 
+export interface ListeningOptions {
+  /** How long the server may take to end an IDLE; one that takes longer has lost the connection, or its mind. */
+  readonly doneMs: number;
+  /** Called when listening must go on and no command is there to lead to it. */
+  readonly wantsTurn: () => void;
+}
+
 export class Listening {
   readonly #wire: Wire;
-  /** Called when listening must go on and no command is there to lead to it. */
-  readonly #wantsTurn: () => void;
+  readonly #options: ListeningOptions;
   #mode: PushMode | null = null;
   /** NOTIFY is in force until the connection ends or the server gives it up. */
   #notifying = false;
@@ -63,9 +67,9 @@ export class Listening {
   #shortIdles = 0;
   #inbox: Counters | null = null;
 
-  constructor(wire: Wire, wantsTurn: () => void) {
+  constructor(wire: Wire, options: ListeningOptions) {
     this.#wire = wire;
-    this.#wantsTurn = wantsTurn;
+    this.#options = options;
   }
 
   /** Null before {@link start}. */
@@ -93,7 +97,7 @@ export class Listening {
     this.#idle = null;
     this.#shortIdles = 0;
     try {
-      await this.#wire.done(idle.ended, doneMs, signal);
+      await this.#wire.done(idle.ended, this.#options.doneMs, signal);
     } catch (error) {
       if (refusalOf(error) === null) throw error;
     }
@@ -137,7 +141,7 @@ export class Listening {
   #overflowed(): void {
     this.#notifying = false;
     this.#wire.sink?.news(null);
-    this.#wantsTurn();
+    this.#options.wantsTurn();
   }
 
   async #countersNow(left: View, signal: AbortSignal): Promise<Counters | null> {
@@ -192,6 +196,6 @@ export class Listening {
     if (performance.now() - idle.since < shortIdleMs) this.#shortIdles += 1;
     const useless = this.#shortIdles >= shortIdlesMost || (error !== null && refusalOf(error) !== null);
     if (useless) this.#mode = "poll";
-    else if (error === null) this.#wantsTurn();
+    else if (error === null) this.#options.wantsTurn();
   }
 }

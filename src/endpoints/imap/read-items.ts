@@ -26,7 +26,7 @@ const sequence = (value: string) => ({ type: "SEQUENCE", value });
 const bodyPart = (from: number, count: number) => ({ type: "ATOM", value: "BODY.PEEK", section: [], partial: [from, count] });
 
 /** Why octets are missing, as it is shown. */
-const unavailable = {
+export const unavailable = {
   nil: "The server lists this message but gives no content for it.",
   missing: "The server lists this message but leaves it out of its answers.",
   tooLarge: "This message is larger than this installation accepts.",

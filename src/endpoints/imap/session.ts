@@ -34,12 +34,22 @@ export interface SessionTiming {
   /** How long the bulk connection is kept for more work. */
   readonly bulkIdleMs: number;
   readonly byeMs: number;
+  /** How long the server may take to end an IDLE, and to answer a probe. */
+  readonly doneMs: number;
+  readonly noopMs: number;
 }
 
-const defaultTiming: SessionTiming = { lingerMs: 25, probeMs: 240_000, tickMs: 5_000, bulkIdleMs: 30_000, byeMs: 2_000 };
+const defaultTiming: SessionTiming = {
+  lingerMs: 25,
+  probeMs: 240_000,
+  tickMs: 5_000,
+  bulkIdleMs: 30_000,
+  byeMs: 2_000,
+  doneMs: 15_000,
+  noopMs: 30_000,
+};
 /** A place in the budget is waited for this long: the session before may still be saying goodbye. */
 const placeMs = 5_000;
-const noopMs = 30_000;
 
 /** For what a session does of its own accord: it ends with the connection. */
 const untilClosed = new AbortController().signal;
@@ -71,7 +81,7 @@ class ImapSession implements Session, Beating {
     this.#timing = opened.timing;
     this.#lease = opened.lease;
     this.#profile = learnProfile(opened.wire, opened.request.profile);
-    this.#listening = new Listening(opened.wire, () => this.#scheduleResume());
+    this.#listening = new Listening(opened.wire, { doneMs: opened.timing.doneMs, wantsTurn: () => this.#scheduleResume() });
     this.#bulk = new BulkLane({
       open: (signal) => this.#openBulk(signal),
       lease: () => connectionBudget.tryAcquire(this.#budgetKey, this.#connections),
@@ -134,7 +144,7 @@ class ImapSession implements Session, Beating {
   beat(): void {
     this.beatDueAt = this.#nextBeat();
     if (this.#turns.asking > 0 || !this.usable) return;
-    this.#turn("work", untilClosed, (wire) => wire.command("NOOP", false, { ms: noopMs, signal: untilClosed })).catch((error: unknown) =>
+    this.#turn("work", untilClosed, (wire) => wire.command("NOOP", false, { ms: this.#timing.noopMs, signal: untilClosed })).catch((error: unknown) =>
       this.#request.log.debug({ err: error }, "no answer to a probe"),
     );
   }

@@ -235,7 +235,7 @@ describe("observing a mailbox of an odd server", () => {
   });
 
   test("ends the session when the server breaks off", async () => {
-    await using server = await startScripted({ rules: [{ on: /^EXAMINE/, reply: ["* 3 EXI"], then: "reset" }] });
+    await using server = await startScripted({ rules: [{ on: /^EXAMINE/, reply: ["* 3 EXI"], ending: "reset" }] });
     const session = await openAt(server);
     await expect(look(session, "INBOX")).rejects.toMatchObject({ kind: "transient", scope: "endpoint", code: "endpoint_closed" });
     expect(session.usable).toBe(false);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { EndpointLimits, OpenRequest, Session, WatchListener } from "../../../src/endpoints/endpoint.ts";
 import { imapDriver, type SessionTiming } from "../../../src/endpoints/imap/session.ts";
 import type { Credentials, EndpointProfile, EndpointSettings } from "../../../src/model/endpoint.ts";
-import type { FetchedItem, FetchRequest, SurveyedMailbox } from "../../../src/model/observation.ts";
+import type { FetchedItem, FetchRequest, SurveyedMailbox, UidRange } from "../../../src/model/observation.ts";
 import { createLogger } from "../../../src/telemetry/log.ts";
 import type { Dovecot } from "../../support/dovecot.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -83,17 +83,23 @@ export const fetchAll = async (
   session: Session,
   request: FetchRequest,
   signal = forever,
-): Promise<{ readonly items: (FetchedItem & { readonly raw: Buffer | null })[]; readonly rangesDone: string[] }> => {
+): Promise<{ readonly items: (FetchedItem & { readonly raw: Buffer | null })[]; readonly rangesDone: string[]; readonly early: number[] }> => {
   const items: (FetchedItem & { readonly raw: Buffer | null })[] = [];
   const rangesDone: string[] = [];
+  /** UIDs that came after their range was said to be done. */
+  const early: number[] = [];
+  const done: UidRange[] = [];
   for await (const batch of session.fetch(request, signal)) {
     for (const item of batch.items) {
+      if (done.some(({ from, to }) => item.uid >= from && item.uid <= to)) early.push(item.uid);
       const parts: Buffer[] = [];
       if (item.octets !== null) for await (const part of item.octets.parts()) parts.push(part);
       items.push({ ...item, raw: item.octets === null ? null : Buffer.concat(parts) });
       await item.octets?.dispose();
     }
-    if (batch.rangeDone !== null) rangesDone.push(`${batch.rangeDone.from}:${batch.rangeDone.to}`);
+    if (batch.rangeDone === null) continue;
+    done.push(batch.rangeDone);
+    rangesDone.push(`${batch.rangeDone.from}:${batch.rangeDone.to}`);
   }
-  return { items, rangesDone };
+  return { items, rangesDone, early };
 };

@@ -1,0 +1,202 @@
+/** Promises that hold for every route there is, found in the description and not in a list that somebody has to keep. */
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { accountInput, openTestApi, type Reply, type Request, type TestApi } from "../support/api.ts";
+
+interface Operation {
+  readonly method: string;
+  readonly path: string;
+  readonly scopes: readonly string[];
+}
+
+interface Described {
+  readonly "x-scopes"?: readonly string[];
+  readonly security?: readonly unknown[];
+}
+
+/** Bodies that pass validation, for the routes that want one. */
+const bodies: Readonly<Record<string, unknown>> = {
+  "post /v1/accounts": accountInput(),
+  "patch /v1/accounts/{accountId}": { name: "Eve" },
+  "post /v1/keys": { name: "k", scopes: ["mail:read"] },
+  "post /v1/tenants": { name: "another" },
+};
+
+/** Queries for the routes that cannot do without. */
+const queries: Readonly<Record<string, string>> = { "get /v1/accounts/{accountId}/changes": "?since=0.0" };
+
+const allScopes = ["mail:read", "mail:write", "accounts", "ops"];
+
+let api: TestApi;
+let operations: Operation[];
+/** An account of the default tenant, and a key of another tenant with every scope. */
+let accountId: string;
+let foreignKey: string;
+
+const makeKey = async (input: Readonly<Record<string, unknown>>): Promise<{ id: string; key: string }> =>
+  (await api.request("/v1/keys", { json: { name: "test", ...input } })).body;
+
+beforeAll(async () => {
+  api = await openTestApi();
+  const { paths } = (await api.request("/openapi.json", { key: null })).body as { paths: Record<string, Record<string, Described>> };
+  operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods)
+      .filter(([, described]) => described.security === undefined)
+      .map(([method, described]) => ({ method, path, scopes: described["x-scopes"] ?? [] })),
+  );
+  accountId = (await api.request("/v1/accounts", { json: accountInput() })).body.id;
+  const tenant = await api.request("/v1/tenants", { json: { name: "the others" } });
+  foreignKey = (await makeKey({ tenantId: tenant.body.id, scopes: allScopes })).key;
+});
+afterAll(() => api.close());
+
+const idPrefixes: Readonly<Record<string, string>> = { accountId: "acc", messageId: "msg", mailboxId: "mbx", keyId: "key", holdId: "hld" };
+
+const send = (operation: Operation, ids: Readonly<Record<string, string>>, request: Request): Promise<Reply> => {
+  const { method, path } = operation;
+  const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? `${idPrefixes[name] ?? "any"}_${randomUUID().replaceAll("-", "")}`);
+  const json = bodies[`${method} ${path}`];
+  return api.request(filled + (queries[`${method} ${path}`] ?? ""), { method: method.toUpperCase(), ...(json !== undefined && { json }), ...request });
+};
+
+const named = ({ method, path }: Operation): string => `${method.toUpperCase()} ${path}`;
+
+/** Sends to all, and answers those that did not answer `status` and `code`. */
+const exceptions = async (
+  chosen: readonly Operation[],
+  wanted: { readonly status: number; readonly code: string },
+  ask: (operation: Operation) => Promise<Reply>,
+): Promise<string[]> => {
+  const found: string[] = [];
+  for (const operation of chosen) {
+    const reply = await ask(operation);
+    const isProblem = reply.headers.get("content-type") === "application/problem+json; charset=utf-8";
+    if (reply.status !== wanted.status || reply.body?.code !== wanted.code || !isProblem) found.push(`${named(operation)}: ${reply.status} ${reply.text}`);
+  }
+  return found;
+};
+
+describe("every route that is not public", () => {
+  test("is known to this test", () => {
+    expect(operations.map(named)).toEqual(
+      expect.arrayContaining(["POST /v1/accounts", "GET /v1/accounts/{accountId}/status", "GET /v1/accounts/{accountId}/messages", "DELETE /v1/keys/{keyId}"]),
+    );
+  });
+
+  test("answers 401 without a key, with a wrong one and with a half one", async () => {
+    const unauthorized = { status: 401, code: "unauthorized" };
+    expect(await exceptions(operations, unauthorized, (operation) => send(operation, { accountId }, { key: null }))).toEqual([]);
+    for (const key of [`sbx_${"0".repeat(32)}_${"a".repeat(43)}`, foreignKey.slice(0, -1), "'; drop table accounts"])
+      expect(await exceptions(operations, unauthorized, (operation) => send(operation, { accountId }, { key }))).toEqual([]);
+  });
+
+  test("says which scopes open it, and answers 403 to a key with all the others", async () => {
+    for (const operation of operations) {
+      expect(operation.scopes, named(operation)).not.toEqual([]);
+      const others = allScopes.filter((scope) => !operation.scopes.includes(scope));
+      const { key } = await makeKey({ scopes: others });
+      expect(await exceptions([operation], { status: 403, code: "forbidden" }, (one) => send(one, { accountId }, { key }))).toEqual([]);
+    }
+  });
+
+  test("answers 404 about an account of another tenant, whatever it is asked", async () => {
+    const about = operations.filter(({ path }) => path.includes("{accountId}"));
+    expect(about.length).toBeGreaterThan(10);
+    expect(await exceptions(about, { status: 404, code: "not_found" }, (operation) => send(operation, { accountId }, { key: foreignKey }))).toEqual([]);
+  });
+
+  test("answers 404 about an account that the key is not for, and about what is no id", async () => {
+    const other = await api.request("/v1/accounts", { json: accountInput({ name: "Bo" }) });
+    const { key } = await makeKey({ scopes: allScopes, accountIds: [other.body.id] });
+    const about = operations.filter(({ path }) => path.includes("{accountId}"));
+    const wanted = { status: 404, code: "not_found" };
+    expect(await exceptions(about, wanted, (operation) => send(operation, { accountId }, { key }))).toEqual([]);
+    for (const id of ["acc_", "acc_zz", accountId.replace("acc_", "msg_"), "%00", "..%2f"])
+      expect(await exceptions(about, wanted, (operation) => send(operation, { accountId: id }, {}))).toEqual([]);
+  });
+
+  test("answers 404 about a key of another tenant, and leaves it alone", async () => {
+    const { id, key } = await makeKey({ scopes: ["accounts"] });
+    expect((await api.request(`/v1/keys/${id}`, { method: "DELETE", key: foreignKey })).status).toBe(404);
+    expect((await api.request("/v1/accounts", { key })).status).toBe(200);
+  });
+
+  test("refuses a query parameter it does not know, by name", async () => {
+    const found: string[] = [];
+    for (const operation of operations) {
+      const reply = await send({ ...operation, path: `${operation.path}?bogus=1` }, { accountId }, { json: bodies[`${operation.method} ${operation.path}`] });
+      const names = reply.body?.errors?.some((fault: { in: string; pointer: string }) => fault.in === "query" && fault.pointer === "/bogus");
+      if (reply.status !== 400 || names !== true) found.push(`${named(operation)}: ${reply.status} ${reply.text}`);
+    }
+    expect(found).toEqual([]);
+  });
+
+  test("refuses a body field it does not know, by name", async () => {
+    const found: string[] = [];
+    for (const operation of operations.filter(({ method }) => method !== "get")) {
+      const json = { ...(bodies[`${operation.method} ${operation.path}`] as object | undefined), bogus: 1 };
+      const reply = await send(operation, { accountId }, { json });
+      const names = reply.body?.errors?.some((fault: { in: string; pointer: string }) => fault.in === "body" && fault.pointer === "/bogus");
+      if (reply.status !== 400 || names !== true) found.push(`${named(operation)}: ${reply.status} ${reply.text}`);
+    }
+    expect(found).toEqual([]);
+  });
+});
+
+describe("the description of the API", () => {
+  interface Parameter {
+    readonly name: string;
+    readonly in: string;
+    readonly required?: boolean;
+    readonly schema?: object;
+  }
+  interface FullOperation extends Described {
+    readonly summary?: string;
+    readonly tags?: readonly string[];
+    readonly parameters?: readonly Parameter[];
+    readonly responses: Record<string, { description?: string; content?: Record<string, { schema: object }> }>;
+  }
+  interface Document {
+    readonly openapi: string;
+    readonly info: { readonly title: string; readonly version: string };
+    readonly tags: readonly { readonly name: string }[];
+    readonly paths: Record<string, Record<string, FullOperation>>;
+  }
+
+  test("is OpenAPI 3.1: templates and parameters agree, every answer is described, nothing refers to nowhere", async () => {
+    const document = (await api.request("/openapi.json", { key: null })).body as Document;
+    expect(document.openapi).toMatch(/^3\.1\.\d+$/);
+    expect(document.info).toMatchObject({ title: "Samebox", version: "0.0.0-test" });
+    const tags = document.tags.map(({ name }) => name);
+    for (const [path, methods] of Object.entries(document.paths)) {
+      const templated = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]);
+      for (const [method, operation] of Object.entries(methods)) {
+        const where = `${method} ${path}`;
+        const parameters = operation.parameters ?? [];
+        expect(parameters.filter((one) => one.in === "path" && one.required === true).map(({ name }) => name), where).toEqual(templated);
+        expect(new Set(parameters.map((one) => `${one.in} ${one.name}`)).size, where).toBe(parameters.length);
+        for (const parameter of parameters) expect(parameter.schema, where).toBeTypeOf("object");
+        expect(operation.summary, where).toBeTypeOf("string");
+        expect(tags, where).toEqual(expect.arrayContaining([...(operation.tags ?? [])]));
+        for (const [status, answer] of Object.entries(operation.responses)) {
+          expect(status, where).toMatch(/^([1-5]\d\d|[1-5]XX|default)$/);
+          expect(answer.description, where).toBeTypeOf("string");
+        }
+        expect(operation.responses["4XX"]?.content?.["application/problem+json"]?.schema, where).toMatchObject({ title: "Problem" });
+      }
+    }
+    expect(JSON.stringify(document)).not.toMatch(/"\$ref"|"nullable"/);
+  });
+
+  test("is shown on a page that loads nothing from elsewhere", async () => {
+    const page = await api.request("/docs", { key: null });
+    expect(page.status).toBe(200);
+    expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
+    expect(page.text).not.toMatch(/https?:/);
+    for (const [, path] of page.text.matchAll(/src="([^"]+)"/g)) {
+      const script = await api.request(`/${path}`, { key: null });
+      expect(script.status).toBe(200);
+      expect(script.headers.get("content-type")).toBe("text/javascript; charset=utf-8");
+    }
+  });
+});

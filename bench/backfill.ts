@@ -61,9 +61,18 @@ interface Status {
 }
 
 /** Creates the account and waits until the API says that all is read; then reads some of it back. */
-const runSamebox = async (daemon: Daemon, server: Dovecot, target: Target, hashes: ReadonlySet<string>): Promise<{ seconds: number; peakRss: number }> => {
+const runSamebox = async (
+  daemon: Daemon,
+  server: Dovecot,
+  target: Target,
+  hashes: ReadonlySet<string>,
+): Promise<{ seconds: number; peakRss: number }> => {
   const began = performance.now();
-  const created = await daemon.call<{ id: string }>("POST", "/v1/accounts", dovecotAccount(server, 1, { host: target.host, port: target.port }));
+  const created = await daemon.call<{ id: string }>(
+    "POST",
+    "/v1/accounts",
+    dovecotAccount(server, 1, { host: target.host, port: target.port }),
+  );
   const path = `/v1/accounts/${created.body.id}`;
   let peakRss = 0;
   for (;;) {
@@ -76,8 +85,12 @@ const runSamebox = async (daemon: Daemon, server: Dovecot, target: Target, hashe
   const seconds = (performance.now() - began) / 1000;
   const { body } = await daemon.call<{ items: { id: string }[] }>("GET", `${path}/messages?limit=20`);
   for (const { id } of body.items) {
-    const raw = await fetch(`${daemon.url}${path}/messages/${id}/raw`, { headers: { authorization: `Bearer ${process.env["KEY"] ?? "sbx_admin_for_tests_only_0123456789"}` } });
-    const hash = createHash("sha256").update(Buffer.from(await raw.arrayBuffer())).digest("hex");
+    const raw = await fetch(`${daemon.url}${path}/messages/${id}/raw`, {
+      headers: { authorization: `Bearer ${process.env["KEY"] ?? "sbx_admin_for_tests_only_0123456789"}` },
+    });
+    const hash = createHash("sha256")
+      .update(Buffer.from(await raw.arrayBuffer()))
+      .digest("hex");
     if (!hashes.has(hash)) throw new Error(`message ${id} is not what the server holds`);
   }
   await daemon.call("DELETE", path);
@@ -107,12 +120,15 @@ try {
     const mine = await runSamebox(daemon, server, target, hashes);
     figures.samebox.push(mine.seconds);
     peakRss = Math.max(peakRss, mine.peakRss);
-    progress(`round ${round}: raw ${raw.seconds.toFixed(2)} s, mbsync ${figures.mbsync.at(-1)?.toFixed(2) ?? "-"} s, samebox ${mine.seconds.toFixed(2)} s`);
+    progress(
+      `round ${round}: raw ${raw.seconds.toFixed(2)} s, mbsync ${figures.mbsync.at(-1)?.toFixed(2) ?? "-"} s, samebox ${mine.seconds.toFixed(2)} s`,
+    );
   }
 } finally {
   await rm(dataDir, { recursive: true, force: true });
 }
-const against = (other: readonly number[]): number => median(figures.samebox.map((seconds, at) => seconds / (other[at] ?? Number.NaN)));
+const against = (other: readonly number[]): number =>
+  median(figures.samebox.map((seconds, at) => seconds / (other[at] ?? Number.NaN)));
 const seconds = median(figures.samebox);
 report(
   "backfill",

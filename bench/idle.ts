@@ -52,13 +52,23 @@ for (let n = 1; n <= accounts; n += 1) await fill(server, n, { count: 3, mailbox
 const dataDir = await mkdtemp(join(tmpdir(), "samebox-bench-"));
 try {
   await using daemon = await startDaemon({ env: { SAMEBOX_DATA_DIR: dataDir, LOG_LEVEL: "warn" } });
-  const account = (n: number) => dovecotAccount(server, n, { host: "localhost", port: server.imapsPort, security: "tls", tls: { caPem: server.caPem, rejectUnauthorized: true } });
+  const account = (n: number) =>
+    dovecotAccount(server, n, {
+      host: "localhost",
+      port: server.imapsPort,
+      security: "tls",
+      tls: { caPem: server.caPem, rejectUnauthorized: true },
+    });
   const create = async (n: number): Promise<void> => {
     const { status, body } = await daemon.call("POST", "/v1/accounts", account(n));
     if (status !== 201) throw new Error(JSON.stringify(body));
   };
   const live = (count: number) =>
-    eventually(`${count} accounts are live`, async () => (await metric(daemon, /^samebox_accounts\{state="live"\} (\d+)$/m)) >= count, { timeoutMs: 600_000, everyMs: 500 });
+    eventually(
+      `${count} accounts are live`,
+      async () => (await metric(daemon, /^samebox_accounts\{state="live"\} (\d+)$/m)) >= count,
+      { timeoutMs: 600_000, everyMs: 500 },
+    );
   // The first few make the code hot and the pools full: they belong to the base.
   const base = Math.min(20, Math.floor(accounts / 10));
   for (let n = 1; n <= base; n += 1) await create(n);
@@ -77,7 +87,15 @@ try {
   const bare = await bareSockets(server.imapsPort, server.caPem);
   report(
     "idle",
-    { accounts, baseMb: before / 1e6, totalMb: after / 1e6, kbEach: each / 1024, bareTlsKbEach: bare / 1024, ratioBare: each / bare, cpuPercent: share * 100 },
+    {
+      accounts,
+      baseMb: before / 1e6,
+      totalMb: after / 1e6,
+      kbEach: each / 1024,
+      bareTlsKbEach: bare / 1024,
+      ratioBare: each / bare,
+      cpuPercent: share * 100,
+    },
     `${accounts} idle accounts: ${(each / 1024).toFixed(0)} KB each beyond the base of ${(before / 1e6).toFixed(0)} MB (a bare TLS socket: ${(bare / 1024).toFixed(0)} KB), ${(share * 100).toFixed(1)} % of a core`,
   );
 } finally {

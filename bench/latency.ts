@@ -21,7 +21,9 @@ const dataDir = await mkdtemp(join(tmpdir(), "samebox-bench-"));
 const late: { flags: number[]; mail: number[] } = { flags: [], mail: [] };
 try {
   const redis = process.env["REDIS_URL"];
-  await using daemon = await startDaemon({ env: { SAMEBOX_DATA_DIR: dataDir, LOG_LEVEL: "warn", ...(redis !== undefined && { REDIS_URL: redis }) } });
+  await using daemon = await startDaemon({
+    env: { SAMEBOX_DATA_DIR: dataDir, LOG_LEVEL: "warn", ...(redis !== undefined && { REDIS_URL: redis }) },
+  });
   const accountId = await liveAccount(daemon, dovecotAccount(server, 1));
   await using device = await server.device(1);
   await using watcher = await server.device(1);
@@ -33,7 +35,9 @@ try {
     const isFlag = n % 2 === 0;
     const idle = await watcher.idle();
     const raw = idle.next(isFlag ? /FETCH/ : /EXISTS/).then(() => performance.now());
-    const heard = stream.next((event) => event.event === (isFlag ? "message.keywords" : "message.created")).then(() => performance.now());
+    const heard = stream
+      .next((event) => event.event === (isFlag ? "message.keywords" : "message.created"))
+      .then(() => performance.now());
     if (isFlag) await device.store(1, n % 4 === 0 ? "+" : "-", ["\\Flagged"]);
     else await device.append("INBOX", benchMessage(1_000_000 + n, random, 4_000));
     const [rawAt, heardAt] = await Promise.all([raw, heard]);
@@ -46,9 +50,20 @@ try {
   await rm(dataDir, { recursive: true, force: true });
 }
 const all = [...late.flags, ...late.mail];
-const figures = (values: readonly number[]) => ({ p50: quantile(values, 0.5), p95: quantile(values, 0.95), max: quantile(values, 1) });
+const figures = (values: readonly number[]) => ({
+  p50: quantile(values, 0.5),
+  p95: quantile(values, 0.95),
+  max: quantile(values, 1),
+});
 report(
   "latency",
-  { events: all.length, messages, queue: process.env["REDIS_URL"] === undefined ? "postgresql" : "redis", ms: figures(all), flags: figures(late.flags), mail: figures(late.mail) },
+  {
+    events: all.length,
+    messages,
+    queue: process.env["REDIS_URL"] === undefined ? "postgresql" : "redis",
+    ms: figures(all),
+    flags: figures(late.flags),
+    mail: figures(late.mail),
+  },
   `an SSE client hears ${quantile(all, 0.5).toFixed(1)} ms (p50) and ${quantile(all, 0.95).toFixed(1)} ms (p95) after a raw IDLE client`,
 );

@@ -13,7 +13,10 @@ export const seeded = (seed: number): (() => number) => {
   };
 };
 
-const words = "the quick brown fox jumps over a lazy dog while seven wizards mix grey potions under bright northern lights every winter evening".split(" ");
+const words =
+  "the quick brown fox jumps over a lazy dog while seven wizards mix grey potions under bright northern lights every winter evening".split(
+    " ",
+  );
 
 /** One message; sizes are log-normal around `meanBytes`, as real mailboxes are. */
 export const benchMessage = (n: number, random: () => number, meanBytes: number): Buffer => {
@@ -40,7 +43,13 @@ export const benchMessage = (n: number, random: () => number, meanBytes: number)
   return Buffer.from(`${lines.join("\r\n")}\r\n`);
 };
 
-function* messages(from: number, count: number, random: () => number, meanBytes: number, note: (raw: Buffer) => void): Generator<Buffer> {
+function* messages(
+  from: number,
+  count: number,
+  random: () => number,
+  meanBytes: number,
+  note: (raw: Buffer) => void,
+): Generator<Buffer> {
   for (let n = from; n < from + count; n += 1) {
     const raw = benchMessage(n, random, meanBytes);
     note(raw);
@@ -65,9 +74,18 @@ export const fill = async (
   let next = 0;
   for (let box = 0; box < options.mailboxes; box += 1) {
     const rest = options.count - next;
-    const share = box === 0 ? inInbox : box === options.mailboxes - 1 ? rest : Math.floor((options.count - inInbox) / (options.mailboxes - 1));
+    const share =
+      box === 0
+        ? inInbox
+        : box === options.mailboxes - 1
+          ? rest
+          : Math.floor((options.count - inInbox) / (options.mailboxes - 1));
     const mailbox = box === 0 ? "INBOX" : `Box${String(box).padStart(2, "0")}`;
-    await server.deliver({ user: server.account(n).user, mailbox, messages: messages(next, share, random, options.meanBytes, note) });
+    await server.deliver({
+      user: server.account(n).user,
+      mailbox,
+      messages: messages(next, share, random, options.meanBytes, note),
+    });
     next += share;
   }
   return { bytes, hashes };

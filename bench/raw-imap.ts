@@ -57,14 +57,21 @@ export interface RawRun {
 }
 
 /** Logs in and fetches UID, FLAGS, INTERNALDATE and BODY.PEEK[] of every message of every mailbox. */
-export const fetchAndDiscard = async (target: { host: string; port: number; user: string; password: string }): Promise<RawRun> => {
+export const fetchAndDiscard = async (target: {
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+}): Promise<RawRun> => {
   const began = performance.now();
   const socket = connect({ host: target.host, port: target.port, noDelay: true });
   const client = new Discarding(socket);
   await new Promise((resolve) => socket.once("data", resolve));
   await client.command("a", `LOGIN ${target.user} ${target.password}`);
   const listed = await client.command("b", `LIST "" "*"`);
-  const paths = listed.flatMap((line) => (line.includes("\\Noselect") ? [] : (/^\* LIST \([^)]*\) \S+ (.+)\r?$/.exec(line)?.[1]?.trim() ?? [])));
+  const paths = listed.flatMap((line) =>
+    line.includes("\\Noselect") ? [] : (/^\* LIST \([^)]*\) \S+ (.+)\r?$/.exec(line)?.[1]?.trim() ?? []),
+  );
   for (const path of paths) {
     const examined = await client.command("c", `EXAMINE ${path}`);
     if (examined.some((line) => line.startsWith("* 0 EXISTS"))) continue;

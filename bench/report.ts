@@ -10,12 +10,15 @@ export const quantile = (values: readonly number[], q: number): number => {
 const round = (value: unknown): unknown => {
   if (typeof value === "number") return Number.isInteger(value) ? value : Number(value.toPrecision(4));
   if (Array.isArray(value)) return value.map(round);
-  if (typeof value === "object" && value !== null) return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, round(inner)]));
+  if (typeof value === "object" && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, round(inner)]));
   return value;
 };
 
 export const report = (name: string, figures: Record<string, unknown>, sentence: string): void => {
-  process.stdout.write(`${JSON.stringify({ bench: name, ...(round(figures) as Record<string, unknown>) })}\n${name}: ${sentence}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ bench: name, ...(round(figures) as Record<string, unknown>) })}\n${name}: ${sentence}\n`,
+  );
 };
 
 /** Says what is going on, where it does not disturb the figures. */

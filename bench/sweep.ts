@@ -58,7 +58,8 @@ const measure = async (server: Dovecot, daemon: Daemon, n: number): Promise<Cost
   // The first may still find the last commits of the backfill.
   await sweep();
   await sweep();
-  const state = async (): Promise<string> => (await daemon.call<{ state: string }>("GET", `/v1/accounts/${accountId}`)).body.state;
+  const state = async (): Promise<string> =>
+    (await daemon.call<{ state: string }>("GET", `/v1/accounts/${accountId}`)).body.state;
   const [before, stateBefore, cpuBefore] = [totals(proxy), await state(), await cpuMs(daemon)];
   for (let k = 0; k < sweeps; k += 1) await sweep();
   const [after, stateAfter, cpuAfter] = [totals(proxy), await state(), await cpuMs(daemon)];
@@ -92,7 +93,13 @@ try {
   const raw = { small: await listStatusBytes(server, 1), large: await listStatusBytes(server, 2) };
   report(
     "sweep",
-    { mailboxes, messages: { small, large }, ...at, rawBytes: raw, ratioRaw: { small: at.small.bytes / raw.small, large: at.large.bytes / raw.large } },
+    {
+      mailboxes,
+      messages: { small, large },
+      ...at,
+      rawBytes: raw,
+      ratioRaw: { small: at.small.bytes / raw.small, large: at.large.bytes / raw.large },
+    },
     `${mailboxes} mailboxes: ${at.small.turns} round trip(s) and ${at.small.bytes} octets at ${small} messages, ${at.large.turns} and ${at.large.bytes} at ${large}; ` +
       `${(at.large.bytes / raw.large).toFixed(2)} x the bare LIST-STATUS`,
   );

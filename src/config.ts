@@ -38,7 +38,9 @@ export class ConfigError extends Error {
   readonly faults: readonly string[];
 
   constructor(faults: readonly string[]) {
-    super(`The settings have ${faults.length} fault${faults.length === 1 ? "" : "s"}:\n${faults.map((fault) => `  - ${fault}`).join("\n")}`);
+    super(
+      `The settings have ${faults.length} fault${faults.length === 1 ? "" : "s"}:\n${faults.map((fault) => `  - ${fault}`).join("\n")}`,
+    );
     this.faults = faults;
   }
 }
@@ -119,7 +121,8 @@ class Reader {
   /** A name that looks like ours and is none is a typing error that would otherwise pass in silence. */
   unknown(prefix: string): void {
     for (const name of Object.keys(this.env))
-      if (name.startsWith(prefix) && !this.names.has(name)) this.faults.push(`${name} is not a setting. Settings: ${[...this.names].join(", ")}.`);
+      if (name.startsWith(prefix) && !this.names.has(name))
+        this.faults.push(`${name} is not a setting. Settings: ${[...this.names].join(", ")}.`);
   }
 }
 
@@ -149,9 +152,12 @@ export const readConfig = (env: Env = process.env): Config => {
     failpoint: read.integer("SAMEBOX_FAILPOINT", { from: 1, to: 1_000_000 }),
     version: packageVersion(),
   };
-  if (config.adminKey !== null && config.adminKey.length < 16) read.faults.push("SAMEBOX_ADMIN_KEY must be at least 16 characters long.");
+  if (config.adminKey !== null && config.adminKey.length < 16)
+    read.faults.push("SAMEBOX_ADMIN_KEY must be at least 16 characters long.");
   if (config.databaseUrl !== null && env["SAMEBOX_SECRET_KEY"] === undefined)
-    read.faults.push("SAMEBOX_SECRET_KEY is needed beside DATABASE_URL: every daemon must seal with the same key; make one with: openssl rand -base64 32.");
+    read.faults.push(
+      "SAMEBOX_SECRET_KEY is needed beside DATABASE_URL: every daemon must seal with the same key; make one with: openssl rand -base64 32.",
+    );
   if (config.databaseUrl === null && config.roles.size === 1)
     read.faults.push("SAMEBOX_ROLES with one role needs DATABASE_URL: the embedded PostgreSQL serves one process.");
   read.unknown("SAMEBOX_");

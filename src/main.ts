@@ -50,7 +50,8 @@ class Started {
   }
 
   async stop(): Promise<void> {
-    for (const { what, stop } of this.stops.splice(0).reverse()) await stop().catch((err: unknown) => this.log.warn({ err, what }, "did not stop cleanly"));
+    for (const { what, stop } of this.stops.splice(0).reverse())
+      await stop().catch((err: unknown) => this.log.warn({ err, what }, "did not stop cleanly"));
   }
 }
 
@@ -88,7 +89,11 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
       log,
       driver: driverFor("imap", { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir }),
       unseal: (account, endpoint) =>
-        sealer.openCredentials(db, { tenantId: account.tenantId, accountId: account.id, endpointId: endpoint.id }, endpoint.sealedCredentials),
+        sealer.openCredentials(
+          db,
+          { tenantId: account.tenantId, accountId: account.id, endpointId: endpoint.id },
+          endpoint.sealedCredentials,
+        ),
       retryTimes: defaultRetryTimes,
       pollMs: config.pollSeconds * 1000,
       bulkTurn: pLimit(bulkTurns),
@@ -133,11 +138,13 @@ const start = async (config: Config, log: Logger, started: Started, draining: ()
   const db = openDatabase({ url: databaseUrl, max: 16, log });
   started.add("database", () => db.close());
   const shards = await ensureInstallation(db, config.shards ?? (config.redisUrl === null ? 4 : 64));
-  const secretKey = config.secretKey ?? Buffer.from((await keepSecret(config.dataDir, "secret-key", () => randomBytes(32).toString("base64"))).secret, "base64");
+  const secretKey =
+    config.secretKey ??
+    Buffer.from((await keepSecret(config.dataDir, "secret-key", () => randomBytes(32).toString("base64"))).secret, "base64");
   const bell = await openBell(config, databaseUrl, log);
   started.add("queue", () => bell.close());
   const parser = openParser({ threads: parserThreads, timeoutMs: 10_000, maxHeapMb: 256, log });
-  started.add("parser", () => parser[Symbol.asyncDispose]());
+  started.add("parser", async () => parser[Symbol.asyncDispose]());
   const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), draining, started);
@@ -145,7 +152,11 @@ const start = async (config: Config, log: Logger, started: Started, draining: ()
 
 const readAdminKey = async (config: Config, log: Logger): Promise<string> => {
   if (config.adminKey !== null) return config.adminKey;
-  const { secret, made, path } = await keepSecret(config.dataDir, "admin-key", () => `sbx_admin_${randomBytes(32).toString("base64url")}`);
+  const { secret, made, path } = await keepSecret(
+    config.dataDir,
+    "admin-key",
+    () => `sbx_admin_${randomBytes(32).toString("base64url")}`,
+  );
   // The one time it is shown; from now on it is read from the file.
   if (made) process.stderr.write(`\nThe operator's key (kept in ${path}):\n\n    ${secret}\n\n`);
   else log.info({ path }, "operator's key read from its file");

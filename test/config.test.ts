@@ -17,8 +17,20 @@ describe("settings", () => {
   });
 
   it("are all checked before any fault is reported", () => {
-    const faults = faultsOf({ PORT: "http", REDIS_URL: "localhost", SAMEBOX_SECRET_KEY: "short", SAMEBOX_POLL_SECONDS: "0", LOG_LEVEL: "loud" });
-    expect(faults.map((fault) => fault.split(" ")[0])).toEqual(["PORT", "REDIS_URL", "SAMEBOX_SECRET_KEY", "SAMEBOX_POLL_SECONDS", "LOG_LEVEL"]);
+    const faults = faultsOf({
+      PORT: "http",
+      REDIS_URL: "localhost",
+      SAMEBOX_SECRET_KEY: "short",
+      SAMEBOX_POLL_SECONDS: "0",
+      LOG_LEVEL: "loud",
+    });
+    expect(faults.map((fault) => fault.split(" ")[0])).toEqual([
+      "PORT",
+      "REDIS_URL",
+      "SAMEBOX_SECRET_KEY",
+      "SAMEBOX_POLL_SECONDS",
+      "LOG_LEVEL",
+    ]);
   });
 
   it("name a setting that does not exist", () => {

@@ -139,7 +139,9 @@ export const showAccount = (account: AccountRow, endpoints: readonly EndpointRow
   email: account.email,
   state: formatState(account.stateEpoch, account.headSeq),
   syncState: account.syncState,
-  endpoints: endpoints.filter((endpoint) => endpoint.accountId === account.id).map((endpoint) => showEndpoint(endpoint, account.paused)),
+  endpoints: endpoints
+    .filter((endpoint) => endpoint.accountId === account.id)
+    .map((endpoint) => showEndpoint(endpoint, account.paused)),
   policy: { ...defaultPolicy, ...account.policy },
   createdAt: account.createdAt.toISOString(),
 });

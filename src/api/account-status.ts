@@ -37,12 +37,21 @@ const Status = Type.Object(
     syncState: SyncStateWord,
     state: Type.String(),
     lagSeconds: Nullable(
-      Type.Number({ minimum: 0, description: "Seconds since the endpoint that is furthest behind was last seen well; null: one never was." }),
+      Type.Number({
+        minimum: 0,
+        description: "Seconds since the endpoint that is furthest behind was last seen well; null: one never was.",
+      }),
     ),
     progress: Progress,
     endpoints: Type.Array(EndpointStatus),
     holds: Type.Array(
-      Type.Object({ id: Type.String(), reason: Type.String(), count: Type.Integer(), mailboxId: Nullable(Type.String()), since: Time }),
+      Type.Object({
+        id: Type.String(),
+        reason: Type.String(),
+        count: Type.Integer(),
+        mailboxId: Nullable(Type.String()),
+        since: Time,
+      }),
     ),
   },
   { title: "AccountStatus" },
@@ -72,7 +81,9 @@ const showProgress = (reading: Reading, now: Date): Static<typeof Progress> => (
 const sumUp = (readings: readonly Reading[]): Reading => ({
   done: readings.reduce((sum, reading) => sum + reading.done, 0),
   total: readings.reduce((sum, reading) => sum + reading.total, 0),
-  startedAt: readings.map((reading) => reading.startedAt).reduce((first, at) => (first === null || (at !== null && at < first) ? at : first), null),
+  startedAt: readings
+    .map((reading) => reading.startedAt)
+    .reduce((first, at) => (first === null || (at !== null && at < first) ? at : first), null),
 });
 
 const watchedBy = (push: EndpointProfile["push"]): string[] => (push === "notify" ? ["*"] : push === "idle" ? ["INBOX"] : []);
@@ -101,7 +112,12 @@ const showHold = (hold: Hold): Static<typeof Status>["holds"][number] => ({
   since: hold.since.toISOString(),
 });
 
-const showStatus = (account: AccountRow, rows: readonly EndpointRow[], holds: readonly Hold[], now: Date): Static<typeof Status> => {
+const showStatus = (
+  account: AccountRow,
+  rows: readonly EndpointRow[],
+  holds: readonly Hold[],
+  now: Date,
+): Static<typeof Status> => {
   const endpoints = rows.map((row) => showEndpoint(row, account.paused, now));
   const lags = endpoints.map((endpoint) => endpoint.lagSeconds);
   return {

@@ -20,7 +20,8 @@ import type { ApiConfig, ApiDeps, App } from "./types.ts";
 const tags = ["accounts"];
 
 /** `{ a: undefined }` says nothing about `a`. */
-const given = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
+const given = <T extends object>(value: T): T =>
+  Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
 
 const registerCreate = (app: App, deps: ApiDeps): void => {
   const { config, sealer } = deps;
@@ -33,14 +34,24 @@ const registerCreate = (app: App, deps: ApiDeps): void => {
     async (request, reply) => {
       const { tenantId, accountIds } = callerOf(request);
       // It could not even read what it made.
-      if (accountIds !== null) throw new ProblemError("forbidden", "A key that is limited to some accounts cannot make new ones.");
+      if (accountIds !== null)
+        throw new ProblemError("forbidden", "A key that is limited to some accounts cannot make new ones.");
       const { name, email, policy, endpoints } = request.body;
       const settled: NewEndpoint[] = [];
       for (const [index, endpoint] of endpoints.entries())
-        settled.push({ settings: await settleEndpoint(endpoint, null, config, `/endpoints/${index}`), credentials: endpoint.auth });
+        settled.push({
+          settings: await settleEndpoint(endpoint, null, config, `/endpoints/${index}`),
+          credentials: endpoint.auth,
+        });
       const body = await answerOnce(deps, { request, reply }, async (tx) => {
         const fullPolicy = { ...defaultPolicy, ...(policy as Partial<Policy> | undefined) };
-        const made = await createAccount(tx, sealer, { tenantId, name: name ?? email, email, policy: fullPolicy, endpoints: settled });
+        const made = await createAccount(tx, sealer, {
+          tenantId,
+          name: name ?? email,
+          email,
+          policy: fullPolicy,
+          endpoints: settled,
+        });
         return { status: 201, body: showAccount(made.account, made.endpoints) };
       });
       const id = parseId<AccountId>("acc", body.id);
@@ -57,14 +68,33 @@ const registerReading = (app: App, deps: ApiDeps): void => {
   const access = requireScope("accounts", "mail:read");
   app.get(
     "/v1/accounts",
-    { config: access, schema: { tags, summary: "List accounts, oldest first", querystring: Strict(pageQuery), response: { 200: PageOf(Account) } } },
+    {
+      config: access,
+      schema: {
+        tags,
+        summary: "List accounts, oldest first",
+        querystring: Strict(pageQuery),
+        response: { 200: PageOf(Account) },
+      },
+    },
     async (request) => {
       const { tenantId, accountIds } = callerOf(request);
       const limit = pageLimit(request.query);
       const position = decodeCursor(request.query.cursor, CursorShape);
       const after = position === null ? null : parseId<AccountId>("acc", position[0]);
-      const rows = await listAccounts(deps.db, { tenantId, among: accountIds === null ? null : [...accountIds], after, limit: limit + 1 });
-      const endpoints = rows.length === 0 ? [] : await listEndpoints(deps.db, rows.slice(0, limit).map((row) => row.id));
+      const rows = await listAccounts(deps.db, {
+        tenantId,
+        among: accountIds === null ? null : [...accountIds],
+        after,
+        limit: limit + 1,
+      });
+      const endpoints =
+        rows.length === 0
+          ? []
+          : await listEndpoints(
+              deps.db,
+              rows.slice(0, limit).map((row) => row.id),
+            );
       return toPage(rows, limit, {
         positionOf: (row: AccountRow) => [formatId("acc", row.id)],
         toItem: (row: AccountRow) => showAccount(row, endpoints),
@@ -92,13 +122,21 @@ const settlePatch = async (
   if (shownId === undefined) {
     if (protocol === undefined) throw invalid("body", `${pointer}/protocol`, "is required for a new endpoint");
     if (auth === undefined) throw invalid("body", `${pointer}/auth`, "is required for a new endpoint");
-    return { added: { settings: await settleEndpoint({ ...given(fields), protocol }, null, config, pointer), credentials: auth } };
+    return {
+      added: { settings: await settleEndpoint({ ...given(fields), protocol }, null, config, pointer), credentials: auth },
+    };
   }
   const id = parseId<EndpointId>("end", shownId);
   const endpoint = known.find((row) => row.id === id);
   if (endpoint === undefined) throw invalid("body", `${pointer}/id`, "is not an endpoint of this account");
-  if (protocol !== undefined && protocol !== endpoint.settings.protocol) throw invalid("body", `${pointer}/protocol`, "cannot be changed");
-  const settings = await settleEndpoint({ ...given(fields), protocol: endpoint.settings.protocol }, endpoint.settings, config, pointer);
+  if (protocol !== undefined && protocol !== endpoint.settings.protocol)
+    throw invalid("body", `${pointer}/protocol`, "cannot be changed");
+  const settings = await settleEndpoint(
+    { ...given(fields), protocol: endpoint.settings.protocol },
+    endpoint.settings,
+    config,
+    pointer,
+  );
   return { changed: { id: endpoint.id, settings, ...(auth !== undefined && { credentials: auth }) } };
 };
 
@@ -107,7 +145,13 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
     "/v1/accounts/:accountId",
     {
       config: requireScope("accounts"),
-      schema: { tags, summary: "Change an account; new credentials are tried at once", params: AccountParams, body: AccountPatchInput, response: { 200: Account } },
+      schema: {
+        tags,
+        summary: "Change an account; new credentials are tried at once",
+        params: AccountParams,
+        body: AccountPatchInput,
+        response: { 200: Account },
+      },
     },
     async (request) => {
       const account = await loadAccount(deps, request);
@@ -121,7 +165,10 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
         else changed.push(settled.changed);
       }
       const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
-      const accountPatch = given({ name, email, policy: policy as Partial<Policy> | undefined }) as Pick<Partial<AccountRow>, "name" | "email">;
+      const accountPatch = given({ name, email, policy: policy as Partial<Policy> | undefined }) as Pick<
+        Partial<AccountRow>,
+        "name" | "email"
+      >;
       const after = await deps.db.transaction((tx) =>
         patchAccount(tx, deps.sealer, ref, { ...accountPatch, endpoints: changed, newEndpoints: added }),
       );
@@ -137,7 +184,12 @@ const registerDelete = (app: App, deps: ApiDeps): void => {
     "/v1/accounts/:accountId",
     {
       config: requireScope("accounts"),
-      schema: { tags, summary: "Remove an account with its stored mail; nothing is changed upstream", params: AccountParams, response: { 204: Type.Null() } },
+      schema: {
+        tags,
+        summary: "Remove an account with its stored mail; nothing is changed upstream",
+        params: AccountParams,
+        response: { 204: Type.Null() },
+      },
     },
     async (request, reply) => {
       const account = await loadAccount(deps, request);

@@ -48,7 +48,14 @@ export const identify = async (deps: ApiDeps, request: FastifyRequest): Promise<
   const tenantHeader = readTenantHeader(request);
   if (isSameSecret(secret, deps.config.adminKey)) {
     const tenantId = await findOperatorsTenant(deps, tenantHeader ?? "default");
-    return { kind: "operator", tenantId, keyId: null, scopes: new Set(allScopes), accountIds: null, deviceId: readDevice(request, "operator") };
+    return {
+      kind: "operator",
+      tenantId,
+      keyId: null,
+      scopes: new Set(allScopes),
+      accountIds: null,
+      deviceId: readDevice(request, "operator"),
+    };
   }
   const key = await authenticate(deps.db, secret);
   if (key === null) throw unauthorized("The key is unknown, was deleted or has run out.");
@@ -81,4 +88,5 @@ export const callerOf = (request: FastifyRequest): Caller => {
   return request.caller;
 };
 
-export const maySee = (caller: Caller, accountId: AccountId): boolean => caller.accountIds === null || caller.accountIds.has(accountId);
+export const maySee = (caller: Caller, accountId: AccountId): boolean =>
+  caller.accountIds === null || caller.accountIds.has(accountId);

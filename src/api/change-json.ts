@@ -43,4 +43,7 @@ export const readState = (text: string, place: Fault["in"], pointer: string): Lo
 };
 
 export const cannotCalculate = (head: LogState): ProblemError =>
-  new ProblemError("cannot_calculate_changes", `Read the lists again, and follow the changes from ${formatState(head.epoch, head.seq)} on.`);
+  new ProblemError(
+    "cannot_calculate_changes",
+    `Read the lists again, and follow the changes from ${formatState(head.epoch, head.seq)} on.`,
+  );

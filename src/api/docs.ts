@@ -64,7 +64,8 @@ const startScript = `Scalar.createApiReference("#app", ${JSON.stringify({
 `;
 
 /** Nothing from elsewhere is loaded, nothing is sent elsewhere. */
-const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const policy =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** The viewer is 5 MB of script inside a module that costs 60 MB and most of a second: loaded when somebody asks for it. */
 const loadViewer = async (): Promise<string> => {
@@ -83,10 +84,19 @@ export const registerDocs = (app: App): void => {
   let viewer: Promise<string> | undefined;
   app.get(
     "/openapi.json",
-    { config, schema: { tags: ["operations"], summary: "This description", response: { 200: Type.Object({}, { additionalProperties: true }) } } },
+    {
+      config,
+      schema: {
+        tags: ["operations"],
+        summary: "This description",
+        response: { 200: Type.Object({}, { additionalProperties: true }) },
+      },
+    },
     async () => ({ ...app.swagger() }),
   );
-  app.get("/docs", hidden, async (_request, reply) => reply.header("content-security-policy", policy).type("text/html; charset=utf-8").send(page));
+  app.get("/docs", hidden, async (_request, reply) =>
+    reply.header("content-security-policy", policy).type("text/html; charset=utf-8").send(page),
+  );
   app.get("/docs/start.js", hidden, async (_request, reply) => reply.type("text/javascript; charset=utf-8").send(startScript));
   app.get("/docs/scalar.js", hidden, async (_request, reply) => {
     const script = await (viewer ??= loadViewer());

@@ -28,13 +28,17 @@ const checkTransport = (settings: EndpointSettings, config: ApiConfig, pointer: 
     new ProblemError("cleartext_not_allowed", detail, { errors: [{ in: "body", pointer: at, detail }] });
   if (settings.security === "none") throw refuse(`${pointer}/security`, "Connections without TLS are not allowed here.");
   if (!settings.tls.rejectUnauthorized)
-    throw refuse(`${pointer}/tls/rejectUnauthorized`, "Unverified certificates are not allowed here; give a private authority as tls.caPem.");
+    throw refuse(
+      `${pointer}/tls/rejectUnauthorized`,
+      "Unverified certificates are not allowed here; give a private authority as tls.caPem.",
+    );
 };
 
 /** A port that was only the usual one moves with the transport; one that was chosen stays. */
 const settlePort = (given: Given, known: EndpointSettings | null, security: Security): number => {
   if (given.port !== undefined) return given.port;
-  if (known !== null && (known.security === security || known.port !== defaultPort[known.protocol][known.security])) return known.port;
+  if (known !== null && (known.security === security || known.port !== defaultPort[known.protocol][known.security]))
+    return known.port;
   return defaultPort[given.protocol][security];
 };
 
@@ -44,7 +48,12 @@ type Given = Partial<Omit<EndpointInput, "auth">> & { readonly protocol: Protoco
  * The settings that `given` makes of `known` (null: of nothing), fit to be stored.
  * @throws ProblemError `invalid_request`, `cleartext_not_allowed`, `host_not_allowed`, each naming the field below `pointer`.
  */
-export const settleEndpoint = async (given: Given, known: EndpointSettings | null, config: ApiConfig, pointer: string): Promise<EndpointSettings> => {
+export const settleEndpoint = async (
+  given: Given,
+  known: EndpointSettings | null,
+  config: ApiConfig,
+  pointer: string,
+): Promise<EndpointSettings> => {
   const security = given.security ?? known?.security ?? "tls";
   const wanted = given.host ?? known?.host;
   const host = wanted === undefined ? null : normalizeHost(wanted);

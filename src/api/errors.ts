@@ -22,7 +22,11 @@ const toFault = (finding: Finding, place: Fault["in"]): Fault => {
   const { instancePath: at, params } = finding;
   switch (finding.keyword) {
     case "additionalProperties":
-      return { in: place, pointer: `${at}/${escape(params["additionalProperty"])}`, detail: place === "query" ? "is not a known parameter" : "is not a known field" };
+      return {
+        in: place,
+        pointer: `${at}/${escape(params["additionalProperty"])}`,
+        detail: place === "query" ? "is not a known parameter" : "is not a known field",
+      };
     case "required":
       return { in: place, pointer: `${at}/${escape(params["missingProperty"])}`, detail: "is required" };
     case "discriminator":
@@ -39,7 +43,11 @@ const mostFaults = 20;
 const fromValidation = (findings: readonly Finding[], context: string | undefined): ProblemError => {
   const errors = findings.slice(0, mostFaults).map((finding) => toFault(finding, places[context ?? ""] ?? "body"));
   const first = errors[0];
-  return new ProblemError("invalid_request", first === undefined ? "The request is not valid." : `${first.pointer || "The body"} ${first.detail}.`, { errors });
+  return new ProblemError(
+    "invalid_request",
+    first === undefined ? "The request is not valid." : `${first.pointer || "The body"} ${first.detail}.`,
+    { errors },
+  );
 };
 
 /** What the framework refuses, in our words: its own may repeat a piece of the body, which may be a password. */
@@ -68,7 +76,10 @@ const fromError = (error: unknown): ProblemError => {
   const known = byFrameworkCode[code ?? ""] ?? byStatus[statusCode ?? 0];
   if (known !== undefined) return new ProblemError(known[0], known[1], { cause: error });
   if (isUnavailable(error))
-    return new ProblemError("unavailable", "The database cannot answer just now. Try again soon.", { cause: error, headers: { "retry-after": "5" } });
+    return new ProblemError("unavailable", "The database cannot answer just now. Try again soon.", {
+      cause: error,
+      headers: { "retry-after": "5" },
+    });
   return new ProblemError("internal_error", "The request failed on our side. Its id is in X-Request-Id.", { cause: error });
 };
 
@@ -87,8 +98,15 @@ export const answerBrokenRequest = (error: Error & { code?: string }, socket: So
     return;
   }
   const code: ProblemCode =
-    error.code === "HPE_HEADER_OVERFLOW" ? "headers_too_large" : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "request_timeout" : "invalid_request";
-  const problem = new ProblemError(code, code === "invalid_request" ? "This is not valid HTTP/1.1." : "The request's head was refused.");
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? "headers_too_large"
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? "request_timeout"
+        : "invalid_request";
+  const problem = new ProblemError(
+    code,
+    code === "invalid_request" ? "This is not valid HTTP/1.1." : "The request's head was refused.",
+  );
   const requestId = randomUUID();
   const body = JSON.stringify(toProblem(problem, requestId));
   const head = [

@@ -42,7 +42,12 @@ const checkCaller = async (deps: ApiDeps, request: FastifyRequest, accountId: Ac
   if (!maySee(caller, accountId)) throw notFound("account");
 };
 
-const follow = async (deps: ApiDeps, stream: EventStream, account: { id: AccountId; start: LogState }, check: () => Promise<void>): Promise<void> => {
+const follow = async (
+  deps: ApiDeps,
+  stream: EventStream,
+  account: { id: AccountId; start: LogState },
+  check: () => Promise<void>,
+): Promise<void> => {
   const { epoch } = account.start;
   let { seq } = account.start;
   let heartbeats = 0;
@@ -94,8 +99,12 @@ export const registerEvents = (app: App, deps: ApiDeps): void => {
         tags: ["changes"],
         summary: "Changes as they happen: server-sent events; `id:` is the state, so that Last-Event-ID resumes without a gap",
         params: AccountParams,
-        querystring: Strict({ since: Type.Optional(Type.String({ description: "Begin after this state; without it and Last-Event-ID, now." })) }),
-        response: { 200: { description: "A stream that does not end.", content: { "text/event-stream": { schema: Type.String() } } } },
+        querystring: Strict({
+          since: Type.Optional(Type.String({ description: "Begin after this state; without it and Last-Event-ID, now." })),
+        }),
+        response: {
+          200: { description: "A stream that does not end.", content: { "text/event-stream": { schema: Type.String() } } },
+        },
       },
     },
     async (request: EventsRequest, reply) => {
@@ -104,7 +113,8 @@ export const registerEvents = (app: App, deps: ApiDeps): void => {
       const first = await readChanges(deps.db, account.id, start, 1);
       if (first.outcome === "account_gone") throw notFound("account");
       if (first.outcome === "cannot_calculate") throw cannotCalculate(first.head);
-      if (deps.draining()) throw new ProblemError("unavailable", "This server is stopping. Come again.", { headers: { "retry-after": "1" } });
+      if (deps.draining())
+        throw new ProblemError("unavailable", "This server is stopping. Come again.", { headers: { "retry-after": "1" } });
       const stream = open(reply);
       streams.add(stream);
       sseClients.inc();

@@ -12,10 +12,16 @@ const Fleet = Type.Object(
   {
     version: Type.String(),
     accounts: Type.Object({}, { additionalProperties: Count, description: "Accounts by sync state." }),
-    lagSeconds: Type.Object({ p50: Seconds, p95: Seconds, p99: Seconds }, { description: "Seconds since the last good look, over endpoints." }),
+    lagSeconds: Type.Object(
+      { p50: Seconds, p95: Seconds, p99: Seconds },
+      { description: "Seconds since the last good look, over endpoints." },
+    ),
     queue: Type.Object({
       depth: Nullable(
-        Type.Object({ waiting: Count, active: Count, delayed: Count }, { description: "Hints in the queues; null: the queue is out of reach." }),
+        Type.Object(
+          { waiting: Count, active: Count, delayed: Count },
+          { description: "Hints in the queues; null: the queue is out of reach." },
+        ),
       ),
       overdueSeconds: Type.Number({ minimum: 0, description: "How long the longest waiting endpoint has been due." }),
     }),
@@ -51,7 +57,10 @@ const readDepth = async (deps: ApiDeps, shards: readonly FleetShard[]): Promise<
 export const registerFleet = (app: App, deps: ApiDeps): void => {
   app.get(
     "/v1/status",
-    { config: requireScope("ops"), schema: { tags: ["operations"], summary: "How the installation is doing", response: { 200: Fleet } } },
+    {
+      config: requireScope("ops"),
+      schema: { tags: ["operations"], summary: "How the installation is doing", response: { 200: Fleet } },
+    },
     async (request) => {
       const caller = callerOf(request);
       const [accounts, shards] = await Promise.all([

@@ -22,7 +22,9 @@ const findObstacle = async (deps: Pick<ApiDeps, "draining">, probe: ReadinessPro
 
 /** `/livez` never asks PostgreSQL or the queue: a restart would not mend them. */
 export const registerHealth = (app: App, deps: Pick<ApiDeps, "draining">, probe: ReadinessProbe): void => {
-  app.get("/livez", { config, schema: { tags, summary: "Does the process answer?", response: { 200: Alive } } }, async () => ({ status: "alive" as const }));
+  app.get("/livez", { config, schema: { tags, summary: "Does the process answer?", response: { 200: Alive } } }, async () => ({
+    status: "alive" as const,
+  }));
   app.get("/readyz", { config, schema: { tags, summary: "Should it get requests?", response: { 200: Ready } } }, async () => {
     const obstacle = await findObstacle(deps, probe);
     if (obstacle !== null) throw new ProblemError("not_ready", obstacle, { headers: { "retry-after": "2" } });
@@ -31,7 +33,9 @@ export const registerHealth = (app: App, deps: Pick<ApiDeps, "draining">, probe:
 };
 
 export const registerMetrics = (app: App): void => {
-  app.get("/metrics", { config, schema: { tags, summary: "Figures for Prometheus", produces: ["text/plain"] } }, async (_request, reply) =>
-    reply.type(registry.contentType).send(await registry.metrics()),
+  app.get(
+    "/metrics",
+    { config, schema: { tags, summary: "Figures for Prometheus", produces: ["text/plain"] } },
+    async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
   );
 };

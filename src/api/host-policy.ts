@@ -54,9 +54,15 @@ const lookup = async (name: string): Promise<string[]> => {
  * @param host as `normalizeHost` spells it; `resolve` answers a name's addresses, none when it has none or nobody says.
  * @throws ProblemError `host_not_allowed` at `pointer`.
  */
-export const vetHost = async (host: string, pointer: string, resolve: (name: string) => Promise<string[]> = lookup): Promise<void> => {
+export const vetHost = async (
+  host: string,
+  pointer: string,
+  resolve: (name: string) => Promise<string[]> = lookup,
+): Promise<void> => {
   const addresses = isIP(host) === 0 ? (privateNames.test(host) ? [""] : await resolve(host)) : [host];
   if (addresses.every(isPublic)) return;
   const detail = "is not on the public Internet; ask the operator of this service to allow private hosts";
-  throw new ProblemError("host_not_allowed", "The host is not on the public Internet.", { errors: [{ in: "body", pointer, detail }] });
+  throw new ProblemError("host_not_allowed", "The host is not on the public Internet.", {
+    errors: [{ in: "body", pointer, detail }],
+  });
 };

@@ -46,7 +46,8 @@ export const answerOnce = async <Body>(
   const fingerprint = deps.sealer.digest([keyId ?? "operator", request.method, request.url, bodyBytes(request.body)]);
   const result = await once(deps.db, { tenantId, key, fingerprint }, async (tx) => {
     const answer = await work(tx);
-    const body = exchange.keep === "sealed" ? { sealed: deps.sealer.sealText(context, JSON.stringify(answer.body)) } : answer.body;
+    const body =
+      exchange.keep === "sealed" ? { sealed: deps.sealer.sealText(context, JSON.stringify(answer.body)) } : answer.body;
     return { answer, stored: { status: answer.status, body } };
   });
   switch (result.outcome) {
@@ -59,9 +60,13 @@ export const answerOnce = async <Body>(
       return JSON.parse(deps.sealer.openText(context, (result.stored.body as { sealed: string }).sealed)) as Body;
     }
     case "running":
-      throw new ProblemError("idempotency_in_progress", "A request with this Idempotency-Key is still running. Try again in a moment.", {
-        headers: { "retry-after": "1" },
-      });
+      throw new ProblemError(
+        "idempotency_in_progress",
+        "A request with this Idempotency-Key is still running. Try again in a moment.",
+        {
+          headers: { "retry-after": "1" },
+        },
+      );
     case "reused":
       throw new ProblemError("idempotency_key_reused", "This Idempotency-Key was used for another request. Use a new one.");
   }

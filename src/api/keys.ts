@@ -61,7 +61,8 @@ const readAccountIds = async (
   shown: readonly string[] | null | undefined,
 ): Promise<AccountId[] | null> => {
   if (shown === null || shown === undefined) {
-    if (owner.caller.accountIds !== null) throw new ProblemError("forbidden", "A key that is limited to some accounts can only make keys for those.");
+    if (owner.caller.accountIds !== null)
+      throw new ProblemError("forbidden", "A key that is limited to some accounts can only make keys for those.");
     return null;
   }
   const ids: AccountId[] = [];
@@ -95,7 +96,10 @@ export const registerKeys = (app: App, deps: ApiDeps): void => {
   const config = requireScope("ops");
   app.post(
     "/v1/keys",
-    { config, schema: { tags, summary: "Make a key; its secret is shown this once", body: KeyInput, response: { 201: NewKeyAnswer } } },
+    {
+      config,
+      schema: { tags, summary: "Make a key; its secret is shown this once", body: KeyInput, response: { 201: NewKeyAnswer } },
+    },
     async (request, reply) => {
       const newKey = await readNewKey(deps, callerOf(request), request.body);
       return answerOnce(deps, { request, reply, keep: "sealed" }, async (tx) => {
@@ -106,7 +110,10 @@ export const registerKeys = (app: App, deps: ApiDeps): void => {
   );
   app.get(
     "/v1/keys",
-    { config, schema: { tags, summary: "List keys, newest first", querystring: Strict(pageQuery), response: { 200: PageOf(Key) } } },
+    {
+      config,
+      schema: { tags, summary: "List keys, newest first", querystring: Strict(pageQuery), response: { 200: PageOf(Key) } },
+    },
     async (request) => {
       const { tenantId } = callerOf(request);
       const limit = pageLimit(request.query);
@@ -120,7 +127,12 @@ export const registerKeys = (app: App, deps: ApiDeps): void => {
     "/v1/keys/:keyId",
     {
       config,
-      schema: { tags, summary: "Delete a key; it stops to work at once", params: Type.Object({ keyId: Type.String() }), response: { 204: Type.Null() } },
+      schema: {
+        tags,
+        summary: "Delete a key; it stops to work at once",
+        params: Type.Object({ keyId: Type.String() }),
+        response: { 204: Type.Null() },
+      },
     },
     async (request, reply) => {
       const id = parseId<KeyId>("key", request.params.keyId);

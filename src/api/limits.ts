@@ -13,7 +13,8 @@ const operatorsFactor = 20;
 const shareOf = (request: FastifyRequest): number => (request.caller?.kind === "operator" ? operatorsFactor : 1);
 
 /** Who is counted: the key; where none is needed, the address. */
-const countedAs = (request: FastifyRequest): string => (request.caller === null ? request.ip : (request.caller.keyId ?? "operator"));
+const countedAs = (request: FastifyRequest): string =>
+  request.caller === null ? request.ip : (request.caller.keyId ?? "operator");
 
 /** To be registered before the routes, after the hook that finds out who is calling. */
 export const registerLimits = async (app: App, config: ApiConfig): Promise<void> => {
@@ -26,11 +27,17 @@ export const registerLimits = async (app: App, config: ApiConfig): Promise<void>
     max: (request) => perMinute * shareOf(request),
     keyGenerator: countedAs,
     errorResponseBuilder: (_request, context) =>
-      new ProblemError("rate_limited", `The limit is ${context.max} requests a minute. Try again in ${Math.ceil(context.ttl / 1000)} s.`),
+      new ProblemError(
+        "rate_limited",
+        `The limit is ${context.max} requests a minute. Try again in ${Math.ceil(context.ttl / 1000)} s.`,
+      ),
   });
 };
 
 /** For routes that reach out to other people's servers. */
 export const accountCreationLimit = (config: ApiConfig): NonNullable<RouteShorthandOptions["config"]> => ({
-  rateLimit: { timeWindow: 60_000, max: (request) => (config.newAccountsPerMinute ?? defaultNewAccountsPerMinute) * shareOf(request) },
+  rateLimit: {
+    timeWindow: 60_000,
+    max: (request) => (config.newAccountsPerMinute ?? defaultNewAccountsPerMinute) * shareOf(request),
+  },
 });

@@ -28,12 +28,17 @@ const octets = (type: string, description: string) => ({
 
 /** @throws ProblemError `body_not_available` while the octets have not been had. */
 const blobOf = (message: StoredMessage): BlobRef => {
-  if (message.sha256 === null) throw new ProblemError("body_not_available", "The server has listed this message but has not given it yet. Try again later.");
+  if (message.sha256 === null)
+    throw new ProblemError("body_not_available", "The server has listed this message but has not given it yet. Try again later.");
   return { sha256: message.sha256, size: message.size };
 };
 
 /** A file name from a mail: no path, no control characters, nothing that turns its letters around. */
-const safeName = (name: string): string => name.toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}/\\]/gu, "_").slice(0, 255);
+const safeName = (name: string): string =>
+  name
+    .toWellFormed()
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}/\\]/gu, "_")
+    .slice(0, 255);
 
 /** What came in a mail is for saving: no browser shows it, guesses its type or runs it. */
 const asDownload = (reply: FastifyReply, contentType: string, filename: string): void => {
@@ -51,7 +56,10 @@ const parse = async <T>(deps: ApiDeps, work: (signal: AbortSignal) => Promise<T>
     return await within(parseWaitMs, work);
   } catch (cause) {
     if (!(cause instanceof Error && cause.name === "TimeoutError") && !deps.draining()) throw cause;
-    throw new ProblemError("unavailable", "The message could not be parsed in time. Try again soon.", { cause, headers: { "retry-after": "5" } });
+    throw new ProblemError("unavailable", "The message could not be parsed in time. Try again soon.", {
+      cause,
+      headers: { "retry-after": "5" },
+    });
   }
 };
 
@@ -86,7 +94,11 @@ const registerRaw = (app: App, deps: Pick<ApiDeps, "db">): void => {
 const Body = Type.Object(
   {
     text: Nullable(Type.String({ description: "Plain text; null when the message has none." })),
-    html: Nullable(Type.String({ description: "Sanitised; its `cid:` addresses name content ids of the attachments. Null when the message has none." })),
+    html: Nullable(
+      Type.String({
+        description: "Sanitised; its `cid:` addresses name content ids of the attachments. Null when the message has none.",
+      }),
+    ),
     truncated: Type.Boolean({ description: "A body was longer than what is given." }),
     state: State,
   },
@@ -112,7 +124,10 @@ const registerBody = (app: App, deps: ApiDeps): void => {
   );
 };
 
-const PartParams = Type.Object({ ...MessageParams.properties, partId: Type.String({ description: "As in the message's `attachments`." }) });
+const PartParams = Type.Object({
+  ...MessageParams.properties,
+  partId: Type.String({ description: "As in the message's `attachments`." }),
+});
 
 /** @throws ProblemError `not_found`, `message_not_parsable`, `unavailable`. */
 const loadPart = async (deps: ApiDeps, account: AccountRow, blob: BlobRef, partId: string) => {

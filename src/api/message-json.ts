@@ -88,7 +88,9 @@ const keywordsOf = (placements: readonly StoredPlacement[]): Set<string> => {
 const toBinding = (binding: StoredBinding): Static<typeof Binding> => {
   const { protocol } = binding;
   const endpointId = formatId("end", binding.endpointId);
-  return protocol === "pop3" ? { endpointId, protocol, uidl: binding.uidl } : { endpointId, protocol, uid: binding.uid, uidValidity: binding.uidValidity };
+  return protocol === "pop3"
+    ? { endpointId, protocol, uidl: binding.uidl }
+    : { endpointId, protocol, uid: binding.uid, uidValidity: binding.uidValidity };
 };
 
 const toPlacement = (placement: StoredPlacement): Static<typeof Placement> => ({
@@ -102,10 +104,14 @@ const toPlacement = (placement: StoredPlacement): Static<typeof Placement> => ({
   bindings: placement.bindings.map(toBinding),
 });
 
-const toAddresses = (addresses: readonly Address[]): Static<typeof AddressSchema>[] => addresses.map(({ name, email }) => ({ name, email }));
+const toAddresses = (addresses: readonly Address[]): Static<typeof AddressSchema>[] =>
+  addresses.map(({ name, email }) => ({ name, email }));
 
 /** `contents`: what parsing gave, where that is newer than the message. */
-export const toMessageJson = (message: StoredMessage, contents: StoredContents | null = message.contents): Static<typeof MessageSchema> => ({
+export const toMessageJson = (
+  message: StoredMessage,
+  contents: StoredContents | null = message.contents,
+): Static<typeof MessageSchema> => ({
   id: formatId("msg", message.id),
   blobId: message.sha256 === null ? null : `sha256-${message.sha256.toString("hex")}`,
   threadId: formatId("thr", message.threadId),
@@ -123,7 +129,9 @@ export const toMessageJson = (message: StoredMessage, contents: StoredContents |
   attachments: [...(contents?.attachments ?? [])],
   parseStatus: contents?.status ?? "pending",
   parseError: contents?.reason ?? null,
-  mailboxIds: asSet(message.placements.filter(({ state }) => state !== "removed").map(({ mailboxId }) => formatId("mbx", mailboxId))),
+  mailboxIds: asSet(
+    message.placements.filter(({ state }) => state !== "removed").map(({ mailboxId }) => formatId("mbx", mailboxId)),
+  ),
   keywords: asSet(keywordsOf(message.placements)),
   placements: message.placements.map(toPlacement),
 });

@@ -22,23 +22,33 @@ import type { ApiDeps, App } from "./types.ts";
 const tags = ["mail"];
 
 /** PostgreSQL text holds no NUL, so nothing stored could match. */
-const text = (maxLength: number, description: string) => Type.String({ minLength: 1, maxLength, pattern: "^[^\\u0000]*$", description });
+const text = (maxLength: number, description: string) =>
+  Type.String({ minLength: 1, maxLength, pattern: "^[^\\u0000]*$", description });
 
 const ListQuery = Strict({
   ...pageQuery,
-  mailboxId: Type.Optional(Type.String({ description: "In this mailbox. Keywords, dates and order are then those of the message there." })),
-  role: Type.Optional(Words(["inbox", "archive", "drafts", "sent", "junk", "trash"], { description: "In the mailbox with this role." })),
+  mailboxId: Type.Optional(
+    Type.String({ description: "In this mailbox. Keywords, dates and order are then those of the message there." }),
+  ),
+  role: Type.Optional(
+    Words(["inbox", "archive", "drafts", "sent", "junk", "trash"], { description: "In the mailbox with this role." }),
+  ),
   keyword: Type.Optional(text(255, "Has this keyword, e.g. `$flagged`.")),
   notKeyword: Type.Optional(text(255, "Has not this keyword, e.g. `$seen` for unread mail.")),
   messageId: Type.Optional(text(998, "The Message-ID header, with its angle brackets.")),
-  text: Type.Optional(text(1000, 'Words to be found, "a phrase", `or`, `-without`. Mail not parsed yet is found by its subject and addresses.')),
+  text: Type.Optional(
+    text(1000, 'Words to be found, "a phrase", `or`, `-without`. Mail not parsed yet is found by its subject and addresses.'),
+  ),
   since: Type.Optional({ ...Time, description: "Received at or after." }),
   before: Type.Optional({ ...Time, description: "Received before." }),
   include: Type.Optional(Words(["removed"], { description: "Removed mail that can still be brought back as well." })),
 });
 
 /** Microseconds since 1970 and the id of a row: see message-list.ts. */
-const Cursor = Type.Tuple([Type.String({ pattern: "^(-\\d{1,17}|\\d{1,18})$" }), Type.String({ pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" })]);
+const Cursor = Type.Tuple([
+  Type.String({ pattern: "^(-\\d{1,17}|\\d{1,18})$" }),
+  Type.String({ pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" }),
+]);
 
 const readTime = (value: string | undefined, pointer: string): Date | null => {
   if (value === undefined) return null;
@@ -49,7 +59,11 @@ const readTime = (value: string | undefined, pointer: string): Date | null => {
 };
 
 /** The one mailbox that is asked for: null: any; "none": two different ones, or a role nobody has. */
-const chooseMailbox = async (deps: Pick<ApiDeps, "db">, accountId: AccountId, query: Static<typeof ListQuery>): Promise<MailboxId | null | "none"> => {
+const chooseMailbox = async (
+  deps: Pick<ApiDeps, "db">,
+  accountId: AccountId,
+  query: Static<typeof ListQuery>,
+): Promise<MailboxId | null | "none"> => {
   let mailboxId: MailboxId | null = null;
   if (query.mailboxId !== undefined) {
     mailboxId = parseId<MailboxId>("mbx", query.mailboxId);
@@ -93,7 +107,10 @@ const registerList = (app: App, deps: Pick<ApiDeps, "db">): void => {
       const cursor = decodeCursor(query.cursor, Cursor);
       const after: ListPosition | null = cursor === null ? null : { at: BigInt(cursor[0]), id: cursor[1] };
       const mailboxId = await chooseMailbox(deps, account.id, query);
-      const rows = mailboxId === "none" ? [] : await listMessageRows(deps.db, account.id, readFilter(query, mailboxId), { after, limit: limit + 1 });
+      const rows =
+        mailboxId === "none"
+          ? []
+          : await listMessageRows(deps.db, account.id, readFilter(query, mailboxId), { after, limit: limit + 1 });
       const page = toPage(rows, limit, { positionOf: (row) => [String(row.at), row.id], toItem: (row) => row.messageId });
       const messages = await readMessages(deps.db, account.id, page.items);
       void reply.header("etag", `"${state}"`);
@@ -111,9 +128,16 @@ const parseNow = async (deps: ApiDeps, accountId: AccountId, message: StoredMess
   try {
     const octets = await storedOctets(deps.db, accountId, { sha256: message.sha256, size: message.size });
     const parsed = await within(parseWaitMs, (signal) => deps.parser.parse(octets, signal));
-    if (parsed.status === "failed") return { status: "failed", reason: parsed.reason, preview: "", hasAttachment: false, attachments: [] };
+    if (parsed.status === "failed")
+      return { status: "failed", reason: parsed.reason, preview: "", hasAttachment: false, attachments: [] };
     const { preview, attachments } = parsed;
-    return { status: "parsed", reason: null, preview, hasAttachment: attachments.some((attachment) => !attachment.inline), attachments };
+    return {
+      status: "parsed",
+      reason: null,
+      preview,
+      hasAttachment: attachments.some((attachment) => !attachment.inline),
+      attachments,
+    };
   } catch (err) {
     // The headers are worth showing without it; the answer says "pending".
     deps.log.debug({ account: accountId, message: message.id, err }, "message not parsed in time");

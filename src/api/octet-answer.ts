@@ -14,7 +14,8 @@ export interface OctetSource {
 
 /** `If-None-Match` names this tag, weakly compared. */
 const isKnown = (header: string | undefined, tag: string): boolean =>
-  header !== undefined && (header.trim() === "*" || header.split(",").some((one) => one.trim().replace(/^W\//, "") === `"${tag}"`));
+  header !== undefined &&
+  (header.trim() === "*" || header.split(",").some((one) => one.trim().replace(/^W\//, "") === `"${tag}"`));
 
 /**
  * The one range asked for; null: answer the whole. More than one range, another unit and nonsense are ignored, which
@@ -27,7 +28,9 @@ const rangeOf = (request: FastifyRequest, source: OctetSource): { from: number; 
   if (range === undefined || request.method !== "GET" || (ifRange !== undefined && ifRange !== `"${source.tag}"`)) return null;
   const ranges = parseRange(source.size, range);
   if (ranges === -1)
-    throw new ProblemError("range_not_satisfiable", `The content has ${source.size} octets.`, { headers: { "content-range": `bytes */${source.size}` } });
+    throw new ProblemError("range_not_satisfiable", `The content has ${source.size} octets.`, {
+      headers: { "content-range": `bytes */${source.size}` },
+    });
   const only = ranges !== -2 && ranges.type === "bytes" && ranges.length === 1 ? ranges[0] : undefined;
   return only === undefined ? null : { from: only.start, to: only.end };
 };

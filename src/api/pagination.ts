@@ -8,13 +8,16 @@ const mostItems = 500;
 
 /** To be spread into a list's query schema. */
 export const pageQuery = {
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: mostItems, default: defaultLimit, description: "Items in one page." })),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: mostItems, default: defaultLimit, description: "Items in one page." }),
+  ),
   cursor: Type.Optional(Type.String({ maxLength: 1024, description: "`nextCursor` of the page before." })),
 };
 
 export const pageLimit = (query: { readonly limit?: number }): number => query.limit ?? defaultLimit;
 
-export const encodeCursor = (position: readonly (string | number)[]): string => Buffer.from(JSON.stringify(position)).toString("base64url");
+export const encodeCursor = (position: readonly (string | number)[]): string =>
+  Buffer.from(JSON.stringify(position)).toString("base64url");
 
 /**
  * The position behind a cursor, or null without one. `shape` is what this list's cursors look like, a tuple of strings and numbers.

@@ -8,7 +8,12 @@ interface Entry {
 }
 
 const toPattern = (url: string): RegExp =>
-  new RegExp(`^${url.replace(/[.+?^${}()|[\]\\]/g, String.raw`\$&`).replace(/:[^/]+/g, "[^/]+").replace(/\*/g, ".*")}$`);
+  new RegExp(
+    `^${url
+      .replace(/[.+?^${}()|[\]\\]/g, String.raw`\$&`)
+      .replace(/:[^/]+/g, "[^/]+")
+      .replace(/\*/g, ".*")}$`,
+  );
 
 export class RouteTable {
   private readonly entries = new Map<string, Entry>();
@@ -22,7 +27,8 @@ export class RouteTable {
   /** The answer to a request that no route took. */
   refuse(path: string): ProblemError {
     const methods = new Set<string>();
-    for (const entry of this.entries.values()) if (entry.pattern.test(path)) for (const method of entry.methods) methods.add(method);
+    for (const entry of this.entries.values())
+      if (entry.pattern.test(path)) for (const method of entry.methods) methods.add(method);
     if (methods.size === 0) return notFound("path");
     const allow = [...methods].sort().join(", ");
     return new ProblemError("method_not_allowed", `This path offers ${allow}.`, { headers: { allow } });

@@ -90,7 +90,10 @@ const acceptJson = (app: App): void => {
   });
 };
 
-const problemAnswer = { description: "What went wrong (RFC 9457).", content: { "application/problem+json": { schema: Problem } } };
+const problemAnswer = {
+  description: "What went wrong (RFC 9457).",
+  content: { "application/problem+json": { schema: Problem } },
+};
 const problemAnswers = { "4xx": problemAnswer, "5xx": problemAnswer };
 
 /** A route that does not say who may call it does not start. */
@@ -131,7 +134,9 @@ const registerResources = (app: App, deps: ApiDeps): void => {
 const buildApi = async (deps: ApiDeps, probe: ReadinessProbe): Promise<App> => {
   const app = createApp(deps);
   const { version, metricsPort } = deps.config;
-  await app.register(helmet, { contentSecurityPolicy: { useDefaults: false, directives: { "default-src": ["'none'"], "frame-ancestors": ["'none'"] } } });
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { "default-src": ["'none'"], "frame-ancestors": ["'none'"] } },
+  });
   await registerOpenApi(app, version);
   guard(app, deps);
   await registerLimits(app, deps.config);

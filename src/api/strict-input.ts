@@ -39,7 +39,8 @@ export const closeSchemas = (route: RouteOptions): void => {
   const methods = [route.method].flat();
   if (methods.some((method) => takesBody.has(method))) schema.body ??= emptyBody;
   for (const part of [schema.querystring, schema.body])
-    if (part !== undefined && !isClosed(part as ObjectSchema)) throw new Error(`${methods.join(",")} ${route.url} takes unknown fields`);
+    if (part !== undefined && !isClosed(part as ObjectSchema))
+      throw new Error(`${methods.join(",")} ${route.url} takes unknown fields`);
   route.schema = schema;
 };
 
@@ -67,5 +68,6 @@ export const convertQuery = (request: FastifyRequest): void => {
       faults.push({ in: "query", pointer: `/${name.slice(0, 100)}`, detail: "is given more than once" });
     }
   }
-  if (faults.length > 0) throw new ProblemError("invalid_request", "A query parameter is given more than once.", { errors: faults });
+  if (faults.length > 0)
+    throw new ProblemError("invalid_request", "A query parameter is given more than once.", { errors: faults });
 };

@@ -36,7 +36,15 @@ export const registerTenants = (app: App, deps: ApiDeps): void => {
   );
   app.get(
     "/v1/tenants",
-    { config, schema: { tags, summary: "List tenants (operator)", querystring: Strict(pageQuery), response: { 200: PageOf(TenantAnswer) } } },
+    {
+      config,
+      schema: {
+        tags,
+        summary: "List tenants (operator)",
+        querystring: Strict(pageQuery),
+        response: { 200: PageOf(TenantAnswer) },
+      },
+    },
     async (request) => {
       const limit = pageLimit(request.query);
       const position = decodeCursor(request.query.cursor, CursorShape);

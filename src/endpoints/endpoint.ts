@@ -6,13 +6,7 @@
  * settles soon after `signal` aborts. After an endpoint-scoped error the session is dead: open a new one.
  */
 import type { Credentials, EndpointProfile, EndpointSettings } from "../model/endpoint.ts";
-import type {
-  FetchedBatch,
-  FetchRequest,
-  MailboxObservation,
-  ObserveRequest,
-  Survey,
-} from "../model/observation.ts";
+import type { FetchedBatch, FetchRequest, MailboxObservation, ObserveRequest, Survey } from "../model/observation.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 export interface Session {

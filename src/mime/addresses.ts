@@ -207,7 +207,8 @@ const usual = /^(?:"([^"\\=@]*)" ?|([^"\\(),:;<>[\]=@]*))<([^"\\(),:;<>[\]\s@]+@
 const unnamed = /^[^"\\(),:;<>[\]\s@]+@[^"\\(),:;<>[\]\s@]+$/;
 
 const readUsual = (value: string): Address | null => {
-  if (!value.endsWith(">")) return unnamed.test(value) && !value.startsWith("=?") ? { name: null, email: cleanLine(value, emailLimit) } : null;
+  if (!value.endsWith(">"))
+    return unnamed.test(value) && !value.startsWith("=?") ? { name: null, email: cleanLine(value, emailLimit) } : null;
   const [, quoted, unquoted, email] = usual.exec(value) ?? [];
   return email === undefined ? null : { name: nameOf(fold(quoted ?? unquoted ?? "")), email: cleanLine(email, emailLimit) };
 };

@@ -27,7 +27,13 @@ interface Lists {
   html: Part[] | null;
 }
 
-const sort = (parts: readonly Part[], multipart: string, inAlternative: boolean, { text, html }: Lists, attached: Part[]): void => {
+const sort = (
+  parts: readonly Part[],
+  multipart: string,
+  inAlternative: boolean,
+  { text, html }: Lists,
+  attached: Part[],
+): void => {
   const before = { text: text?.length ?? -1, html: html?.length ?? -1 };
   let [textList, htmlList] = [text, html];
   for (const [index, part] of parts.entries()) {

@@ -4,7 +4,18 @@ import { TextDecoder } from "node:util";
 import { decode as decodeRare } from "libmime/lib/charset.js";
 
 /** Names that say nothing, or say ASCII of octets that are not: the octets themselves are asked. */
-const saysNothing = new Set(["", "us-ascii", "ascii", "unknown-8bit", "x-unknown", "unknown", "default", "7bit", "8bit", "binary"]);
+const saysNothing = new Set([
+  "",
+  "us-ascii",
+  "ascii",
+  "unknown-8bit",
+  "x-unknown",
+  "unknown",
+  "default",
+  "7bit",
+  "8bit",
+  "binary",
+]);
 const plainName = /^[a-z0-9_:.+-]{1,40}$/;
 /** Decoders by the name found in mail; null for names that ICU does not know. Bounded: names come from strangers. */
 const decoders = new Map<string, TextDecoder | null>();

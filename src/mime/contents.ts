@@ -92,7 +92,8 @@ const metaWithin = 1024;
 export const textOf = (reading: PartReading): string => {
   const { contentType, charset } = reading.part.headers;
   const octets = reading.octets();
-  const declared = charset ?? (contentType === "text/html" ? metaCharset.exec(octets.toString("latin1", 0, metaWithin))?.[1] : null) ?? null;
+  const declared =
+    charset ?? (contentType === "text/html" ? metaCharset.exec(octets.toString("latin1", 0, metaWithin))?.[1] : null) ?? null;
   return decodeCharset(octets, declared, reading.cut).replaceAll("\r\n", "\n").replaceAll("\r", "\n").replaceAll("\0", "");
 };
 

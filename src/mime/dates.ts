@@ -3,9 +3,36 @@
 const months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 /** Offsets from UTC in minutes of the zones that RFC 5322 §4.3 names, and the few others that mail uses by name. */
 const zones: ReadonlyMap<string, number> = new Map([
-  ...([["ut", 0], ["utc", 0], ["gmt", 0], ["z", 0], ["est", -300], ["edt", -240], ["cst", -360], ["cdt", -300]] as const),
-  ...([["mst", -420], ["mdt", -360], ["pst", -480], ["pdt", -420], ["bst", 60], ["wet", 0], ["west", 60]] as const),
-  ...([["cet", 60], ["met", 60], ["mez", 60], ["cest", 120], ["mest", 120], ["eet", 120], ["eest", 180], ["msk", 180], ["jst", 540]] as const),
+  ...([
+    ["ut", 0],
+    ["utc", 0],
+    ["gmt", 0],
+    ["z", 0],
+    ["est", -300],
+    ["edt", -240],
+    ["cst", -360],
+    ["cdt", -300],
+  ] as const),
+  ...([
+    ["mst", -420],
+    ["mdt", -360],
+    ["pst", -480],
+    ["pdt", -420],
+    ["bst", 60],
+    ["wet", 0],
+    ["west", 60],
+  ] as const),
+  ...([
+    ["cet", 60],
+    ["met", 60],
+    ["mez", 60],
+    ["cest", 120],
+    ["mest", 120],
+    ["eet", 120],
+    ["eest", 180],
+    ["msk", 180],
+    ["jst", 540],
+  ] as const),
 ]);
 /** No date is longer; what follows is a comment. */
 const dateLimit = 200;

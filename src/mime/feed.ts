@@ -159,4 +159,5 @@ const feedParts = (octets: Readable): Feeding => {
 };
 
 /** Prepares the octets for a thread. Rejects when small ones cannot be read; `broken` tells of large ones. */
-export const feed = (octets: Readable): Promise<Feeding> => (octets.size <= partSize ? feedWhole(octets) : Promise.resolve(feedParts(octets)));
+export const feed = (octets: Readable): Promise<Feeding> =>
+  octets.size <= partSize ? feedWhole(octets) : Promise.resolve(feedParts(octets));

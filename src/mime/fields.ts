@@ -48,7 +48,8 @@ const trimOctets = (text: string): string => {
   return text.slice(start, end);
 };
 
-const unfold = (text: string): string => trimOctets(text.includes("\n") ? text.replaceAll("\r\n", "").replaceAll("\n", "") : text);
+const unfold = (text: string): string =>
+  trimOctets(text.includes("\n") ? text.replaceAll("\r\n", "").replaceAll("\n", "") : text);
 
 /**
  * Calls `found` with each wanted field, in order, its name in lower case and its value unfolded and trimmed. Returns the offset

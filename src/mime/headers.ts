@@ -66,7 +66,8 @@ const references = (value: string): readonly string[] => {
   return ids.slice(-referencesLimit).flatMap((text) => idOf(text) ?? []);
 };
 
-const charsetOf = (contentType: string): string | null => /charset\s{0,9}=\s{0,9}"?([a-z0-9_:.+-]{1,40})/i.exec(contentType)?.[1] ?? null;
+const charsetOf = (contentType: string): string | null =>
+  /charset\s{0,9}=\s{0,9}"?([a-z0-9_:.+-]{1,40})/i.exec(contentType)?.[1] ?? null;
 
 /**
  * Reads the fields that the canonical store keeps. `head` is the message or its start; what follows the empty line is ignored.

@@ -5,9 +5,27 @@ import { Tokenizer, type TokenizerCallbacks } from "htmlparser2";
 const unseen = new Set(["script", "style", "title", "template", "svg", "select", "textarea"]);
 /** Elements that stand in the line; all others part the words around them. */
 const inLine = new Set(
-  ["a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "q", "s"].concat(
-    ["samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"],
-  ),
+  [
+    "a",
+    "abbr",
+    "b",
+    "bdi",
+    "bdo",
+    "big",
+    "cite",
+    "code",
+    "del",
+    "dfn",
+    "em",
+    "font",
+    "i",
+    "ins",
+    "kbd",
+    "label",
+    "mark",
+    "q",
+    "s",
+  ].concat(["samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"]),
 );
 const nothing = (): void => {};
 

@@ -47,7 +47,8 @@ const htmlLimit = 2 * 1024 * 1024;
 
 const isFailure = (tree: Part | TreeFailure): tree is TreeFailure => typeof tree === "string";
 const isHtml = ({ headers }: Part): boolean => headers.contentType === "text/html";
-const isMessage = ({ headers }: Part): boolean => headers.contentType === "message/rfc822" || headers.contentType === "message/global";
+const isMessage = ({ headers }: Part): boolean =>
+  headers.contentType === "message/rfc822" || headers.contentType === "message/global";
 
 const memorySource = (octets: Buffer): Source => ({ size: octets.length, chunks: () => [octets] });
 
@@ -80,7 +81,10 @@ export const summarise = async (source: Source, depth = 0): Promise<ParsedMessag
   if (isFailure(tree)) return { status: "failed", reason: tree };
   const bodies = bodiesOf(tree);
   const texts = new Map(
-    [...bodies.text, ...bodies.html].map((part) => [part, new PartReading(part, { keep: isHtml(part) ? htmlRead : plainRead, counts: false })]),
+    [...bodies.text, ...bodies.html].map((part) => [
+      part,
+      new PartReading(part, { keep: isHtml(part) ? htmlRead : plainRead, counts: false }),
+    ]),
   );
   let nested = depth < nestedDepth ? nestedLimit : 0;
   const attached = bodies.attached.map((part) => {
@@ -90,7 +94,12 @@ export const summarise = async (source: Source, depth = 0): Promise<ParsedMessag
   });
   await readParts(source, [...texts.values(), ...attached.map(({ reading }) => reading)]);
   const fold = (parts: readonly Part[]): string =>
-    foldText(parts.flatMap((part) => texts.get(part) ?? []).map((reading) => plainTextOf(reading, searchUnits)).join("\n"));
+    foldText(
+      parts
+        .flatMap((part) => texts.get(part) ?? [])
+        .map((reading) => plainTextOf(reading, searchUnits))
+        .join("\n"),
+    );
   // Some writers send an empty plain text beside the HTML.
   const own = fold(bodies.text) || fold(bodies.html);
   const within: string[] = [];
@@ -154,7 +163,15 @@ export const findPart = async (source: Source, partId: string): Promise<PartPlac
   const reading = new PartReading(part, { keep: 0, counts: part.headers.encoding !== "identity" });
   await readParts(source, [reading]);
   const { contentType, filename, size } = infoOf(reading);
-  return { status: "found", contentType, filename, size, encoding: part.headers.encoding, start: part.bodyStart, end: part.bodyEnd };
+  return {
+    status: "found",
+    contentType,
+    filename,
+    size,
+    encoding: part.headers.encoding,
+    start: part.bodyStart,
+    end: part.bodyEnd,
+  };
 };
 
 const leafAt = (root: Part, partId: string): Part | null => {

@@ -47,7 +47,11 @@ export interface Parser extends AsyncDisposable {
   parse(octets: Octets | Buffer, signal?: AbortSignal): Promise<ParsedMessage>;
   body(octets: Octets | Buffer, signal?: AbortSignal): Promise<MessageBody>;
   /** The leaf with that part number; null when there is none. */
-  part(octets: Octets | Buffer, partId: string, signal?: AbortSignal): Promise<MessagePart | { status: "failed"; reason: string } | null>;
+  part(
+    octets: Octets | Buffer,
+    partId: string,
+    signal?: AbortSignal,
+  ): Promise<MessagePart | { status: "failed"; reason: string } | null>;
   /** Threads that live now. */
   readonly threads: number;
 }
@@ -68,7 +72,12 @@ const ofBuffer = (octets: Buffer): Readable => ({
 const readable = (octets: Octets | Buffer): Readable => (Buffer.isBuffer(octets) ? ofBuffer(octets) : octets);
 
 const stopped = (cause?: unknown): SyncError =>
-  new SyncError("stopped", "message", { code: "stopped", message: "Parsing was stopped.", action: "Nothing is to be done.", cause });
+  new SyncError("stopped", "message", {
+    code: "stopped",
+    message: "Parsing was stopped.",
+    action: "Nothing is to be done.",
+    cause,
+  });
 
 const reasonOf = (err: unknown, timedOut: boolean): ParseFailure => {
   if (timedOut) return "timeout";
@@ -198,7 +207,11 @@ class ThreadedParser implements Parser {
       const limit = new Limit(this.options.timeoutMs, feeding, given);
       try {
         const task: FedTask = { ...feeding.task, ...extra };
-        const run: Promise<Result | Interrupted> = this.pool.run(task, { name, transferList: [...feeding.transfer], signal: limit.signal });
+        const run: Promise<Result | Interrupted> = this.pool.run(task, {
+          name,
+          transferList: [...feeding.transfer],
+          signal: limit.signal,
+        });
         const result = await run;
         if (isInterrupted(result)) throw feeding.broken()?.cause ?? stopped();
         return result;

@@ -35,7 +35,8 @@ const nothing: Structured = { value: "", params: {}, decodedParams: [] };
 const structured = (value: string | undefined): Structured =>
   value === undefined || value === "" ? nothing : libmime.parseHeaderValue(value.slice(0, valueLimit), { stripComments: true });
 
-const param = ({ params }: Structured, name: string): string | null => (Object.hasOwn(params, name) ? (params[name] ?? null) : null);
+const param = ({ params }: Structured, name: string): string | null =>
+  Object.hasOwn(params, name) ? (params[name] ?? null) : null;
 
 /** The last path segment, at most 255 characters with its extension kept. */
 const cleanFilename = (name: string): string | null => {
@@ -64,7 +65,11 @@ const typeOf = (header: Structured, present: boolean, fallback: string): string 
 };
 
 const encodingOf = (value: string): Encoding => {
-  const name = value.replace(/\([^()]*\)/g, "").trim().replace(/^"(.*)"$/, "$1").toLowerCase();
+  const name = value
+    .replace(/\([^()]*\)/g, "")
+    .trim()
+    .replace(/^"(.*)"$/, "$1")
+    .toLowerCase();
   if (name === "base64") return "base64";
   return name === "quoted-printable" ? "quoted-printable" : "identity";
 };
@@ -80,7 +85,9 @@ export const readPartHeaders = (block: string, fallbackType: string): PartHeader
   const kind = dispositionHeader.value.trim().toLowerCase();
   const charset = param(type, "charset");
   const boundary = (param(type, "boundary") ?? "").trimEnd();
-  const contentId = cleanLine((found.get("content-id") ?? "").slice(0, valueLimit), contentIdLimit).replace(/^<|>$/g, "").trim();
+  const contentId = cleanLine((found.get("content-id") ?? "").slice(0, valueLimit), contentIdLimit)
+    .replace(/^<|>$/g, "")
+    .trim();
   return {
     contentType: typeOf(type, found.has("content-type"), kind === "attachment" ? "application/octet-stream" : fallbackType),
     boundary: boundary === "" ? null : boundary,

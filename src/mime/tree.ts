@@ -181,7 +181,16 @@ export class TreeReader {
   private startPart(parent: OpenPart, at: number): void {
     this.count += 1;
     if (this.count > treeLimits.parts) this.failure = "too_many_parts";
-    const part: OpenPart = { parent, depth: parent.depth + 1, headers: plainText, bodyStart: at, bodyEnd: at, partId: "", children: [], hides: null };
+    const part: OpenPart = {
+      parent,
+      depth: parent.depth + 1,
+      headers: plainText,
+      bodyStart: at,
+      bodyEnd: at,
+      partId: "",
+      children: [],
+      hides: null,
+    };
     if (part.depth > treeLimits.depth) this.failure = "too_deep";
     parent.children.push(part);
     this.current = part;
@@ -191,7 +200,10 @@ export class TreeReader {
 
   private enterBody(at: number): void {
     const part = this.current;
-    part.headers = readPartHeaders(this.block, part.parent?.headers.contentType === "multipart/digest" ? "message/rfc822" : "text/plain");
+    part.headers = readPartHeaders(
+      this.block,
+      part.parent?.headers.contentType === "multipart/digest" ? "message/rfc822" : "text/plain",
+    );
     part.bodyStart = at;
     this.inHeader = false;
     this.block = "";

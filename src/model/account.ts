@@ -1,14 +1,7 @@
 /** One person's canonical mail: the unit of isolation, ordering and sharding. */
 import type { AccountId, TenantId } from "./ids.ts";
 
-export type SyncState =
-  | "connecting"
-  | "backfilling"
-  | "live"
-  | "paused"
-  | "needs_reauth"
-  | "needs_attention"
-  | "held";
+export type SyncState = "connecting" | "backfilling" | "live" | "paused" | "needs_reauth" | "needs_attention" | "held";
 
 /** Policies of semantics 4.5 and 5.3; every one has a default. */
 export interface Policy {

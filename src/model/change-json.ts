@@ -53,7 +53,10 @@ const shown = (value: unknown, prefix: IdPrefix | undefined): unknown => {
   if (Array.isArray(value)) return value.map((item) => shown(item, prefix));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => [prefix === undefined ? name : outside(prefix, name), shown(inner, prefixes.get(name))]),
+    Object.entries(value).map(([name, inner]) => [
+      prefix === undefined ? name : outside(prefix, name),
+      shown(inner, prefixes.get(name)),
+    ]),
   );
 };
 

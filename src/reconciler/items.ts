@@ -33,7 +33,11 @@ export interface ItemsInput {
   readonly reason: "backfilled" | "delivered";
 }
 
-const change = (scope: Scope, placement: { id: PlacementId; messageId: MessageId }, rest: Partial<DecidedChange> & Pick<DecidedChange, "kind" | "reason" | "rule">): DecidedChange => ({
+const change = (
+  scope: Scope,
+  placement: { id: PlacementId; messageId: MessageId },
+  rest: Partial<DecidedChange> & Pick<DecidedChange, "kind" | "reason" | "rule">,
+): DecidedChange => ({
   messageId: placement.messageId,
   mailboxId: scope.mailboxId,
   placementId: placement.id,
@@ -93,7 +97,11 @@ const continuation = (scope: Scope, fact: ItemFact, candidates: readonly Placeme
   const absent = first((p) => p.lifecycle === "live" && p.absent && p.binding?.active !== true);
   if (absent !== undefined) return { how: "moved", placement: absent };
   const epoch = first(
-    (p) => p.lifecycle === "live" && p.mailboxId === scope.mailboxId && p.binding?.active === false && p.binding.closedReason === "epoch",
+    (p) =>
+      p.lifecycle === "live" &&
+      p.mailboxId === scope.mailboxId &&
+      p.binding?.active === false &&
+      p.binding.closedReason === "epoch",
   );
   if (epoch !== undefined) return { how: "rebound", placement: epoch };
   const kept = first((p) => p.kept && p.mailboxId === scope.mailboxId);
@@ -115,11 +123,27 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, pl
   const after = { mailboxId: scope.mailboxId, keywords };
   let index: number | null = null;
   if (how === "resurrected" || how === "reappeared")
-    index = record(draft, change(scope, placement, { kind: "message.restored", before, after, reason: "upstream_reappeared", rule: rules[how] }));
+    index = record(
+      draft,
+      change(scope, placement, { kind: "message.restored", before, after, reason: "upstream_reappeared", rule: rules[how] }),
+    );
   else if (elsewhere)
-    index = record(draft, change(scope, placement, { kind: "message.moved", before, after, reason: "upstream_move", rule: rules[how], confidence: 0.97 }));
+    index = record(
+      draft,
+      change(scope, placement, {
+        kind: "message.moved",
+        before,
+        after,
+        reason: "upstream_move",
+        rule: rules[how],
+        confidence: 0.97,
+      }),
+    );
   else if (!sameKeywords(keywords, placement.keywords))
-    index = record(draft, change(scope, placement, { kind: "message.keywords", before, after, reason: "upstream_flags", rule: "F9" }));
+    index = record(
+      draft,
+      change(scope, placement, { kind: "message.keywords", before, after, reason: "upstream_flags", rule: "F9" }),
+    );
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
   draft.placements.push({
     id: placement.id,
@@ -156,12 +180,27 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const keywords = keywordsOfFlags(fact.flags);
     const reason = existing === undefined ? input.reason : "copied";
     const rule = existing === undefined ? "ID-7" : "ID-5e";
-    const index = record(draft, change(scope, { id, messageId }, { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, reason, rule }));
+    const index = record(
+      draft,
+      change(
+        scope,
+        { id, messageId },
+        { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, reason, rule },
+      ),
+    );
     if (existing === undefined) {
       draft.newMessages.push({ id: messageId, item, change: index });
       if (fact.sha256 !== null) madeHere.set(fact.sha256, messageId);
     }
-    draft.newPlacements.push({ id, messageId, mailboxId: scope.mailboxId, keywords, reason, receivedAt: fact.receivedAt, change: index });
+    draft.newPlacements.push({
+      id,
+      messageId,
+      mailboxId: scope.mailboxId,
+      keywords,
+      reason,
+      receivedAt: fact.receivedAt,
+      change: index,
+    });
     draft.bindings.push({ uid: fact.uid, placementId: id, flags: fact.flags, modseq: fact.modseq });
   });
   return draft;
@@ -173,7 +212,8 @@ export interface FlagsInput {
   readonly bound: ReadonlyMap<number, PlacementView>;
 }
 
-const sameFlags = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((flag) => b.includes(flag));
+const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((flag) => b.includes(flag));
 
 /** Flags of known items. Facts of unbound UIDs are ignored: their items come with their octets. Equal flags write nothing. */
 export const reconcileFlags = (input: FlagsInput): Decision => {

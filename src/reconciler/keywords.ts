@@ -25,5 +25,7 @@ export const mergeObserved = (legs: {
 };
 
 /** Without a common base an observed flag is an assertion and an observed lack is not: it can be data loss (F9). */
-export const mergeWithoutBase = (legs: { readonly canonical: readonly string[]; readonly observed: readonly string[] }): string[] =>
-  [...new Set([...legs.canonical, ...keywordsOfFlags(legs.observed)])].sort();
+export const mergeWithoutBase = (legs: {
+  readonly canonical: readonly string[];
+  readonly observed: readonly string[];
+}): string[] => [...new Set([...legs.canonical, ...keywordsOfFlags(legs.observed)])].sort();

@@ -81,7 +81,8 @@ const findRenames = (boxes: ReadonlyMap<string, SurveyedMailbox>, known: readonl
   const knownPaths = new Set(known.flatMap((view) => view.upstream?.path ?? []));
   const fresh = [...boxes.values()].filter((box) => !knownPaths.has(box.path));
   const claims = new Map<number, number>();
-  for (const box of boxes.values()) if (box.status !== null) claims.set(box.status.uidValidity, (claims.get(box.status.uidValidity) ?? 0) + 1);
+  for (const box of boxes.values())
+    if (box.status !== null) claims.set(box.status.uidValidity, (claims.get(box.status.uidValidity) ?? 0) + 1);
   const renames = new Map<string, MailboxView>();
   const used = new Set<MailboxId>();
   for (const box of fresh) {
@@ -91,7 +92,9 @@ const findRenames = (boxes: ReadonlyMap<string, SurveyedMailbox>, known: readonl
       const { uidValidity, uidNext } = view.upstream;
       if (box.status === null || uidValidity === null || uidNext === null) return false;
       // An empty mailbox carries nothing worth following, and a shared UIDVALIDITY proves nothing.
-      return uidNext > 1 && box.status.uidValidity === uidValidity && box.status.uidNext >= uidNext && claims.get(uidValidity) === 1;
+      return (
+        uidNext > 1 && box.status.uidValidity === uidValidity && box.status.uidNext >= uidNext && claims.get(uidValidity) === 1
+      );
     });
     if (match === undefined) continue;
     used.add(match.id);
@@ -118,10 +121,12 @@ class Tree {
     const path = parts.join(delimiter);
     const existing = this.nodes.get(path);
     if (existing !== undefined) return existing;
-    const parent = parts.length > 1 ? this.place(parts.slice(0, -1), delimiter, this.at(parts.slice(0, -1).join(delimiter)), null) : null;
+    const parent =
+      parts.length > 1 ? this.place(parts.slice(0, -1), delimiter, this.at(parts.slice(0, -1).join(delimiter)), null) : null;
     const name = cleanName(parts.at(-1) ?? path);
     const parentId = parent?.id ?? null;
-    const before = match ?? this.known.find((view) => view.upstream === null && view.name === name && view.parentId === parentId) ?? null;
+    const before =
+      match ?? this.known.find((view) => view.upstream === null && view.name === name && view.parentId === parentId) ?? null;
     const node: Node = {
       id: before?.id ?? (this.freshIds.pop() as MailboxId),
       name: this.freeName(name, parentId, before?.id ?? null),
@@ -157,13 +162,16 @@ const assignRoles = (boxes: ReadonlyMap<string, SurveyedMailbox>, nodes: Readonl
   for (const [path, node] of nodes) {
     const box = boxes.get(path);
     const before = node.before;
-    if (before?.roleSource === "api" && before.role !== null) claims.push({ role: before.role, source: "api", holder: true, path, node });
+    if (before?.roleSource === "api" && before.role !== null)
+      claims.push({ role: before.role, source: "api", holder: true, path, node });
     else if (box?.role != null && box.roleSource !== null)
       claims.push({ role: box.role, source: box.roleSource, holder: before?.role === box.role, path, node });
     node.role = null;
     node.roleSource = null;
   }
-  claims.sort((a, b) => strength[a.source] - strength[b.source] || Number(b.holder) - Number(a.holder) || (a.path < b.path ? -1 : 1));
+  claims.sort(
+    (a, b) => strength[a.source] - strength[b.source] || Number(b.holder) - Number(a.holder) || (a.path < b.path ? -1 : 1),
+  );
   const given = new Set<Role>();
   for (const claim of claims) {
     if (given.has(claim.role) || claim.node.role !== null) continue;
@@ -173,9 +181,17 @@ const assignRoles = (boxes: ReadonlyMap<string, SurveyedMailbox>, nodes: Readonl
   }
 };
 
-const describe = (node: { name: string; parentId: string | null; role: string | null }) => ({ name: node.name, parentId: node.parentId, role: node.role });
+const describe = (node: { name: string; parentId: string | null; role: string | null }) => ({
+  name: node.name,
+  parentId: node.parentId,
+  role: node.role,
+});
 
-const mailboxChange = (endpointId: EndpointId, mailboxId: MailboxId, rest: Pick<DecidedChange, "kind" | "before" | "after" | "reason" | "rule">): DecidedChange => ({
+const mailboxChange = (
+  endpointId: EndpointId,
+  mailboxId: MailboxId,
+  rest: Pick<DecidedChange, "kind" | "before" | "after" | "reason" | "rule">,
+): DecidedChange => ({
   messageId: null,
   placementId: null,
   source: "imap",
@@ -192,10 +208,27 @@ const writeNode = (endpointId: EndpointId, node: Node, changes: DecidedChange[])
   const after = describe(node);
   let change: number | null = null;
   if (before === null)
-    change = changes.push(mailboxChange(endpointId, node.id, { kind: "mailbox.created", before: null, after, reason: "upstream_created", rule: "D1" })) - 1;
+    change =
+      changes.push(
+        mailboxChange(endpointId, node.id, {
+          kind: "mailbox.created",
+          before: null,
+          after,
+          reason: "upstream_created",
+          rule: "D1",
+        }),
+      ) - 1;
   else if (before.name !== node.name || before.parentId !== node.parentId || before.role !== node.role)
     change =
-      changes.push(mailboxChange(endpointId, node.id, { kind: "mailbox.renamed", before: describe(before), after, reason: "upstream_renamed", rule: "D1" })) - 1;
+      changes.push(
+        mailboxChange(endpointId, node.id, {
+          kind: "mailbox.renamed",
+          before: describe(before),
+          after,
+          reason: "upstream_renamed",
+          rule: "D1",
+        }),
+      ) - 1;
   else if (before.subscribed === node.subscribed && before.roleSource === node.roleSource) return null;
   const { id, created, name, parentId, role, roleSource, subscribed } = node;
   return { id, created, name, parentId, role, roleSource, subscribed, lifecycle: "live", change };
@@ -212,7 +245,14 @@ const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waitin
     if (view.upstream === null) continue;
     if (view.upstream.absentSince !== null && input.at - view.upstream.absentSince >= absentForMs) gone.push(view);
     else if (view.upstream.absentSince === null)
-      waiting.push({ mailboxId: view.id, path: view.upstream.path, delimiter: null, selectable: false, objectId: view.upstream.objectId, absentSince: input.at });
+      waiting.push({
+        mailboxId: view.id,
+        path: view.upstream.path,
+        delimiter: null,
+        selectable: false,
+        objectId: view.upstream.objectId,
+        absentSince: input.at,
+      });
   }
   return { waiting, gone };
 };
@@ -232,8 +272,20 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
     if (present.has(node.id)) continue;
     present.add(node.id);
     const old = node.before?.upstream ?? null;
-    if (old === null || old.path !== box.path || old.absentSince !== null || (box.objectId !== null && old.objectId !== box.objectId))
-      upstream.push({ mailboxId: node.id, path: box.path, delimiter: box.delimiter, selectable: box.selectable, objectId: box.objectId, absentSince: null });
+    if (
+      old === null ||
+      old.path !== box.path ||
+      old.absentSince !== null ||
+      (box.objectId !== null && old.objectId !== box.objectId)
+    )
+      upstream.push({
+        mailboxId: node.id,
+        path: box.path,
+        delimiter: box.delimiter,
+        selectable: box.selectable,
+        objectId: box.objectId,
+        absentSince: null,
+      });
   }
   for (const node of tree.nodes.values()) present.add(node.id);
   assignRoles(boxes, tree.nodes);
@@ -247,10 +299,26 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
   for (const view of gone) {
     const change =
       changes.push(
-        mailboxChange(input.endpointId, view.id, { kind: "mailbox.removed", before: describe(view), after: null, reason: "upstream_deleted", rule: "D2" }),
+        mailboxChange(input.endpointId, view.id, {
+          kind: "mailbox.removed",
+          before: describe(view),
+          after: null,
+          reason: "upstream_deleted",
+          rule: "D2",
+        }),
       ) - 1;
     const { id, name, parentId, subscribed } = view;
-    mailboxes.push({ id, created: false, name, parentId, role: null, roleSource: null, subscribed, lifecycle: "removed", change });
+    mailboxes.push({
+      id,
+      created: false,
+      name,
+      parentId,
+      role: null,
+      roleSource: null,
+      subscribed,
+      lifecycle: "removed",
+      change,
+    });
   }
   return { changes, mailboxes, upstream: [...upstream, ...waiting], gone: gone.map((view) => view.id) };
 };

@@ -94,7 +94,8 @@ export const resolveCandidates = (input: ResolveInput): Decision => {
       endpointId: input.endpointId,
       deviceId: null,
       ...found,
-      evidence: candidate.binding === null ? [] : [{ vanishedUid: candidate.binding.uid, markedDeleted: candidate.markedDeleted }],
+      evidence:
+        candidate.binding === null ? [] : [{ vanishedUid: candidate.binding.uid, markedDeleted: candidate.markedDeleted }],
     });
     draft.placements.push({
       ...unchanged(candidate),

@@ -50,7 +50,10 @@ const purgeStep = async (tx: Tx, accountId: string): Promise<boolean> => {
  * Purges deleted accounts for about `budgetMs`; called again and again, it ends with all of them.
  * `graceSeconds` gives a pass that had begun before the deletion time to notice it.
  */
-export const purgeDeletedAccounts = async (db: Database, options: { budgetMs?: number; graceSeconds?: number } = {}): Promise<void> => {
+export const purgeDeletedAccounts = async (
+  db: Database,
+  options: { budgetMs?: number; graceSeconds?: number } = {},
+): Promise<void> => {
   const until = Date.now() + (options.budgetMs ?? 5_000);
   const { rows } = await db.query<{ id: string }>({
     name: "purge_waiting",

@@ -120,7 +120,12 @@ export interface EndpointHealth {
 }
 
 /** Writes an endpoint's health; the account's own state follows from it, and a change of it goes into the log. */
-export const writeHealth = async (account: AccountTx, endpointId: EndpointId, health: EndpointHealth, at: Date): Promise<void> => {
+export const writeHealth = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  health: EndpointHealth,
+  at: Date,
+): Promise<void> => {
   await account.tx.query({
     name: "endpoint_health",
     text: `update endpoints set sync_state = $3, last_error = $4, attempts = $5, next_attempt_at = $6,
@@ -182,7 +187,10 @@ export const writeProgress = async (
 };
 
 /** Notes that quiet looks went well, for many endpoints at once and seldom: a quiet sweep itself writes nothing. */
-export const noteSuccesses = async (db: Database, successes: readonly { accountId: AccountId; endpointId: EndpointId; at: Date }[]): Promise<void> => {
+export const noteSuccesses = async (
+  db: Database,
+  successes: readonly { accountId: AccountId; endpointId: EndpointId; at: Date }[],
+): Promise<void> => {
   if (successes.length === 0) return;
   await db.query({
     name: "endpoints_succeeded",

@@ -25,7 +25,12 @@ export class AccountGoneError extends Error {
 }
 
 /** @throws FencedError, AccountGoneError; whatever `work` throws. Nothing is written then. */
-export const inAccount = <T>(db: Database, fence: Fence, accountId: AccountId, work: (account: AccountTx) => Promise<T>): Promise<T> =>
+export const inAccount = <T>(
+  db: Database,
+  fence: Fence,
+  accountId: AccountId,
+  work: (account: AccountTx) => Promise<T>,
+): Promise<T> =>
   db.transaction(async (tx) => {
     await checkFence(tx, fence);
     const { rows } = await tx.query<{ tenant_id: TenantId; head_seq: bigint; state_epoch: number; policy: Policy }>({
@@ -35,7 +40,14 @@ export const inAccount = <T>(db: Database, fence: Fence, accountId: AccountId, w
     });
     const row = rows[0];
     if (row === undefined) throw new AccountGoneError("The account was deleted.");
-    return work({ tx, accountId, tenantId: row.tenant_id, policy: row.policy, stateEpoch: row.state_epoch, headSeq: row.head_seq });
+    return work({
+      tx,
+      accountId,
+      tenantId: row.tenant_id,
+      policy: row.policy,
+      stateEpoch: row.state_epoch,
+      headSeq: row.head_seq,
+    });
   });
 
 const columns =
@@ -45,7 +57,12 @@ const columns =
  * Appends changes to the log and wakes its readers when the transaction commits.
  * @returns the number before the first one: change `i` has the number `base + i + 1`.
  */
-export const appendChanges = async (account: AccountTx, changes: readonly DecidedChange[], at: Date, inputId: string | null): Promise<bigint> => {
+export const appendChanges = async (
+  account: AccountTx,
+  changes: readonly DecidedChange[],
+  at: Date,
+  inputId: string | null,
+): Promise<bigint> => {
   const base = account.headSeq;
   if (changes.length === 0) return base;
   const rows = new CopyRows();

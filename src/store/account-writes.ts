@@ -86,7 +86,8 @@ export const createAccount = async (
   const account = rows[0];
   if (account === undefined) throw new Error("insert returned nothing");
   const endpoints: EndpointRow[] = [];
-  for (const endpoint of request.endpoints) endpoints.push(await insertEndpoint(tx, sealer, { tenantId: request.tenantId, accountId }, endpoint));
+  for (const endpoint of request.endpoints)
+    endpoints.push(await insertEndpoint(tx, sealer, { tenantId: request.tenantId, accountId }, endpoint));
   return { account, endpoints };
 };
 
@@ -120,7 +121,12 @@ const logState = async (tx: Tx, ref: AccountRef, before: AccountRow, reason: str
     confidence: null,
     evidence: [],
   } as const;
-  await appendChanges({ tx, accountId: ref.accountId, tenantId: ref.tenantId, policy, stateEpoch, headSeq }, [change], new Date(), null);
+  await appendChanges(
+    { tx, accountId: ref.accountId, tenantId: ref.tenantId, policy, stateEpoch, headSeq },
+    [change],
+    new Date(),
+    null,
+  );
   return { ...after, headSeq: headSeq + 1n };
 };
 
@@ -224,7 +230,11 @@ export const requestSync = async (tx: Tx, accountId: AccountId): Promise<void> =
  */
 export const deleteAccount = async (tx: Tx, ref: AccountRef): Promise<boolean> => {
   if ((await lockAccount(tx, ref)) === null) return false;
-  await tx.query({ name: "account_delete", text: `update accounts set deleted_at = now(), updated_at = now() where id = $1`, values: [ref.accountId] });
+  await tx.query({
+    name: "account_delete",
+    text: `update accounts set deleted_at = now(), updated_at = now() where id = $1`,
+    values: [ref.accountId],
+  });
   await tx.query({ name: "data_keys_destroy", text: `delete from data_keys where account_id = $1`, values: [ref.accountId] });
   await tx.query({ name: "account_deleted_notify", text: `select pg_notify('samebox_changes', $1)`, values: [ref.accountId] });
   return true;

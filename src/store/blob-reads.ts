@@ -13,7 +13,12 @@ export interface BlobRef {
 /** Enough for any header block that is read without the body (octets.ts). */
 const headBytes = 256 * 1024;
 
-const readPart = async (db: Queryable, accountId: AccountId, blob: BlobRef, slice: { part: number; from: number; count: number }): Promise<Buffer> => {
+const readPart = async (
+  db: Queryable,
+  accountId: AccountId,
+  blob: BlobRef,
+  slice: { part: number; from: number; count: number },
+): Promise<Buffer> => {
   const { rows } = await db.query<{ data: Buffer }>({
     name: "blob_part",
     // The column is stored external and uncompressed, so PostgreSQL reads only the pages of the slice.
@@ -36,7 +41,7 @@ export async function* readOctets(
   blob: BlobRef,
   range: { readonly from: number; readonly to: number },
 ): AsyncGenerator<Buffer> {
-  for (let at = range.from; at <= range.to; ) {
+  for (let at = range.from; at <= range.to;) {
     const from = at % partSize;
     const count = Math.min(partSize - from, range.to - at + 1);
     yield await readPart(db, accountId, blob, { part: Math.floor(at / partSize), from, count });

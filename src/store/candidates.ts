@@ -6,7 +6,12 @@ import { type AccountTx, appendChanges } from "./account-tx.ts";
  * After a new epoch was read to its end: placements of the mailbox that no item continued become candidates.
  * @returns how many.
  */
-export const markUnbound = async (account: AccountTx, endpointId: EndpointId, mailboxId: MailboxId, at: Date): Promise<number> => {
+export const markUnbound = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  mailboxId: MailboxId,
+  at: Date,
+): Promise<number> => {
   const { rowCount } = await account.tx.query({
     name: "placements_unbound",
     text: `update placements p set absent_since = $4
@@ -28,7 +33,12 @@ export const hasCandidates = async (account: AccountTx): Promise<boolean> => {
   return rowCount > 0;
 };
 
-const holdChange = (kind: "hold.opened" | "hold.closed", mailboxId: MailboxId, endpointId: EndpointId, hold: { reason: string; count: number }) => ({
+const holdChange = (
+  kind: "hold.opened" | "hold.closed",
+  mailboxId: MailboxId,
+  endpointId: EndpointId,
+  hold: { reason: string; count: number },
+) => ({
   kind,
   messageId: null,
   placementId: null,

@@ -134,4 +134,5 @@ const wait = (ms: number, signal: AbortSignal): Promise<void> =>
   });
 
 /** Opens one connection of its own to `url` and keeps it open. It must reach PostgreSQL itself: a transaction pooler cannot listen. */
-export const openChangeListener = (options: { readonly url: string; readonly log: Logger }): ChangeListener => new PgChangeListener(options.url, options.log);
+export const openChangeListener = (options: { readonly url: string; readonly log: Logger }): ChangeListener =>
+  new PgChangeListener(options.url, options.log);

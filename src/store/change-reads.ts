@@ -75,7 +75,12 @@ export const readChanges = async (db: Queryable, accountId: AccountId, since: Lo
   const follows = first.seq === null ? since.seq === head.seq : first.seq === since.seq + 1n;
   if (since.epoch !== head.epoch || !follows) return { outcome: "cannot_calculate", head };
   const found = rows.filter((row): row is ChangeRow & typeof row => row.seq !== null);
-  return { outcome: "changes", head, changes: found.slice(0, limit).map((row) => toChange(accountId, row)), hasMore: found.length > limit };
+  return {
+    outcome: "changes",
+    head,
+    changes: found.slice(0, limit).map((row) => toChange(accountId, row)),
+    hasMore: found.length > limit,
+  };
 };
 
 /** Every change of one message after `after`, in order, at most `limit`. */

@@ -10,7 +10,12 @@ export interface Unparsed {
 }
 
 /** Durable messages without parsed content, newest id first, below `before` (exclusive; null: from the newest). */
-export const listUnparsed = async (db: Queryable, accountId: AccountId, before: MessageId | null, limit: number): Promise<Unparsed[]> => {
+export const listUnparsed = async (
+  db: Queryable,
+  accountId: AccountId,
+  before: MessageId | null,
+  limit: number,
+): Promise<Unparsed[]> => {
   const { rows } = await db.query<{ id: MessageId; sha256: Buffer; size: bigint }>({
     name: "messages_unparsed",
     text: `select m.id, m.sha256, m.size from messages m
@@ -23,7 +28,11 @@ export const listUnparsed = async (db: Queryable, accountId: AccountId, before: 
 };
 
 /** The octets of messages of at most one stored part, by hex SHA-256, in one statement. */
-export const readSmall = async (db: Queryable, accountId: AccountId, messages: readonly Unparsed[]): Promise<Map<string, Buffer>> => {
+export const readSmall = async (
+  db: Queryable,
+  accountId: AccountId,
+  messages: readonly Unparsed[],
+): Promise<Map<string, Buffer>> => {
   const { rows } = await db.query<{ sha256: Buffer; data: Buffer }>({
     name: "blobs_small",
     text: `select sha256, data from blobs where account_id = $1 and sha256 = any($2::bytea[]) and part = 0`,
@@ -49,7 +58,15 @@ export const storeContents = async (
           attachments: parsed.attachments,
           words: parsed.searchText,
         }
-      : { message_id: messageId, status: "failed", reason: parsed.reason, preview: "", has_attachment: false, attachments: [], words: "" },
+      : {
+          message_id: messageId,
+          status: "failed",
+          reason: parsed.reason,
+          preview: "",
+          has_attachment: false,
+          attachments: [],
+          words: "",
+        },
   );
   await db.query({
     name: "contents_store",

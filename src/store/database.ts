@@ -43,7 +43,9 @@ const retryable = new Set(["40001", "40P01"]);
 
 const parsers: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: "text" | "binary") =>
-    oid === int8Oid ? (text: string) => BigInt(text) : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
+    oid === int8Oid
+      ? (text: string) => BigInt(text)
+      : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
 };
 
 const sqlState = (error: unknown): string =>

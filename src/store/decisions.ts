@@ -28,7 +28,12 @@ const threadIdOf = (id: string, headers: MessageHeaders | null): string => {
 
 const noAddresses: readonly Address[] = [];
 
-const copyMessages = async (account: AccountTx, base: bigint, messages: readonly NewMessage[], contents: readonly MessageContent[]): Promise<void> => {
+const copyMessages = async (
+  account: AccountTx,
+  base: bigint,
+  messages: readonly NewMessage[],
+  contents: readonly MessageContent[],
+): Promise<void> => {
   const rows = new CopyRows();
   for (const message of messages) {
     const content = contents[message.item];
@@ -90,7 +95,12 @@ const copyPlacements = async (account: AccountTx, base: bigint, placements: read
   );
 };
 
-const updatePlacements = async (account: AccountTx, base: bigint, placements: readonly PlacementWrite[], at: Date): Promise<void> => {
+const updatePlacements = async (
+  account: AccountTx,
+  base: bigint,
+  placements: readonly PlacementWrite[],
+  at: Date,
+): Promise<void> => {
   if (placements.length === 0) return;
   const rows = placements.map((placement) => ({
     id: placement.id,
@@ -119,12 +129,22 @@ const updatePlacements = async (account: AccountTx, base: bigint, placements: re
   });
 };
 
-const writeBindings = async (account: AccountTx, scope: Scope, bindings: readonly BindingWrite[], existing: ReadonlySet<number>): Promise<void> => {
+const writeBindings = async (
+  account: AccountTx,
+  scope: Scope,
+  bindings: readonly BindingWrite[],
+  existing: ReadonlySet<number>,
+): Promise<void> => {
   const fresh = new CopyRows();
   const known: unknown[] = [];
   for (const binding of bindings) {
     if (existing.has(binding.uid)) {
-      known.push({ uid: binding.uid, placement_id: binding.placementId, flags: binding.flags, modseq: binding.modseq === null ? null : String(binding.modseq) });
+      known.push({
+        uid: binding.uid,
+        placement_id: binding.placementId,
+        flags: binding.flags,
+        modseq: binding.modseq === null ? null : String(binding.modseq),
+      });
       continue;
     }
     fresh
@@ -179,7 +199,11 @@ export interface DecisionContext {
 }
 
 /** Writes a whole decision: log first (it gives the numbers), then rows. An empty decision writes nothing (I4, I8). */
-export const applyDecision = async (account: AccountTx, decision: Decision, context: DecisionContext): Promise<AppliedDecision> => {
+export const applyDecision = async (
+  account: AccountTx,
+  decision: Decision,
+  context: DecisionContext,
+): Promise<AppliedDecision> => {
   const base = account.headSeq;
   // Run one after the other, but each is prepared while the one before is under way.
   await Promise.all([

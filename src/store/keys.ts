@@ -103,7 +103,10 @@ export const createKey = async (db: Queryable, request: NewKey): Promise<{ key: 
 };
 
 /** Keys of a tenant, newest first, after the key `after`. */
-export const listKeys = async (db: Database, page: { tenantId: TenantId; after: KeyId | null; limit: number }): Promise<ApiKey[]> => {
+export const listKeys = async (
+  db: Database,
+  page: { tenantId: TenantId; after: KeyId | null; limit: number },
+): Promise<ApiKey[]> => {
   const { rows } = await db.query<KeyRow>({
     name: "keys_of_tenant",
     text: `select ${columns} from api_keys where tenant_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3`,

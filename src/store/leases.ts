@@ -12,7 +12,8 @@ import type { Database, Tx } from "./database.ts";
 export const virtualShards = 1024;
 
 /** The virtual shard of an account: the first 4 octets of SHA-256 of its id. */
-export const virtualShardOf = (accountId: string): number => createHash("sha256").update(accountId).digest().readUInt32BE(0) % virtualShards;
+export const virtualShardOf = (accountId: string): number =>
+  createHash("sha256").update(accountId).digest().readUInt32BE(0) % virtualShards;
 
 /** The write was refused: another daemon owns the shard now. */
 export class FencedError extends Error {
@@ -31,12 +32,18 @@ export const ensureInstallation = async (db: Database, shards: number): Promise<
     });
     const { rows } = await tx.query<{ shards: number }>({ text: `select shards from installation where id = 1` });
     const count = rows[0]?.shards ?? shards;
-    await tx.query({ text: `insert into shards (id) select generate_series(0, $1 - 1) on conflict (id) do nothing`, values: [count] });
+    await tx.query({
+      text: `insert into shards (id) select generate_series(0, $1 - 1) on conflict (id) do nothing`,
+      values: [count],
+    });
     return count;
   });
 
 /** Announces this daemon. `alone`: nobody else can be alive (embedded database), so leases left by a crash are void at once. */
-export const enrol = async (db: Database, request: { id: ProcessId; host: string; ttlSeconds: number; alone: boolean }): Promise<void> =>
+export const enrol = async (
+  db: Database,
+  request: { id: ProcessId; host: string; ttlSeconds: number; alone: boolean },
+): Promise<void> =>
   db.transaction(async (tx) => {
     if (request.alone) {
       await tx.query({ text: `update shards set owner = null where owner is not null` });
@@ -81,7 +88,10 @@ export const balanceLeases = async (db: Database, id: ProcessId): Promise<Fence[
                for update skip locked)`,
       values: [id, share],
     });
-    const held = await tx.query<{ id: number; epoch: bigint }>({ text: `select id, epoch from shards where owner = $1`, values: [id] });
+    const held = await tx.query<{ id: number; epoch: bigint }>({
+      text: `select id, epoch from shards where owner = $1`,
+      values: [id],
+    });
     return held.rows.map((row) => ({ shard: row.id, owner: id, epoch: row.epoch }));
   });
 

@@ -25,13 +25,26 @@ export interface UpstreamMailbox {
 const createOrder = (decision: MailboxDecision) => decision.mailboxes.filter((mailbox) => mailbox.created);
 
 /** Writes the tree, its log and the upstream addresses. */
-export const applyMailboxDecision = async (account: AccountTx, endpointId: EndpointId, decision: MailboxDecision, at: Date): Promise<void> => {
+export const applyMailboxDecision = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  decision: MailboxDecision,
+  at: Date,
+): Promise<void> => {
   const base = await appendChanges(account, decision.changes, at, null);
   const seqOf = (change: number | null): string | null => (change === null ? null : String(base + BigInt(change) + 1n));
   const updated = decision.mailboxes.filter((mailbox) => !mailbox.created);
   const rows = (mailboxes: typeof updated) =>
-    JSON.stringify(mailboxes.map((mailbox) => ({ ...mailbox, parent_id: mailbox.parentId, role_source: mailbox.roleSource, seq: seqOf(mailbox.change) })));
-  const shape = "w(id uuid, name text, parent_id uuid, role text, role_source text, subscribed boolean, lifecycle text, seq bigint)";
+    JSON.stringify(
+      mailboxes.map((mailbox) => ({
+        ...mailbox,
+        parent_id: mailbox.parentId,
+        role_source: mailbox.roleSource,
+        seq: seqOf(mailbox.change),
+      })),
+    );
+  const shape =
+    "w(id uuid, name text, parent_id uuid, role text, role_source text, subscribed boolean, lifecycle text, seq bigint)";
   if (updated.length > 0) {
     // Names and roles may change hands inside one decision: free them all first, so that no unique index sees a clash.
     await account.tx.query({
@@ -145,7 +158,12 @@ export const closeEpoch = async (account: AccountTx, endpointId: EndpointId, mai
 };
 
 /** Puts a mailbox aside after repeated failures of its own; the account goes on without it. */
-export const parkMailbox = async (account: AccountTx, endpointId: EndpointId, mailboxId: MailboxId, park: { until: Date | null; reason: string }): Promise<void> => {
+export const parkMailbox = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  mailboxId: MailboxId,
+  park: { until: Date | null; reason: string },
+): Promise<void> => {
   await account.tx.query({
     name: "mailbox_park",
     text: `update upstream_mailboxes set failures = failures + 1, parked_until = $4, park_reason = $5 where account_id = $1 and endpoint_id = $2 and mailbox_id = $3`,

@@ -75,7 +75,10 @@ class ListQuery {
     const tests: string[] = [];
     if (since !== null) tests.push(`${alias}.received_at >= ${this.bind(since)}`);
     if (before !== null) tests.push(`${alias}.received_at < ${this.bind(before)}`);
-    if (this.after !== null) tests.push(`(${alias}.received_at, ${alias}.id) < (${timestamp(this.bind(String(this.after.at)))}, ${this.bind(this.after.id)}::uuid)`);
+    if (this.after !== null)
+      tests.push(
+        `(${alias}.received_at, ${alias}.id) < (${timestamp(this.bind(String(this.after.at)))}, ${this.bind(this.after.id)}::uuid)`,
+      );
     return tests;
   }
 
@@ -83,7 +86,8 @@ class ListQuery {
   private messageTests(strategy: Strategy): string[] {
     const { messageId, text } = this.filter;
     const tests = ["m.durability <> 'purged'"];
-    if (messageId !== null) tests.push(`left(m.message_id, 128) = left(${this.bind(messageId)}, 128) and m.message_id = ${this.bind(messageId)}`);
+    if (messageId !== null)
+      tests.push(`left(m.message_id, 128) = left(${this.bind(messageId)}, 128) and m.message_id = ${this.bind(messageId)}`);
     if (text !== null && strategy !== "whole") tests.push(`${wordsOf("m", "c")} @@ ${this.words(text)}`);
     return tests;
   }
@@ -93,13 +97,16 @@ class ListQuery {
   }
 
   private contents(strategy: Strategy): string {
-    return this.filter.text !== null && strategy !== "whole" ? `left join message_contents c on c.account_id = $1 and c.message_id = m.id` : "";
+    return this.filter.text !== null && strategy !== "whole"
+      ? `left join message_contents c on c.account_id = $1 and c.message_id = m.id`
+      : "";
   }
 
   /** Ids of all messages with the words, or else (no mailbox given) with the keyword; each id once. */
   private hits(): string {
     const { text } = this.filter;
-    if (text === null) return `select distinct p.message_id from placements p where p.account_id = $1 and ${this.lifecycle("p")} and ${this.wanted("p")}`;
+    if (text === null)
+      return `select distinct p.message_id from placements p where p.account_id = $1 and ${this.lifecycle("p")} and ${this.wanted("p")}`;
     return `select c.message_id from message_contents c where c.account_id = $1 and c.search @@ ${this.words(text)}
             union all
             select m.id from (select * from messages m where m.account_id = $1
@@ -125,8 +132,10 @@ class ListQuery {
     const some = (test: string) =>
       `exists (select from placements p where p.account_id = $1 and p.message_id = m.id and ${this.lifecycle("p")} and ${test} ${fence})`;
     const tests = wantsKeyword(this.filter) ? [] : [some("true")];
-    if (keyword !== null) tests.push(keyword === "$seen" ? `not ${some(`not ${this.has("p", keyword)}`)}` : some(this.has("p", keyword)));
-    if (notKeyword !== null) tests.push(notKeyword === "$seen" ? some(`not ${this.has("p", notKeyword)}`) : `not ${some(this.has("p", notKeyword))}`);
+    if (keyword !== null)
+      tests.push(keyword === "$seen" ? `not ${some(`not ${this.has("p", keyword)}`)}` : some(this.has("p", keyword)));
+    if (notKeyword !== null)
+      tests.push(notKeyword === "$seen" ? some(`not ${this.has("p", notKeyword)}`) : `not ${some(this.has("p", notKeyword))}`);
     return tests;
   }
 
@@ -141,7 +150,11 @@ class ListQuery {
 
   /** A message that lies twice in the mailbox is listed once, where its newest placement that passes the filter stands. */
   private newerTwin(mailbox: string): string {
-    const tests = [`q.account_id = $1 and q.mailbox_id = ${mailbox} and q.message_id = p.message_id`, this.lifecycle("q"), ...this.placementTests("q")];
+    const tests = [
+      `q.account_id = $1 and q.mailbox_id = ${mailbox} and q.message_id = p.message_id`,
+      this.lifecycle("q"),
+      ...this.placementTests("q"),
+    ];
     if (this.filter.before !== null) tests.push(`q.received_at < ${this.bind(this.filter.before)}`);
     return `exists (select from placements q where ${tests.join(" and ")} and (q.received_at, q.id) > (p.received_at, p.id) offset 0)`;
   }
@@ -166,13 +179,19 @@ class ListQuery {
             where ${[...rows, ...tests].join(" and ")} order by p.received_at desc, p.id desc limit ${limit}`;
   }
 
-  private source(strategy: Strategy, from: { table: string; alias: string; rows: readonly string[] }): { hits: string; source: string } {
+  private source(
+    strategy: Strategy,
+    from: { table: string; alias: string; rows: readonly string[] },
+  ): { hits: string; source: string } {
     const { table, alias, rows } = from;
     const order = `${alias}.received_at desc, ${alias}.id desc`;
     const probe = `(select * from ${table} ${alias} where ${rows.join(" and ")} order by ${order} limit ${probeRows}) ${alias}`;
     // In one mailbox the keywords are in the rows themselves: nothing to look up before.
     const looksUp = strategy === "whole" && (this.filter.text !== null || this.filter.mailboxId === null);
-    return { hits: looksUp ? `with hits as materialized (${this.hits()})` : "", source: strategy === "probe" ? probe : `${table} ${alias}` };
+    return {
+      hits: looksUp ? `with hits as materialized (${this.hits()})` : "",
+      source: strategy === "probe" ? probe : `${table} ${alias}`,
+    };
   }
 }
 
@@ -187,7 +206,8 @@ const microseconds = (column: string): string => `(extract(epoch from ${column})
 const timestamp = (text: string): string => `('epoch'::timestamptz + (${text}::text || ' microseconds')::interval)`;
 
 /** Some placement must have, or lack, a keyword. The other tests (`$seen`, not another keyword) are for all placements. */
-const wantsKeyword = ({ keyword, notKeyword }: MessageFilter): boolean => (keyword !== null && keyword !== "$seen") || notKeyword === "$seen";
+const wantsKeyword = ({ keyword, notKeyword }: MessageFilter): boolean =>
+  (keyword !== null && keyword !== "$seen") || notKeyword === "$seen";
 
 /** With all or almost all rows passing, the order of the index alone finds a page at once. */
 const strategiesFor = (filter: MessageFilter): readonly Strategy[] => {
@@ -209,7 +229,8 @@ export const listMessageRows = async (
   let found: ListRow[] = [];
   for (const strategy of strategiesFor(filter)) {
     const query = new ListQuery(accountId, filter, page.after);
-    const text = filter.mailboxId === null ? query.ofAccount(strategy, page.limit) : query.ofMailbox(filter.mailboxId, strategy, page.limit);
+    const text =
+      filter.mailboxId === null ? query.ofAccount(strategy, page.limit) : query.ofMailbox(filter.mailboxId, strategy, page.limit);
     const { rows } = await db.query<{ message_id: MessageId; id: string; at: bigint }>({ text, values: query.values });
     found = rows.map((row) => ({ messageId: row.message_id, id: row.id, at: row.at }));
     if (found.length >= page.limit) break;

@@ -102,7 +102,8 @@ const sameSet = (a: readonly string[], b: readonly string[]): boolean => {
 /** Upstream shows the placement as the canonical store has it. POP3 can show neither keywords nor mailboxes. */
 const agrees = (row: PlacementRow): boolean =>
   row.lifecycle === "live" &&
-  (row.protocol === "pop3" || (row.b_mailbox_id === row.mailbox_id && sameSet(keywordsOfFlags(row.b_shadow_flags), row.keywords)));
+  (row.protocol === "pop3" ||
+    (row.b_mailbox_id === row.mailbox_id && sameSet(keywordsOfFlags(row.b_shadow_flags), row.keywords)));
 
 const syncOf = (placement: PlacementRow, bound: readonly PlacementRow[]): StoredPlacement["sync"] => {
   if (bound.length > 0) return bound.every(agrees) ? "synced" : "pending";
@@ -152,7 +153,9 @@ const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly
            order by p.created_seq, p.id, b.endpoint_id, b.uid`,
     values: [accountId, ids],
   });
-  return [...Map.groupBy(rows, (row) => row.id).values()].flatMap((group) => group.slice(0, 1).map((first) => toPlacement(first, group)));
+  return [...Map.groupBy(rows, (row) => row.id).values()].flatMap((group) =>
+    group.slice(0, 1).map((first) => toPlacement(first, group)),
+  );
 };
 
 const toMessage = (row: MessageRow, placements: readonly StoredPlacement[]): StoredMessage => ({
@@ -171,7 +174,13 @@ const toMessage = (row: MessageRow, placements: readonly StoredPlacement[]): Sto
   contents:
     row.status === null
       ? null
-      : { status: row.status, reason: row.reason, preview: row.preview, hasAttachment: row.has_attachment, attachments: row.attachments },
+      : {
+          status: row.status,
+          reason: row.reason,
+          preview: row.preview,
+          hasAttachment: row.has_attachment,
+          attachments: row.attachments,
+        },
   placements,
 });
 

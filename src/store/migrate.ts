@@ -53,7 +53,9 @@ const checkHistory = (history: readonly HistoryRow[], migrations: readonly Migra
     if (migration.checksum !== row.checksum)
       throw new Error(`Migration ${row.migration_name} was edited after it was applied. Put the original file back.`);
     if (row.finished_at === null)
-      throw new Error(`Migration ${row.migration_name} began and never ended. Look at its logs in _prisma_migrations, then remove the row.`);
+      throw new Error(
+        `Migration ${row.migration_name} began and never ended. Look at its logs in _prisma_migrations, then remove the row.`,
+      );
   }
 };
 
@@ -68,7 +70,9 @@ const apply = async (client: pg.Client, migration: Migration): Promise<void> => 
     await client.query("commit");
   } catch (error) {
     await client.query("rollback");
-    throw new Error(`Migration ${migration.name} failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Error(`Migration ${migration.name} failed: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
 };
 

@@ -86,9 +86,17 @@ const decrypt = (key: SealingKey, context: readonly string[], envelope: Envelope
 /** No data key: the installation's key itself works. */
 const ownDekId = "0";
 
-const dataKeyContext = (owner: Pick<CredentialsOwner, "tenantId" | "accountId">): string[] => [owner.tenantId, owner.accountId, "data_key"];
+const dataKeyContext = (owner: Pick<CredentialsOwner, "tenantId" | "accountId">): string[] => [
+  owner.tenantId,
+  owner.accountId,
+  "data_key",
+];
 
-const credentialsContext = (owner: CredentialsOwner): string[] => [owner.tenantId, owner.accountId, `credentials/${owner.endpointId}`];
+const credentialsContext = (owner: CredentialsOwner): string[] => [
+  owner.tenantId,
+  owner.accountId,
+  `credentials/${owner.endpointId}`,
+];
 
 /**
  * The sealer of this installation. `secretKey` is SAMEBOX_SECRET_KEY, 32 octets.
@@ -127,7 +135,13 @@ export const createSealer = (secretKey: Buffer): Sealer => {
     await db.query({
       name: "data_key_create",
       text: `insert into data_keys (account_id, id, tenant_id, kek_id, wrapped) values ($1, $2, $3, $4, $5)`,
-      values: [owner.accountId, key.dekId, owner.tenantId, kekId, encrypt(wrappingKeyOf(key.dekId), dataKeyContext(owner), key.secret)],
+      values: [
+        owner.accountId,
+        key.dekId,
+        owner.tenantId,
+        kekId,
+        encrypt(wrappingKeyOf(key.dekId), dataKeyContext(owner), key.secret),
+      ],
     });
     return key;
   };

@@ -86,7 +86,11 @@ export const loadBoundUids = async (account: AccountTx, scope: Scope): Promise<n
 };
 
 /** Messages that have exactly these octets, with all their placements and each one's last binding at the endpoint. */
-export const loadKnown = async (account: AccountTx, endpointId: EndpointId, hashes: readonly Buffer[]): Promise<Map<string, KnownMessage>> => {
+export const loadKnown = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  hashes: readonly Buffer[],
+): Promise<Map<string, KnownMessage>> => {
   const known = new Map<string, KnownMessage>();
   if (hashes.length === 0) return known;
   const messages = await account.tx.query<{ id: MessageId; sha256: Buffer }>({
@@ -158,7 +162,11 @@ export interface CandidateGroup {
 }
 
 /** Absence candidates noted before `cutStartedAt`, by mailbox; a later one was not part of the cut. */
-export const loadCandidates = async (account: AccountTx, endpointId: EndpointId, cutStartedAt: Date): Promise<CandidateGroup[]> => {
+export const loadCandidates = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  cutStartedAt: Date,
+): Promise<CandidateGroup[]> => {
   const { rows } = await account.tx.query<PlacementRow & { role: Role | null }>({
     name: "absence_candidates",
     text: `select ${placementColumns}, ${bindingColumns}, m.role
@@ -178,7 +186,11 @@ export const loadCandidates = async (account: AccountTx, endpointId: EndpointId,
   const counts = new Map(live.rows.map((row) => [row.mailbox_id, Number(row.live)]));
   const candidates = rows.map((row): Candidate => {
     const view = toView(row);
-    return { ...view, role: row.role, markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false };
+    return {
+      ...view,
+      role: row.role,
+      markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
+    };
   });
   return [...Map.groupBy(candidates, (candidate) => candidate.mailboxId)].map(([mailboxId, group]) => ({
     mailboxId,

@@ -19,7 +19,10 @@ export const createTenant = async (db: Queryable, name: string): Promise<Tenant 
   return rows[0] ?? null;
 };
 
-export const findTenant = async (db: Queryable, wanted: { readonly id: TenantId } | { readonly name: string }): Promise<Tenant | null> => {
+export const findTenant = async (
+  db: Queryable,
+  wanted: { readonly id: TenantId } | { readonly name: string },
+): Promise<Tenant | null> => {
   const { rows } = await db.query<Tenant>({
     name: "id" in wanted ? "tenant_by_id" : "tenant_by_name",
     text: `select id, name, created_at as "createdAt" from tenants where ${"id" in wanted ? "id" : "name"} = $1`,

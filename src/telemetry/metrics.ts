@@ -19,7 +19,11 @@ export const accounts = new Gauge({
   registers,
 });
 export const leasesHeld = new Gauge({ name: "samebox_leases_held", help: "Shards this process owns.", registers });
-export const leasesLost = new Counter({ name: "samebox_lease_lost_total", help: "Shards lost without releasing them.", registers });
+export const leasesLost = new Counter({
+  name: "samebox_lease_lost_total",
+  help: "Shards lost without releasing them.",
+  registers,
+});
 export const fencingRejections = new Counter({
   name: "samebox_fencing_rejections_total",
   help: "Writes refused because the shard has a newer owner.",
@@ -108,7 +112,11 @@ export const queueJobs = new Gauge({
   labelNames: ["state"] as const,
   registers,
 });
-export const queueStalled = new Counter({ name: "samebox_queue_stalled_total", help: "Hints whose runner went silent.", registers });
+export const queueStalled = new Counter({
+  name: "samebox_queue_stalled_total",
+  help: "Hints whose runner went silent.",
+  registers,
+});
 export const sweeperRequeued = new Counter({
   name: "samebox_sweeper_requeued_total",
   help: "Hints rung again because the queue had lost them.",

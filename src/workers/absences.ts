@@ -33,15 +33,30 @@ export const settleCandidates = async (context: LaneContext, survey: Survey): Pr
   step("before settle");
   await inAccount(context.db, context.fence, context.accountId, async (account) => {
     for (const group of await loadCandidates(account, context.endpointId, survey.startedAt)) {
-      const unexplained = group.candidates.filter((candidate) => !candidate.markedDeleted && candidate.role !== "trash" && candidate.role !== "junk");
+      const unexplained = group.candidates.filter(
+        (candidate) => !candidate.markedDeleted && candidate.role !== "trash" && candidate.role !== "junk",
+      );
       if (vanishBreakerTrips({ candidates: unexplained.length, live: group.live })) {
         const { mailboxId } = group;
-        await openHold(account, context.endpointId, { id: uuidv7(), mailboxId, reason: "mass_vanish", count: unexplained.length }, at);
+        await openHold(
+          account,
+          context.endpointId,
+          { id: uuidv7(), mailboxId, reason: "mass_vanish", count: unexplained.length },
+          at,
+        );
         continue;
       }
-      const decision = resolveCandidates({ endpointId: context.endpointId, candidates: group.candidates, policy: account.policy });
+      const decision = resolveCandidates({
+        endpointId: context.endpointId,
+        candidates: group.candidates,
+        policy: account.policy,
+      });
       const scope = { endpointId: context.endpointId, mailboxId: group.mailboxId, epoch: 0 };
-      await applyDecision(account, { ...emptyDraft(), ...decision }, { scope, contents: [], existing: new Set(), at, inputId: null });
+      await applyDecision(
+        account,
+        { ...emptyDraft(), ...decision },
+        { scope, contents: [], existing: new Set(), at, inputId: null },
+      );
       messagesStored.inc({ op: "removed" }, decision.placements.length);
     }
     await closeSettledHolds(account, context.endpointId, at);

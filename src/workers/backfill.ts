@@ -19,7 +19,9 @@ const roleOrder: Record<string, number> = { inbox: 0, sent: 1, drafts: 2, archiv
 /** INBOX first, junk last: what people look at soonest is read soonest. */
 const inReadingOrder = (mailboxes: Iterable<MailboxLane>): MailboxLane[] =>
   [...mailboxes]
-    .filter((mailbox) => mailbox.selectable && mailbox.cursor !== null && !backfillDone(mailbox) && mailbox.parkedUntil <= Date.now())
+    .filter(
+      (mailbox) => mailbox.selectable && mailbox.cursor !== null && !backfillDone(mailbox) && mailbox.parkedUntil <= Date.now(),
+    )
     .toSorted((a, b) => (roleOrder[a.role ?? ""] ?? 5) - (roleOrder[b.role ?? ""] ?? 5) || (a.path < b.path ? -1 : 1));
 
 export const backfillPending = (context: LaneContext): boolean => inReadingOrder(context.mailboxes.values()).length > 0;
@@ -69,7 +71,11 @@ const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBa
 
 const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<void> => {
   const { context, session, signal } = slice;
-  const bound = slice.resuming ? await inAccount(context.db, context.fence, context.accountId, (account) => loadBoundUids(account, scopeOf(context, mailbox))) : [];
+  const bound = slice.resuming
+    ? await inAccount(context.db, context.fence, context.accountId, (account) =>
+        loadBoundUids(account, scopeOf(context, mailbox)),
+      )
+    : [];
   const asked = planned.map((range) => ({ range, parts: slice.resuming ? withoutBound(range, bound) : [range] }));
   // A planned range is done when the last of its parts is.
   const lowAfter = new Map<string, number>();
@@ -80,7 +86,10 @@ const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly
   const ranges = asked.flatMap(({ parts }) => parts);
   let tail: Promise<void> = Promise.resolve();
   if (ranges.length > 0)
-    for await (const batch of session.fetch({ path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges }, signal)) {
+    for await (const batch of session.fetch(
+      { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges },
+      signal,
+    )) {
       const prepared = prepareBatch(context, batch.items);
       const previous = tail;
       const low = batch.rangeDone === null ? null : (lowAfter.get(`${batch.rangeDone.from}:${batch.rangeDone.to}`) ?? null);
@@ -108,14 +117,21 @@ const noteProgress = async (context: LaneContext, startedAt: Date | null): Promi
     done += mailbox.bound;
     total += backfillDone(mailbox) ? mailbox.bound : Math.max(mailbox.exists, mailbox.bound);
   }
-  await inAccount(context.db, context.fence, context.accountId, (account) => writeProgress(account, context.endpointId, { done, total, startedAt }));
+  await inAccount(context.db, context.fence, context.accountId, (account) =>
+    writeProgress(account, context.endpointId, { done, total, startedAt }),
+  );
 };
 
 /**
  * Reads for about five seconds. @returns whether more is left.
  * Crash-safe at every point: a range counts as read only in the transaction that stored its last item.
  */
-export const runBackfillSlice = async (context: LaneContext, session: Session, resuming: boolean, signal: AbortSignal): Promise<boolean> => {
+export const runBackfillSlice = async (
+  context: LaneContext,
+  session: Session,
+  resuming: boolean,
+  signal: AbortSignal,
+): Promise<boolean> => {
   const slice: Slice = { context, session, signal, resuming };
   const began = Date.now();
   await noteProgress(context, new Date(began));
@@ -132,7 +148,9 @@ export const runBackfillSlice = async (context: LaneContext, session: Session, r
     await fetchRanges(slice, mailbox, ranges);
     read += mailbox.bound - before;
     if (backfillDone(mailbox))
-      await inAccount(context.db, context.fence, context.accountId, (account) => markUnbound(account, context.endpointId, mailbox.mailboxId, new Date()));
+      await inAccount(context.db, context.fence, context.accountId, (account) =>
+        markUnbound(account, context.endpointId, mailbox.mailboxId, new Date()),
+      );
     await noteProgress(context, null);
   }
   return backfillPending(context);

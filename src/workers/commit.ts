@@ -14,7 +14,8 @@ import { step } from "../telemetry/failpoint.ts";
 import { messagesStored } from "../telemetry/metrics.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
-const octetsOf = (items: readonly FetchedItem[]): Octets[] => items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
+const octetsOf = (items: readonly FetchedItem[]): Octets[] =>
+  items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
 
 export const disposeItems = async (items: readonly FetchedItem[]): Promise<void> => {
   await Promise.all(octetsOf(items).map((octets) => octets.dispose()));
@@ -92,8 +93,16 @@ export const commitItems = async (
   const scope = scopeOf(context, mailbox);
   step("before commit");
   const outcome = await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const { bound, closed } = await loadBound(account, scope, items.map((item) => item.uid));
-    const known = await loadKnown(account, context.endpointId, octetsOf(items).map((octets) => octets.sha256));
+    const { bound, closed } = await loadBound(
+      account,
+      scope,
+      items.map((item) => item.uid),
+    );
+    const known = await loadKnown(
+      account,
+      context.endpointId,
+      octetsOf(items).map((octets) => octets.sha256),
+    );
     const decision = reconcileItems({
       scope,
       items: facts,
@@ -125,7 +134,8 @@ export const commitObservation = async (
   step("before commit");
   const closedCount = await inAccount(context.db, context.fence, context.accountId, async (account) => {
     const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
-    const { bound, closed } = uids.length === 0 ? { bound: new Map(), closed: new Set<number>() } : await loadBound(account, scope, uids);
+    const { bound, closed } =
+      uids.length === 0 ? { bound: new Map(), closed: new Set<number>() } : await loadBound(account, scope, uids);
     const context_ = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
     const flags = reconcileFlags({ scope, facts: request.flags, bound });
     await applyDecision(account, flags, context_);

@@ -92,7 +92,13 @@ const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: Mail
 };
 
 /** Fetches ranges of news and commits batch by batch; the cursor follows the highest UID that is durable. */
-const takeNew = async (context: LaneContext, session: Session, mailbox: MailboxLane, ranges: readonly UidRange[], signal: AbortSignal): Promise<number> => {
+const takeNew = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  ranges: readonly UidRange[],
+  signal: AbortSignal,
+): Promise<number> => {
   const { cursor } = mailbox;
   if (ranges.length === 0 || cursor === null) return 0;
   let taken = 0;
@@ -124,14 +130,23 @@ const toRanges = (uids: readonly number[]): UidRange[] => {
 };
 
 /** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
-const compare = async (context: LaneContext, mailbox: MailboxLane, present: readonly number[]): Promise<{ gone: number[]; missed: number[] }> => {
-  const bound = await inAccount(context.db, context.fence, context.accountId, (account) => loadBoundUids(account, scopeOf(context, mailbox)));
+const compare = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  present: readonly number[],
+): Promise<{ gone: number[]; missed: number[] }> => {
+  const bound = await inAccount(context.db, context.fence, context.accountId, (account) =>
+    loadBoundUids(account, scopeOf(context, mailbox)),
+  );
   const listed = new Set(present);
   const held = new Set(bound);
   const low = mailbox.backfillLow ?? 1;
   const next = mailbox.cursor?.uidNext ?? 1;
   mailbox.bound = bound.length;
-  return { gone: bound.filter((uid) => !listed.has(uid)), missed: present.filter((uid) => uid >= low && uid < next && !held.has(uid)) };
+  return {
+    gone: bound.filter((uid) => !listed.has(uid)),
+    missed: present.filter((uid) => uid >= low && uid < next && !held.has(uid)),
+  };
 };
 
 const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
@@ -180,10 +195,13 @@ export const updateMailbox = async (
     audited: seen.present !== null,
     permanentFlags: seen.permanentFlags,
   };
-  if (flags.length > 0 || absent.length > 0 || moved(mailbox, move)) await commitObservation(context, mailbox, { flags, absent, move });
+  if (flags.length > 0 || absent.length > 0 || moved(mailbox, move))
+    await commitObservation(context, mailbox, { flags, absent, move });
   if (regressed) mailbox.auditedAt = 1;
   return { candidates: absent.length > 0, created };
 };
 
 const moved = (mailbox: MailboxLane, move: CursorMove): boolean =>
-  move.audited === true || move.cursor.uidNext !== mailbox.cursor?.uidNext || move.cursor.highestModseq !== mailbox.cursor.highestModseq;
+  move.audited === true ||
+  move.cursor.uidNext !== mailbox.cursor?.uidNext ||
+  move.cursor.highestModseq !== mailbox.cursor.highestModseq;

@@ -8,7 +8,14 @@ import type { Credentials, EndpointProfile } from "../model/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { AccountId, EndpointId } from "../model/ids.ts";
 import { AccountGoneError, inAccount } from "../store/account-tx.ts";
-import { type AccountState, countBound, type EndpointHealth, type EndpointState, readAccountState, writeHealth } from "../store/account-state.ts";
+import {
+  type AccountState,
+  countBound,
+  type EndpointHealth,
+  type EndpointState,
+  readAccountState,
+  writeHealth,
+} from "../store/account-state.ts";
 import type { Database } from "../store/database.ts";
 import { FencedError } from "../store/leases.ts";
 import { hasCandidates } from "../store/candidates.ts";
@@ -132,12 +139,20 @@ export class AccountLane {
       return;
     }
     const before = this.loaded;
-    const same = before !== null && before.endpoint.credentialsVersion === endpoint.credentialsVersion && JSON.stringify(before.endpoint.settings) === JSON.stringify(endpoint.settings);
+    const same =
+      before !== null &&
+      before.endpoint.credentialsVersion === endpoint.credentialsVersion &&
+      JSON.stringify(before.endpoint.settings) === JSON.stringify(endpoint.settings);
     if (before !== null && same) {
       const context: LaneContext = { ...before.context, policy: account.policy };
       this.loaded = { ...before, account, endpoint, context };
       if (this.health !== null)
-        this.health = { ...this.health, syncState: account.syncState, attempts: endpoint.attempts, nextAttemptAt: endpoint.nextAttemptAt };
+        this.health = {
+          ...this.health,
+          syncState: account.syncState,
+          attempts: endpoint.attempts,
+          nextAttemptAt: endpoint.nextAttemptAt,
+        };
       return;
     }
     await this.dropSession();
@@ -153,7 +168,12 @@ export class AccountLane {
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
     const candidates = await inAccount(db, this.fence, account.id, hasCandidates);
-    this.loaded = { account, endpoint, context, memory: { treePrint: "", treeWaiting: false, candidates, resuming: true, unparsed: true, fullPollAt: Date.now() } };
+    this.loaded = {
+      account,
+      endpoint,
+      context,
+      memory: { treePrint: "", treeWaiting: false, candidates, resuming: true, unparsed: true, fullPollAt: Date.now() },
+    };
     this.health = {
       syncState: account.syncState,
       lastError: null,
@@ -173,7 +193,10 @@ export class AccountLane {
       void this.dropSession();
       return false;
     }
-    const parked = health.nextAttemptAt === null && health.attempts > 0 && (loaded.account.syncState === "needs_reauth" || health.syncState === "needs_reauth");
+    const parked =
+      health.nextAttemptAt === null &&
+      health.attempts > 0 &&
+      (loaded.account.syncState === "needs_reauth" || health.syncState === "needs_reauth");
     if (parked && because !== "changed") {
       this.dueAt = Number.POSITIVE_INFINITY;
       return false;
@@ -266,19 +289,38 @@ export class AccountLane {
 
   private async succeeded(loaded: Loaded, profile: EndpointProfile, again: boolean): Promise<void> {
     const pushesAll = profile.push === "notify" && this.watching.length > 0;
-    this.dueAt = Date.now() + (loaded.memory.candidates || loaded.memory.treeWaiting ? Math.min(this.services.pollMs, 65_000) : pushesAll ? safetyPollMs : this.services.pollMs);
+    this.dueAt =
+      Date.now() +
+      (loaded.memory.candidates || loaded.memory.treeWaiting
+        ? Math.min(this.services.pollMs, 65_000)
+        : pushesAll
+          ? safetyPollMs
+          : this.services.pollMs);
     this.succeededAt = Date.now();
     const syncState = again || backfillPending(loaded.context) ? "backfilling" : "live";
     const { health } = this;
     const quiet =
-      health !== null && health.syncState === syncState && health.lastError === null && health.attempts === 0 && JSON.stringify(health.profile) === JSON.stringify(profile);
+      health !== null &&
+      health.syncState === syncState &&
+      health.lastError === null &&
+      health.attempts === 0 &&
+      JSON.stringify(health.profile) === JSON.stringify(profile);
     if (quiet) return;
-    await this.writeHealth(loaded, { syncState, lastError: null, attempts: 0, nextAttemptAt: null, lastSuccessAt: new Date(), profile });
+    await this.writeHealth(loaded, {
+      syncState,
+      lastError: null,
+      attempts: 0,
+      nextAttemptAt: null,
+      lastSuccessAt: new Date(),
+      profile,
+    });
   }
 
   private async writeHealth(loaded: Loaded, health: EndpointHealth): Promise<void> {
     const at = new Date();
-    await inAccount(this.services.db, this.fence, this.accountId, (account) => writeHealth(account, loaded.endpoint.id, health, at));
+    await inAccount(this.services.db, this.fence, this.accountId, (account) =>
+      writeHealth(account, loaded.endpoint.id, health, at),
+    );
     this.health = health;
   }
 
@@ -309,7 +351,14 @@ export class AccountLane {
     const lastError = { code: error.code, message: error.message, action: error.action, at: new Date().toISOString() };
     const profile = this.health?.profile ?? loaded.endpoint.profile;
     try {
-      await this.writeHealth(loaded, { syncState: retry.syncState, lastError, attempts: retry.attempts, nextAttemptAt, lastSuccessAt: null, profile });
+      await this.writeHealth(loaded, {
+        syncState: retry.syncState,
+        lastError,
+        attempts: retry.attempts,
+        nextAttemptAt,
+        lastSuccessAt: null,
+        profile,
+      });
     } catch (err) {
       this.log.error({ err }, "health could not be written");
     }

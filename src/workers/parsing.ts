@@ -57,9 +57,19 @@ export class ParseQueue {
       const page: Unparsed[] = await listUnparsed(this.db, owner.id, before, pageSize);
       if (page.length === 0) return;
       before = page.at(-1)?.id ?? null;
-      const small = await readSmall(this.db, owner.id, page.filter((message) => message.size <= smallBytes));
-      const contents = await Promise.all(page.map((message) => this.parseOne(owner.id, message, small.get(message.sha256.toString("hex")))));
-      await storeContents(this.db, { accountId: owner.id, tenantId: owner.tenantId }, contents.flatMap((content) => content ?? []));
+      const small = await readSmall(
+        this.db,
+        owner.id,
+        page.filter((message) => message.size <= smallBytes),
+      );
+      const contents = await Promise.all(
+        page.map((message) => this.parseOne(owner.id, message, small.get(message.sha256.toString("hex")))),
+      );
+      await storeContents(
+        this.db,
+        { accountId: owner.id, tenantId: owner.tenantId },
+        contents.flatMap((content) => content ?? []),
+      );
     }
   }
 

@@ -50,7 +50,11 @@ export interface PassResult {
 }
 
 /** A failure of one mailbox parks that mailbox; the account goes on (reliability 1.2). */
-const guarded = async (input: PassInput, mailbox: MailboxLane, work: () => Promise<{ candidates: boolean; created: number }>): Promise<number> => {
+const guarded = async (
+  input: PassInput,
+  mailbox: MailboxLane,
+  work: () => Promise<{ candidates: boolean; created: number }>,
+): Promise<number> => {
   try {
     const { candidates, created } = await work();
     if (candidates) input.memory.candidates = true;
@@ -62,7 +66,10 @@ const guarded = async (input: PassInput, mailbox: MailboxLane, work: () => Promi
     mailbox.parkedUntil = Date.now() + Math.min(parkMostMs, parkFirstMs * 2 ** (mailbox.failures - 1));
     context.log.warn({ mailbox: mailbox.mailboxId, failure: error.kind, scope: error.scope, err: error }, "mailbox put aside");
     await inAccount(context.db, context.fence, context.accountId, (account) =>
-      parkMailbox(account, context.endpointId, mailbox.mailboxId, { until: new Date(mailbox.parkedUntil), reason: error.message }),
+      parkMailbox(account, context.endpointId, mailbox.mailboxId, {
+        until: new Date(mailbox.parkedUntil),
+        reason: error.message,
+      }),
     );
     return 0;
   }
@@ -105,7 +112,9 @@ const followNews = async (input: PassInput, paths: readonly string[]): Promise<n
   let created = 0;
   for (const mailbox of inboxFirst(input.context.mailboxes.values())) {
     if (!paths.includes(mailbox.path) || mailbox.cursor === null) continue;
-    created += await guarded(input, mailbox, () => updateMailbox(input.context, input.session, mailbox, { full: false }, input.signal));
+    created += await guarded(input, mailbox, () =>
+      updateMailbox(input.context, input.session, mailbox, { full: false }, input.signal),
+    );
   }
   return created;
 };

@@ -71,7 +71,9 @@ export class Supervisor {
     if (this.tickTimer !== null) clearInterval(this.tickTimer);
     await this.balancing;
     await Promise.all([...this.owned.keys()].map((shard) => this.letGo(shard)));
-    await resign(this.options.services.db, this.id).catch((err: unknown) => this.options.services.log.warn({ err }, "leases run out by themselves"));
+    await resign(this.options.services.db, this.id).catch((err: unknown) =>
+      this.options.services.log.warn({ err }, "leases run out by themselves"),
+    );
   }
 
   private async beat(): Promise<void> {
@@ -117,7 +119,10 @@ export class Supervisor {
       return lane.run(hint.because, signal);
     });
     this.owned.set(fence.shard, { fence, answering, lanes });
-    this.ringMany(fence.shard, [...lanes.keys()].map((accountId) => ({ accountId, because: "recovery" })));
+    this.ringMany(
+      fence.shard,
+      [...lanes.keys()].map((accountId) => ({ accountId, because: "recovery" })),
+    );
   }
 
   private makeLane(accountId: AccountId, fence: Fence): AccountLane {
@@ -143,7 +148,9 @@ export class Supervisor {
     const lane = this.owned.get(shard)?.lanes.get(accountId);
     if (lane === undefined) return;
     if (lane.rungAt === 0) lane.rungAt = Date.now();
-    this.options.bell.ring(shard, { accountId, because }).catch((err: unknown) => this.runInline(shard, [{ accountId, because }], err));
+    this.options.bell
+      .ring(shard, { accountId, because })
+      .catch((err: unknown) => this.runInline(shard, [{ accountId, because }], err));
   }
 
   private ringMany(shard: number, hints: Hint[]): void {
@@ -203,7 +210,10 @@ export class Supervisor {
       const listed = new Set(await listShardAccounts(services.db, shard, shards));
       const missing = [...listed].filter((id) => !own.lanes.has(id));
       for (const id of missing) own.lanes.set(id, this.makeLane(id, own.fence));
-      this.ringMany(shard, missing.map((accountId) => ({ accountId, because: "recovery" })));
+      this.ringMany(
+        shard,
+        missing.map((accountId) => ({ accountId, because: "recovery" })),
+      );
       for (const [id, lane] of own.lanes) {
         if (!listed.has(id)) {
           own.lanes.delete(id);
@@ -211,7 +221,8 @@ export class Supervisor {
           continue;
         }
         states.set(lane.state, (states.get(lane.state) ?? 0) + 1);
-        if (lane.succeededAt > 0 && lane.endpointId !== null) successes.push({ accountId: id, endpointId: lane.endpointId, at: new Date(lane.succeededAt) });
+        if (lane.succeededAt > 0 && lane.endpointId !== null)
+          successes.push({ accountId: id, endpointId: lane.endpointId, at: new Date(lane.succeededAt) });
         lane.succeededAt = 0;
       }
       const found = await bell.depth(shard).catch(() => null);

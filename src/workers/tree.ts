@@ -12,7 +12,10 @@ import { type LaneContext, type MailboxLane, toMailboxLane } from "./lane-state.
 /** What of a survey decides the tree; two surveys with equal prints mean the same tree. Counters are not in it. */
 export const treePrint = (mailboxes: readonly SurveyedMailbox[]): string => {
   const hash = createHash("sha256");
-  const lines = mailboxes.map((box) => `${box.path}\0${box.delimiter}\0${box.selectable}\0${box.subscribed}\0${box.role}\0${box.roleSource}\0${box.objectId}\n`);
+  const lines = mailboxes.map(
+    (box) =>
+      `${box.path}\0${box.delimiter}\0${box.selectable}\0${box.subscribed}\0${box.role}\0${box.roleSource}\0${box.objectId}\n`,
+  );
   for (const line of lines.toSorted()) hash.update(line);
   return hash.digest("base64");
 };

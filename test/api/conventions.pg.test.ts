@@ -9,7 +9,12 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-const isProblem = { type: expect.stringMatching(/^urn:samebox:problem:/), title: expect.any(String), detail: expect.any(String), instance: expect.any(String) };
+const isProblem = {
+  type: expect.stringMatching(/^urn:samebox:problem:/),
+  title: expect.any(String),
+  detail: expect.any(String),
+  instance: expect.any(String),
+};
 
 /** Writes octets to the port, and reads what comes back until the server hangs up. */
 const raw = async (request: string): Promise<string> => {
@@ -25,13 +30,37 @@ describe("errors are problem details", () => {
     ["an unknown path outside of the API", "/", { key: null }, 404, "not_found"],
     ["a path that is not one", "/v1/%zz", {}, 400, "invalid_request"],
     ["a known path with another method", "/v1/accounts", { method: "PUT" }, 405, "method_not_allowed"],
-    ["a body that is not JSON", "/v1/accounts", { raw: '{"name": canary-secret', headers: { "content-type": "application/json" } }, 400, "invalid_request"],
-    ["a body with a prototype in it", "/v1/accounts", { raw: '{"__proto__":{"a":1}}', headers: { "content-type": "application/json" } }, 400, "invalid_request"],
-    ["a body of another type", "/v1/accounts", { raw: "a=b", headers: { "content-type": "application/x-www-form-urlencoded" } }, 415, "unsupported_media_type"],
+    [
+      "a body that is not JSON",
+      "/v1/accounts",
+      { raw: '{"name": canary-secret', headers: { "content-type": "application/json" } },
+      400,
+      "invalid_request",
+    ],
+    [
+      "a body with a prototype in it",
+      "/v1/accounts",
+      { raw: '{"__proto__":{"a":1}}', headers: { "content-type": "application/json" } },
+      400,
+      "invalid_request",
+    ],
+    [
+      "a body of another type",
+      "/v1/accounts",
+      { raw: "a=b", headers: { "content-type": "application/x-www-form-urlencoded" } },
+      415,
+      "unsupported_media_type",
+    ],
     ["a text body", "/v1/accounts", { raw: "hello", headers: { "content-type": "text/plain" } }, 415, "unsupported_media_type"],
     ["a body of a megabyte", "/v1/accounts", { json: { name: "x".repeat(1_100_000) } }, 413, "payload_too_large"],
     ["no body where one is needed", "/v1/accounts", { method: "POST" }, 400, "invalid_request"],
-    ["an empty body where one is needed", "/v1/accounts", { method: "POST", headers: { "content-type": "application/json" } }, 400, "invalid_request"],
+    [
+      "an empty body where one is needed",
+      "/v1/accounts",
+      { method: "POST", headers: { "content-type": "application/json" } },
+      400,
+      "invalid_request",
+    ],
     ["an array for a body", "/v1/accounts", { json: [] }, 400, "invalid_request"],
   ])("%s", async (_name, path, request, status, code) => {
     const reply = await api.request(path, request);
@@ -56,8 +85,15 @@ describe("errors are problem details", () => {
   });
 
   test("every fault is named by its JSON pointer", async () => {
-    const endpoint = { protocol: "imap", host: "h", auth: { type: "password", user: "u\r\nA1 LOGOUT", pasword: "x" }, "odd/na~me": 1 };
-    const reply = await api.request("/v1/accounts", { json: { name: 5, email: "nobody", endpoints: [endpoint, { ...endpoint, auth: { type: "magic" } }] } });
+    const endpoint = {
+      protocol: "imap",
+      host: "h",
+      auth: { type: "password", user: "u\r\nA1 LOGOUT", pasword: "x" },
+      "odd/na~me": 1,
+    };
+    const reply = await api.request("/v1/accounts", {
+      json: { name: 5, email: "nobody", endpoints: [endpoint, { ...endpoint, auth: { type: "magic" } }] },
+    });
     expect(reply.status).toBe(400);
     const pointers = reply.body.errors.map((fault: { pointer: string }) => fault.pointer);
     expect(pointers).toEqual(
@@ -79,19 +115,29 @@ describe("errors are problem details", () => {
     expect(reply.body.errors).toEqual([{ in: "body", pointer: "/endpoints/0/port", detail: "must be integer" }]);
   });
 
-  test.each(["limit=0", "limit=501", "limit=1.5", "limit=", "limit=1e2", "limit=0x10", "limit=5&limit=6", "cursor=nonsense", "cursor=WyJ4Il0", "%6Cimit=a"])(
-    "the query ?%s is refused by name",
-    async (query) => {
-      const reply = await api.request(`/v1/accounts?${query}`);
-      expect(reply.status).toBe(400);
-      expect(reply.body.errors).toMatchObject([{ in: "query", pointer: query.startsWith("cursor") ? "/cursor" : "/limit" }]);
-    },
-  );
+  test.each([
+    "limit=0",
+    "limit=501",
+    "limit=1.5",
+    "limit=",
+    "limit=1e2",
+    "limit=0x10",
+    "limit=5&limit=6",
+    "cursor=nonsense",
+    "cursor=WyJ4Il0",
+    "%6Cimit=a",
+  ])("the query ?%s is refused by name", async (query) => {
+    const reply = await api.request(`/v1/accounts?${query}`);
+    expect(reply.status).toBe(400);
+    expect(reply.body.errors).toMatchObject([{ in: "query", pointer: query.startsWith("cursor") ? "/cursor" : "/limit" }]);
+  });
 });
 
 describe("every answer", () => {
   test("carries the caller's request id, or a new one", async () => {
-    expect((await api.request("/v1/accounts", { headers: { "x-request-id": "abc-123" } })).headers.get("x-request-id")).toBe("abc-123");
+    expect((await api.request("/v1/accounts", { headers: { "x-request-id": "abc-123" } })).headers.get("x-request-id")).toBe(
+      "abc-123",
+    );
     const reply = await api.request("/v1/nothing", { headers: { "x-request-id": "no spaces please" } });
     const id = reply.headers.get("x-request-id");
     expect(id).toMatch(/^[0-9a-f-]{36}$/);
@@ -142,9 +188,11 @@ describe("logs", () => {
 
 test("a limit is per key, answers 429 with Retry-After, and leaves health and other keys alone", async () => {
   await using limited = await openTestApi({ config: { requestsPerMinute: 3, newAccountsPerMinute: 1 } });
-  const makeKey = async (): Promise<string> => (await limited.request("/v1/keys", { json: { name: "k", scopes: ["accounts"] } })).body.key;
+  const makeKey = async (): Promise<string> =>
+    (await limited.request("/v1/keys", { json: { name: "k", scopes: ["accounts"] } })).body.key;
   const [key, other] = [await makeKey(), await makeKey()];
-  for (const path of ["/v1/accounts", "/v1/accounts", "/v1/accounts?limit=1"]) expect((await limited.request(path, { key })).status).toBe(200);
+  for (const path of ["/v1/accounts", "/v1/accounts", "/v1/accounts?limit=1"])
+    expect((await limited.request(path, { key })).status).toBe(200);
   const refused = await limited.request("/v1/accounts", { key });
   expect(refused.status).toBe(429);
   expect(refused.body).toMatchObject({ ...isProblem, code: "rate_limited" });

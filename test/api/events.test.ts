@@ -15,13 +15,16 @@ beforeAll(async () => {
 
 afterAll(() => api.close());
 
-const eventsUrl = (rows: MailRows, query = ""): string => `${api.url}/v1/accounts/${formatId("acc", rows.accountId)}/events${query}`;
+const eventsUrl = (rows: MailRows, query = ""): string =>
+  `${api.url}/v1/accounts/${formatId("acc", rows.accountId)}/events${query}`;
 
-const follow = (rows: MailRows, query = "", headers: Record<string, string> = {}): Promise<EventClient> => EventClient.open(eventsUrl(rows, query), adminKey, headers);
+const follow = (rows: MailRows, query = "", headers: Record<string, string> = {}): Promise<EventClient> =>
+  EventClient.open(eventsUrl(rows, query), adminKey, headers);
 
 const seqs = (client: EventClient): number[] => client.events.map((event) => event.data.seq as number);
 
-const streamsOpen = async (): Promise<number> => (await registry.getSingleMetric("samebox_sse_clients")?.get())?.values[0]?.value ?? 0;
+const streamsOpen = async (): Promise<number> =>
+  (await registry.getSingleMetric("samebox_sse_clients")?.get())?.values[0]?.value ?? 0;
 
 test("a stream begins now, and carries each change with its state as id and its kind as event", async () => {
   const rows = await MailRows.account(api.db);
@@ -29,14 +32,25 @@ test("a stream begins now, and carries each change with its state as id and its 
   await rows.change({ after: { n: "before" } });
   const client = await follow(rows);
   expect(client.status).toBe(200);
-  expect(client.headers).toMatchObject({ "content-type": "text/event-stream", "cache-control": "no-store", "x-content-type-options": "nosniff" });
+  expect(client.headers).toMatchObject({
+    "content-type": "text/event-stream",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
   expect(client.headers["x-request-id"]).toBeDefined();
   await rows.change({ kind: "message.moved", messageId: message.id });
   await client.reached(1);
   expect(client.events[0]).toMatchObject({
     id: "0.2",
     event: "message.moved",
-    data: { seq: 2, state: "0.2", kind: "message.moved", accountId: formatId("acc", rows.accountId), messageId: formatId("msg", message.id), cause: { source: "imap" } },
+    data: {
+      seq: 2,
+      state: "0.2",
+      kind: "message.moved",
+      accountId: formatId("acc", rows.accountId),
+      messageId: formatId("msg", message.id),
+      cause: { source: "imap" },
+    },
   });
   client.leave();
 });
@@ -78,7 +92,10 @@ test("a state that cannot be followed is a problem before the stream begins", as
     expect([answer.status, answer.body.code]).toEqual([409, "cannot_calculate_changes"]);
     expect(answer.body.detail).toContain("0.2");
   }
-  expect((await api.request(`${path}?since=yesterday`)).body).toMatchObject({ code: "invalid_request", errors: [{ in: "query", pointer: "/since" }] });
+  expect((await api.request(`${path}?since=yesterday`)).body).toMatchObject({
+    code: "invalid_request",
+    errors: [{ in: "query", pointer: "/since" }],
+  });
   expect((await api.request(path, { headers: { "last-event-id": "x" } })).status).toBe(400);
   expect((await api.request(path, { method: "HEAD" })).status).toBe(405);
   const foreign = await MailRows.account(api.db, await MailRows.tenant(api.db));
@@ -104,7 +121,10 @@ test("clients that come and go while several writers commit see every change exa
         for (const stay of [...stays, total]) {
           const client = await follow(rows, "", { "last-event-id": lastEventId });
           // What it has read when it leaves counts, and no more: the rest of the page is lost on the way.
-          await eventually("read enough", () => client.events.length >= Math.min(stay, total - seen.length), { timeoutMs: 20_000, everyMs: 1 });
+          await eventually("read enough", () => client.events.length >= Math.min(stay, total - seen.length), {
+            timeoutMs: 20_000,
+            everyMs: 1,
+          });
           client.leave();
           seen.push(...seqs(client));
           lastEventId = client.lastEventId;
@@ -142,16 +162,22 @@ test("a client that does not read is sent no more than its socket holds", async 
   });
   let pages = 0;
   const { query } = api.db;
-  Object.assign(api.db, { query: (statement: { name?: string }) => ((pages += statement.name === "changes_since" ? 1 : 0), query(statement as never)) });
+  Object.assign(api.db, {
+    query: (statement: { name?: string }) => ((pages += statement.name === "changes_since" ? 1 : 0), query(statement as never)),
+  });
   const client = await follow(rows, "?since=0.0");
   client.pause();
   // The pages stop being read; 60 would be all of them.
   let before = -1;
-  await eventually("reading rests", () => {
-    const rests = pages === before;
-    before = pages;
-    return rests && pages > 0;
-  }, { everyMs: 300 });
+  await eventually(
+    "reading rests",
+    () => {
+      const rests = pages === before;
+      before = pages;
+      return rests && pages > 0;
+    },
+    { everyMs: 300 },
+  );
   expect(pages).toBeLessThan(40);
   client.resume();
   await client.reached(count);

@@ -33,13 +33,18 @@ describe("health", () => {
 
   test("a lost connection is replaced at the next look", async () => {
     await api.request("/readyz", { key: null });
-    await api.db.query({ text: "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'samebox readiness' and datname = current_database()" });
+    await api.db.query({
+      text: "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'samebox readiness' and datname = current_database()",
+    });
     await eventually("ready again", async () => (await api.request("/readyz", { key: null })).status === 200);
   });
 
   test("a stopping process is not ready, and still alive", async () => {
     api.drain();
-    expect((await api.request("/readyz", { key: null })).body).toMatchObject({ code: "not_ready", detail: "The process is stopping." });
+    expect((await api.request("/readyz", { key: null })).body).toMatchObject({
+      code: "not_ready",
+      detail: "The process is stopping.",
+    });
     expect((await api.request("/livez", { key: null })).status).toBe(200);
   });
 });
@@ -47,13 +52,19 @@ describe("health", () => {
 describe("without a database", () => {
   test("the process is alive, not ready within a second, and answers 503 instead of failing", async () => {
     const [port] = await freePorts(1);
-    const nowhere = openDatabase({ url: `postgresql://samebox@127.0.0.1:${port}/nowhere`, log: createLogger({ level: "silent" }) });
+    const nowhere = openDatabase({
+      url: `postgresql://samebox@127.0.0.1:${port}/nowhere`,
+      log: createLogger({ level: "silent" }),
+    });
     await using cut = await openTestApi({ deps: { db: nowhere } });
     try {
       const { key } = { key: `sbx_${"0".repeat(32)}_${"a".repeat(43)}` };
       const since = performance.now();
       expect((await cut.request("/livez", { key: null })).status).toBe(200);
-      expect((await cut.request("/readyz", { key: null })).body).toMatchObject({ code: "not_ready", detail: "PostgreSQL did not answer within a second." });
+      expect((await cut.request("/readyz", { key: null })).body).toMatchObject({
+        code: "not_ready",
+        detail: "PostgreSQL did not answer within a second.",
+      });
       expect(performance.now() - since).toBeLessThan(3_000);
       const reply = await cut.request("/v1/accounts", { key });
       expect(reply.status).toBe(503);
@@ -69,7 +80,10 @@ describe("without a database", () => {
     const silent = createServer((socket) => socket.resume());
     await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
     const { port } = silent.address() as { port: number };
-    const nowhere = openDatabase({ url: `postgresql://samebox@127.0.0.1:${port}/nowhere`, log: createLogger({ level: "silent" }) });
+    const nowhere = openDatabase({
+      url: `postgresql://samebox@127.0.0.1:${port}/nowhere`,
+      log: createLogger({ level: "silent" }),
+    });
     await using cut = await openTestApi({ deps: { db: nowhere } });
     try {
       const since = performance.now();

@@ -79,12 +79,23 @@ describe("the one spelling of a host", () => {
     expect(normalizeHost(given)).toBe(expected);
   });
 
-  test.each(["", ".", "a..b", "a b", "a\r\nb", "a\0b", "host:993", "user@host", "http://host", "host/path", "a%00b", `${"a".repeat(64)}.test`, "[mail]extra"])(
-    "%j is not a host",
-    (given) => {
-      expect(normalizeHost(given)).toBeNull();
-    },
-  );
+  test.each([
+    "",
+    ".",
+    "a..b",
+    "a b",
+    "a\r\nb",
+    "a\0b",
+    "host:993",
+    "user@host",
+    "http://host",
+    "host/path",
+    "a%00b",
+    `${"a".repeat(64)}.test`,
+    "[mail]extra",
+  ])("%j is not a host", (given) => {
+    expect(normalizeHost(given)).toBeNull();
+  });
 
   test("a spelling that was taken is taken again and unchanged", () => {
     fc.assert(

@@ -16,14 +16,20 @@ test("a cursor gives back the position it was made of", () => {
 
 test("what is not a cursor of the list is refused as a bad request", () => {
   fc.assert(
-    fc.property(fc.oneof(fc.string(), fc.json().map((json) => Buffer.from(json).toString("base64url"))), (cursor) => {
-      try {
-        expect(decodeCursor(cursor, Shape)).toMatchObject([expect.any(String), expect.any(Number)]);
-      } catch (error) {
-        expect(error).toBeInstanceOf(ProblemError);
-        expect(error).toMatchObject({ code: "invalid_request", errors: [{ in: "query", pointer: "/cursor" }] });
-      }
-    }),
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.json().map((json) => Buffer.from(json).toString("base64url")),
+      ),
+      (cursor) => {
+        try {
+          expect(decodeCursor(cursor, Shape)).toMatchObject([expect.any(String), expect.any(Number)]);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ProblemError);
+          expect(error).toMatchObject({ code: "invalid_request", errors: [{ in: "query", pointer: "/cursor" }] });
+        }
+      },
+    ),
   );
 });
 

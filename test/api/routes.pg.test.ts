@@ -38,7 +38,9 @@ const makeKey = async (input: Readonly<Record<string, unknown>>): Promise<{ id: 
 
 beforeAll(async () => {
   api = await openTestApi();
-  const { paths } = (await api.request("/openapi.json", { key: null })).body as { paths: Record<string, Record<string, Described>> };
+  const { paths } = (await api.request("/openapi.json", { key: null })).body as {
+    paths: Record<string, Record<string, Described>>;
+  };
   operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([, described]) => described.security === undefined)
@@ -50,13 +52,26 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-const idPrefixes: Readonly<Record<string, string>> = { accountId: "acc", messageId: "msg", mailboxId: "mbx", keyId: "key", holdId: "hld" };
+const idPrefixes: Readonly<Record<string, string>> = {
+  accountId: "acc",
+  messageId: "msg",
+  mailboxId: "mbx",
+  keyId: "key",
+  holdId: "hld",
+};
 
 const send = (operation: Operation, ids: Readonly<Record<string, string>>, request: Request): Promise<Reply> => {
   const { method, path } = operation;
-  const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? `${idPrefixes[name] ?? "any"}_${randomUUID().replaceAll("-", "")}`);
+  const filled = path.replace(
+    /\{(\w+)\}/g,
+    (_, name: string) => ids[name] ?? `${idPrefixes[name] ?? "any"}_${randomUUID().replaceAll("-", "")}`,
+  );
   const json = bodies[`${method} ${path}`];
-  return api.request(filled + (queries[`${method} ${path}`] ?? ""), { method: method.toUpperCase(), ...(json !== undefined && { json }), ...request });
+  return api.request(filled + (queries[`${method} ${path}`] ?? ""), {
+    method: method.toUpperCase(),
+    ...(json !== undefined && { json }),
+    ...request,
+  });
 };
 
 const named = ({ method, path }: Operation): string => `${method.toUpperCase()} ${path}`;
@@ -71,7 +86,8 @@ const exceptions = async (
   for (const operation of chosen) {
     const reply = await ask(operation);
     const isProblem = reply.headers.get("content-type") === "application/problem+json; charset=utf-8";
-    if (reply.status !== wanted.status || reply.body?.code !== wanted.code || !isProblem) found.push(`${named(operation)}: ${reply.status} ${reply.text}`);
+    if (reply.status !== wanted.status || reply.body?.code !== wanted.code || !isProblem)
+      found.push(`${named(operation)}: ${reply.status} ${reply.text}`);
   }
   return found;
 };
@@ -79,7 +95,12 @@ const exceptions = async (
 describe("every route that is not public", () => {
   test("is known to this test", () => {
     expect(operations.map(named)).toEqual(
-      expect.arrayContaining(["POST /v1/accounts", "GET /v1/accounts/{accountId}/status", "GET /v1/accounts/{accountId}/messages", "DELETE /v1/keys/{keyId}"]),
+      expect.arrayContaining([
+        "POST /v1/accounts",
+        "GET /v1/accounts/{accountId}/status",
+        "GET /v1/accounts/{accountId}/messages",
+        "DELETE /v1/keys/{keyId}",
+      ]),
     );
   });
 
@@ -95,14 +116,20 @@ describe("every route that is not public", () => {
       expect(operation.scopes, named(operation)).not.toEqual([]);
       const others = allScopes.filter((scope) => !operation.scopes.includes(scope));
       const { key } = await makeKey({ scopes: others });
-      expect(await exceptions([operation], { status: 403, code: "forbidden" }, (one) => send(one, { accountId }, { key }))).toEqual([]);
+      expect(
+        await exceptions([operation], { status: 403, code: "forbidden" }, (one) => send(one, { accountId }, { key })),
+      ).toEqual([]);
     }
   });
 
   test("answers 404 about an account of another tenant, whatever it is asked", async () => {
     const about = operations.filter(({ path }) => path.includes("{accountId}"));
     expect(about.length).toBeGreaterThan(10);
-    expect(await exceptions(about, { status: 404, code: "not_found" }, (operation) => send(operation, { accountId }, { key: foreignKey }))).toEqual([]);
+    expect(
+      await exceptions(about, { status: 404, code: "not_found" }, (operation) =>
+        send(operation, { accountId }, { key: foreignKey }),
+      ),
+    ).toEqual([]);
   });
 
   test("answers 404 about an account that the key is not for, and about what is no id", async () => {
@@ -124,8 +151,14 @@ describe("every route that is not public", () => {
   test("refuses a query parameter it does not know, by name", async () => {
     const found: string[] = [];
     for (const operation of operations) {
-      const reply = await send({ ...operation, path: `${operation.path}?bogus=1` }, { accountId }, { json: bodies[`${operation.method} ${operation.path}`] });
-      const names = reply.body?.errors?.some((fault: { in: string; pointer: string }) => fault.in === "query" && fault.pointer === "/bogus");
+      const reply = await send(
+        { ...operation, path: `${operation.path}?bogus=1` },
+        { accountId },
+        { json: bodies[`${operation.method} ${operation.path}`] },
+      );
+      const names = reply.body?.errors?.some(
+        (fault: { in: string; pointer: string }) => fault.in === "query" && fault.pointer === "/bogus",
+      );
       if (reply.status !== 400 || names !== true) found.push(`${named(operation)}: ${reply.status} ${reply.text}`);
     }
     expect(found).toEqual([]);
@@ -136,7 +169,9 @@ describe("every route that is not public", () => {
     for (const operation of operations.filter(({ method }) => method !== "get")) {
       const json = { ...(bodies[`${operation.method} ${operation.path}`] as object | undefined), bogus: 1 };
       const reply = await send(operation, { accountId }, { json });
-      const names = reply.body?.errors?.some((fault: { in: string; pointer: string }) => fault.in === "body" && fault.pointer === "/bogus");
+      const names = reply.body?.errors?.some(
+        (fault: { in: string; pointer: string }) => fault.in === "body" && fault.pointer === "/bogus",
+      );
       if (reply.status !== 400 || names !== true) found.push(`${named(operation)}: ${reply.status} ${reply.text}`);
     }
     expect(found).toEqual([]);
@@ -173,7 +208,10 @@ describe("the description of the API", () => {
       for (const [method, operation] of Object.entries(methods)) {
         const where = `${method} ${path}`;
         const parameters = operation.parameters ?? [];
-        expect(parameters.filter((one) => one.in === "path" && one.required === true).map(({ name }) => name), where).toEqual(templated);
+        expect(
+          parameters.filter((one) => one.in === "path" && one.required === true).map(({ name }) => name),
+          where,
+        ).toEqual(templated);
         expect(new Set(parameters.map((one) => `${one.in} ${one.name}`)).size, where).toBe(parameters.length);
         for (const parameter of parameters) expect(parameter.schema, where).toBeTypeOf("object");
         expect(operation.summary, where).toBeTypeOf("string");
@@ -182,7 +220,9 @@ describe("the description of the API", () => {
           expect(status, where).toMatch(/^([1-5]\d\d|[1-5]XX|default)$/);
           expect(answer.description, where).toBeTypeOf("string");
         }
-        expect(operation.responses["4XX"]?.content?.["application/problem+json"]?.schema, where).toMatchObject({ title: "Problem" });
+        expect(operation.responses["4XX"]?.content?.["application/problem+json"]?.schema, where).toMatchObject({
+          title: "Problem",
+        });
       }
     }
     expect(JSON.stringify(document)).not.toMatch(/"\$ref"|"nullable"/);

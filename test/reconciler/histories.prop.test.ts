@@ -7,7 +7,14 @@ const names = ["INBOX", "Work", "Trash"];
 const flagPool = ["\\Seen", "\\Flagged", "$Forwarded", "custom"];
 
 const action = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant("deliver" as const), to: fc.constantFrom(...names), content: fc.integer({ min: 1, max: 5 }) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("deliver" as const),
+      to: fc.constantFrom(...names),
+      content: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("flag" as const), pick: fc.nat(20), flags: fc.subarray(flagPool) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("move" as const), pick: fc.nat(20), to: fc.constantFrom(...names) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("copy" as const), pick: fc.nat(20), to: fc.constantFrom(...names) }) },
@@ -18,7 +25,9 @@ const action = fc.oneof(
 type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
 
 const pickItem = (upstream: UpstreamModel, pick: number) => {
-  const all = [...upstream.mailboxes].flatMap(([name, mailbox]) => [...mailbox.items.values()].map((item) => ({ name, mailbox, item })));
+  const all = [...upstream.mailboxes].flatMap(([name, mailbox]) =>
+    [...mailbox.items.values()].map((item) => ({ name, mailbox, item })),
+  );
   return all.length === 0 ? null : (all[pick % all.length] ?? null);
 };
 
@@ -45,7 +54,9 @@ const play = (upstream: UpstreamModel, canonical: CanonicalModel, step: Action):
 
 const upstreamLines = (upstream: UpstreamModel): string[] =>
   [...upstream.mailboxes]
-    .flatMap(([name, mailbox]) => [...mailbox.items.values()].map((item) => `${name} ${item.sha256} ${keywordsOfFlags(item.flags).join(",")}`))
+    .flatMap(([name, mailbox]) =>
+      [...mailbox.items.values()].map((item) => `${name} ${item.sha256} ${keywordsOfFlags(item.flags).join(",")}`),
+    )
     .sort();
 
 const withoutKeywords = (lines: readonly string[]): string[] => lines.map((line) => line.split(" ").slice(0, 2).join(" ")).sort();
@@ -60,7 +71,11 @@ describe("any history of devices", () => {
         canonical.sync(upstream);
         expect(withoutKeywords(canonical.live())).toEqual(withoutKeywords(upstreamLines(upstream)));
         // Keywords agree too, but for flags that only a new epoch can have lost: those are kept on purpose (F9).
-        if (!script.some((step) => step.kind === "renumber" || step.kind === "copy" || step.kind === "move" || step.kind === "expunge"))
+        if (
+          !script.some(
+            (step) => step.kind === "renumber" || step.kind === "copy" || step.kind === "move" || step.kind === "expunge",
+          )
+        )
           expect(canonical.live()).toEqual(upstreamLines(upstream));
       }),
       { numRuns: 400, verbose: 1 },

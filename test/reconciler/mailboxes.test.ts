@@ -33,7 +33,12 @@ const stored = (surveyed: SurveyedMailbox[]): MailboxView[] => {
       upstream:
         address === undefined
           ? null
-          : { ...address, uidValidity: seen?.status?.uidValidity ?? null, uidNext: seen?.status?.uidNext ?? null, absentSince: null },
+          : {
+              ...address,
+              uidValidity: seen?.status?.uidValidity ?? null,
+              uidNext: seen?.status?.uidNext ?? null,
+              absentSince: null,
+            },
     };
   });
 };
@@ -72,7 +77,9 @@ describe("a survey", () => {
     const known = stored([box("INBOX"), box("Work")]);
     const first = survey([box("INBOX")], known, 1_000);
     expect(first.gone).toEqual([]);
-    const waiting = known.map((view) => (view.upstream?.path === "Work" ? { ...view, upstream: { ...view.upstream, absentSince: 1_000 } } : view));
+    const waiting = known.map((view) =>
+      view.upstream?.path === "Work" ? { ...view, upstream: { ...view.upstream, absentSince: 1_000 } } : view,
+    );
     expect(survey([box("INBOX")], waiting, 30_000).gone).toEqual([]);
     expect(survey([box("INBOX")], waiting, 62_000, false).gone).toEqual([]);
     expect(survey([box("INBOX")], waiting, 62_000).gone).toEqual([waiting.find((view) => view.name === "Work")?.id as MailboxId]);
@@ -98,7 +105,11 @@ describe("a survey", () => {
   });
 
   it("keeps the name of the mailbox that stands and numbers the newcomer (D5)", () => {
-    const { mailboxes } = survey([box("INBOX"), box("a/b"), box("a", { delimiter: "." })].map((one) => (one.path === "a/b" ? { ...one, delimiter: "." } : one)));
+    const { mailboxes } = survey(
+      [box("INBOX"), box("a/b"), box("a", { delimiter: "." })].map((one) =>
+        one.path === "a/b" ? { ...one, delimiter: "." } : one,
+      ),
+    );
     expect(new Set(mailboxes.map((mailbox) => `${mailbox.parentId}/${mailbox.name}`)).size).toBe(mailboxes.length);
   });
 });

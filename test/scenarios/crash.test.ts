@@ -11,7 +11,9 @@ const mostSteps = 200;
 let server: Dovecot;
 
 const mail = (from: number, count: number): Buffer[] =>
-  Array.from({ length: count }, (_, at) => Buffer.from(`Subject: ${from + at}\r\nMessage-ID: <${from + at}@crash.test>\r\n\r\nbody of ${from + at}\r\n`));
+  Array.from({ length: count }, (_, at) =>
+    Buffer.from(`Subject: ${from + at}\r\nMessage-ID: <${from + at}@crash.test>\r\n\r\nbody of ${from + at}\r\n`),
+  );
 
 beforeAll(async () => {
   server = await startDovecot({ users: 1 });
@@ -24,7 +26,10 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 const run = (url: string, env: Record<string, string> = {}, dying = false): Promise<Daemon> =>
-  startDaemon({ dying, env: { DATABASE_URL: url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", LOG_LEVEL: "warn", ...env } });
+  startDaemon({
+    dying,
+    env: { DATABASE_URL: url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", LOG_LEVEL: "warn", ...env },
+  });
 
 /** After a whole pass that was asked for, nothing more was written. */
 const expectQuiet = async (daemon: Daemon, accountId: string, url: string): Promise<void> => {
@@ -48,14 +53,22 @@ const expectQuiet = async (daemon: Daemon, accountId: string, url: string): Prom
 
 /** Waits until the account holds what the golden run held. */
 const settled = (url: string, golden: CanonicalDump): Promise<unknown> =>
-  eventually("the account is as after the uninterrupted run", async () => {
-    const dump = await dumpCanonical(url);
-    expect(dump).toEqual(golden);
-    return true;
-  }, { timeoutMs: 30_000, everyMs: 100 });
+  eventually(
+    "the account is as after the uninterrupted run",
+    async () => {
+      const dump = await dumpCanonical(url);
+      expect(dump).toEqual(golden);
+      return true;
+    },
+    { timeoutMs: 30_000, everyMs: 100 },
+  );
 
 /** Kills a run of `start` at step 1, 2, 3 … until one gets through, and lets another daemon finish after each kill. */
-const killAtEveryStep = async (make: () => Promise<FreshDatabase | { url: string; drop(): Promise<void> }>, prepare: (url: string) => Promise<string | null>, golden: CanonicalDump): Promise<number> => {
+const killAtEveryStep = async (
+  make: () => Promise<FreshDatabase | { url: string; drop(): Promise<void> }>,
+  prepare: (url: string) => Promise<string | null>,
+  golden: CanonicalDump,
+): Promise<number> => {
   for (let stepNumber = 1; stepNumber <= mostSteps; stepNumber += 1) {
     const database = await make();
     try {
@@ -65,7 +78,10 @@ const killAtEveryStep = async (make: () => Promise<FreshDatabase | { url: string
         const created = await victim.call<{ id: string }>("POST", "/v1/accounts", dovecotAccount(server, 1));
         accountId = created.body.id;
       }
-      const done = settled(database.url, golden).then(() => "through" as const, () => "never" as const);
+      const done = settled(database.url, golden).then(
+        () => "through" as const,
+        () => "never" as const,
+      );
       const outcome = await Promise.race([victim.exited, done]);
       if (outcome === "through") {
         await victim.stop();
@@ -94,7 +110,11 @@ describe("a daemon killed at any step", () => {
       golden = await dumpCanonical(calm.url);
     }
     expect(golden.placements).toHaveLength(743);
-    const steps = await killAtEveryStep(() => freshDatabase(), () => Promise.resolve(null), golden);
+    const steps = await killAtEveryStep(
+      () => freshDatabase(),
+      () => Promise.resolve(null),
+      golden,
+    );
     expect(steps).toBeGreaterThan(10);
   });
 
@@ -123,10 +143,18 @@ describe("a daemon killed at any step", () => {
     {
       const calm = await makeCopy();
       await using daemon = await run(calm.url);
-      await eventually("the changes are there", async () => {
-        const dump = await dumpCanonical(calm.url);
-        return dump.placements.length === 743 + 4 + 1 && dump.placements.some((line) => line.includes(" removed ")) && !dump.placements.some((line) => / t( |$)/.test(line));
-      }, { timeoutMs: 30_000 });
+      await eventually(
+        "the changes are there",
+        async () => {
+          const dump = await dumpCanonical(calm.url);
+          return (
+            dump.placements.length === 743 + 4 + 1 &&
+            dump.placements.some((line) => line.includes(" removed ")) &&
+            !dump.placements.some((line) => / t( |$)/.test(line))
+          );
+        },
+        { timeoutMs: 30_000 },
+      );
       await expectQuiet(daemon, accountId, calm.url);
       golden = await dumpCanonical(calm.url);
       await daemon.stop();

@@ -33,7 +33,9 @@ const counter = () => {
 };
 
 const cutConnections = () =>
-  db.query({ text: `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'samebox changes'` });
+  db.query({
+    text: `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'samebox changes'`,
+  });
 
 test("a commit wakes the followers of its account, and nobody else", async () => {
   const [mine, other] = [await MailRows.account(db), await MailRows.account(db)];

@@ -31,7 +31,8 @@ const shardsOf = (fences: readonly Fence[]): number[] => fences.map((fence) => f
 const check = (fence: Fence): Promise<void> => db.transaction((tx) => checkFence(tx, fence));
 
 /** As if its time had run out, by the only clock that counts. */
-const expire = (id: ProcessId) => db.query({ text: `update processes set expires_at = now() - interval '1 second' where id = $1`, values: [id] });
+const expire = (id: ProcessId) =>
+  db.query({ text: `update processes set expires_at = now() - interval '1 second' where id = $1`, values: [id] });
 
 describe("leases", () => {
   it("keep the number of shards of the first start", async () => {

@@ -37,12 +37,44 @@ describe("mailboxes", () => {
     const inbox = await rows.mailbox("INBOX", { role: "inbox" });
     const work = await rows.mailbox("Work", { upstream: false });
     const reports = await rows.mailbox("Reports", { parentId: work, readWhole: false });
-    await rows.message({ placements: [{ mailboxId: inbox, keywords: ["$seen"] }, { mailboxId: reports, kept: true }] });
+    await rows.message({
+      placements: [
+        { mailboxId: inbox, keywords: ["$seen"] },
+        { mailboxId: reports, kept: true },
+      ],
+    });
     await rows.message({ placements: [{ mailboxId: inbox }, { mailboxId: inbox, lifecycle: "removed" }] });
     expect(await listMailboxes(db, rows.accountId)).toEqual([
-      { id: inbox, name: "INBOX", path: "INBOX", parentId: null, role: "inbox", totalMessages: 2, unreadMessages: 1, sync: "synced" },
-      { id: work, name: "Work", path: "Work", parentId: null, role: null, totalMessages: 0, unreadMessages: 0, sync: "canonical_only" },
-      { id: reports, name: "Reports", path: "Work/Reports", parentId: work, role: null, totalMessages: 1, unreadMessages: 1, sync: "pending" },
+      {
+        id: inbox,
+        name: "INBOX",
+        path: "INBOX",
+        parentId: null,
+        role: "inbox",
+        totalMessages: 2,
+        unreadMessages: 1,
+        sync: "synced",
+      },
+      {
+        id: work,
+        name: "Work",
+        path: "Work",
+        parentId: null,
+        role: null,
+        totalMessages: 0,
+        unreadMessages: 0,
+        sync: "canonical_only",
+      },
+      {
+        id: reports,
+        name: "Reports",
+        path: "Work/Reports",
+        parentId: work,
+        role: null,
+        totalMessages: 1,
+        unreadMessages: 1,
+        sync: "pending",
+      },
     ]);
     expect(await findMailboxByRole(db, rows.accountId, "inbox")).toBe(inbox);
     expect(await findMailboxByRole(db, rows.accountId, "trash")).toBeNull();
@@ -56,7 +88,12 @@ describe("messages", () => {
   test("come in the order asked for, with all placements and their bindings", async () => {
     const rows = await MailRows.account(db);
     const [inbox, archive] = [await rows.mailbox("INBOX"), await rows.mailbox("Archive")];
-    const first = await rows.message({ placements: [{ mailboxId: inbox, keywords: ["$seen", "work"], uid: 17 }, { mailboxId: archive, lifecycle: "removed" }] });
+    const first = await rows.message({
+      placements: [
+        { mailboxId: inbox, keywords: ["$seen", "work"], uid: 17 },
+        { mailboxId: archive, lifecycle: "removed" },
+      ],
+    });
     const second = await rows.message({ octets: null, placements: [{ mailboxId: inbox }] });
     const purged = await rows.message({ placements: [{ mailboxId: inbox, lifecycle: "purged" }] });
     const found = await readMessages(db, rows.accountId, [second.id, purged.id, first.id]);
@@ -87,7 +124,12 @@ describe("messages", () => {
       ],
     });
     const read = await readMessage(db, rows.accountId, message.id);
-    expect(read?.placements.map(({ state, sync }) => `${state} ${sync}`)).toEqual(["live synced", "live pending", "kept canonical_only", "removed pending"]);
+    expect(read?.placements.map(({ state, sync }) => `${state} ${sync}`)).toEqual([
+      "live synced",
+      "live pending",
+      "kept canonical_only",
+      "removed pending",
+    ]);
   });
 
   test("of a page cost two statements, whatever its size", async () => {
@@ -96,7 +138,9 @@ describe("messages", () => {
     const ids = [];
     for (let n = 1; n <= 30; n += 1) ids.push((await rows.message({ placements: [{ mailboxId: inbox, uid: n }] })).id);
     let statements = 0;
-    const counting = { query: <Row>(statement: Parameters<Database["query"]>[0]) => ((statements += 1), db.query<Row>(statement)) };
+    const counting = {
+      query: <Row>(statement: Parameters<Database["query"]>[0]) => ((statements += 1), db.query<Row>(statement)),
+    };
     expect(await readMessages(counting, rows.accountId, ids)).toHaveLength(30);
     expect(statements).toBe(2);
   });
@@ -115,13 +159,22 @@ describe("octets", () => {
     await rows.message({ octets });
     const blob = { sha256: createHash("sha256").update(octets).digest(), size: octets.length };
     const whole = await storedOctets(db, rows.accountId, blob);
-    expect(createHash("sha256").update(await gather(whole.parts())).digest()).toEqual(blob.sha256);
+    expect(
+      createHash("sha256")
+        .update(await gather(whole.parts()))
+        .digest(),
+    ).toEqual(blob.sha256);
     expect(whole.head.equals(octets.subarray(0, 256 * 1024))).toBe(true);
-    const edge = fc.oneof(fc.integer({ min: 0, max: octets.length - 1 }), fc.constantFrom(0, partSize - 1, partSize, 2 * partSize, octets.length - 1));
+    const edge = fc.oneof(
+      fc.integer({ min: 0, max: octets.length - 1 }),
+      fc.constantFrom(0, partSize - 1, partSize, 2 * partSize, octets.length - 1),
+    );
     await fc.assert(
       fc.asyncProperty(edge, edge, async (a, b) => {
         const range = { from: Math.min(a, b), to: Math.max(a, b) };
-        expect((await gather(readOctets(db, rows.accountId, blob, range))).equals(octets.subarray(range.from, range.to + 1))).toBe(true);
+        expect(
+          (await gather(readOctets(db, rows.accountId, blob, range))).equals(octets.subarray(range.from, range.to + 1)),
+        ).toBe(true);
       }),
       { numRuns: 20 },
     );
@@ -131,7 +184,10 @@ describe("octets", () => {
     const rows = await MailRows.account(db);
     for (const octets of [Buffer.from("small"), Buffer.alloc(0)]) {
       const { octets: stored } = await rows.message({ octets });
-      const read = await storedOctets(db, rows.accountId, { sha256: createHash("sha256").update(stored).digest(), size: stored.length });
+      const read = await storedOctets(db, rows.accountId, {
+        sha256: createHash("sha256").update(stored).digest(),
+        size: stored.length,
+      });
       expect((await gather(read.parts())).equals(octets)).toBe(true);
     }
   });
@@ -154,8 +210,15 @@ describe("changes", () => {
       [3n, { n: 3 }],
       [4n, { n: 4 }],
     ]);
-    expect(await readChanges(db, rows.accountId, { epoch: 0, seq: 5n }, 3)).toEqual({ outcome: "changes", head: { epoch: 0, seq: 5n }, changes: [], hasMore: false });
-    expect((await readMessageChanges(db, rows.accountId, message.id, { after: 3n, limit: 10 })).map((change) => change.seq)).toEqual([4n, 5n]);
+    expect(await readChanges(db, rows.accountId, { epoch: 0, seq: 5n }, 3)).toEqual({
+      outcome: "changes",
+      head: { epoch: 0, seq: 5n },
+      changes: [],
+      hasMore: false,
+    });
+    expect(
+      (await readMessageChanges(db, rows.accountId, message.id, { after: 3n, limit: 10 })).map((change) => change.seq),
+    ).toEqual([4n, 5n]);
   });
 
   test("cannot be told from the future, from another epoch, or from before what is kept", async () => {
@@ -177,6 +240,8 @@ describe("changes", () => {
     const rows = await MailRows.account(db);
     await db.query({ text: `update accounts set deleted_at = now() where id = $1`, values: [rows.accountId] });
     expect(await readChanges(db, rows.accountId, { epoch: 0, seq: 0n }, 10)).toEqual({ outcome: "account_gone" });
-    expect(await readChanges(db, "0192f3a1-0000-7000-8000-00000000ffff" as AccountId, { epoch: 0, seq: 0n }, 10)).toEqual({ outcome: "account_gone" });
+    expect(await readChanges(db, "0192f3a1-0000-7000-8000-00000000ffff" as AccountId, { epoch: 0, seq: 0n }, 10)).toEqual({
+      outcome: "account_gone",
+    });
   });
 });

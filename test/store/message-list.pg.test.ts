@@ -35,11 +35,21 @@ const list = async (rows: MailRows, filter: Partial<MessageFilter> = {}, limit =
   (await listMessageRows(db, rows.accountId, { ...everything, ...filter }, { after: null, limit })).map((row) => row.messageId);
 
 /** All pages, with `between` run after each. */
-const walk = async (rows: MailRows, filter: Partial<MessageFilter>, limit: number, between: () => Promise<unknown>): Promise<MessageId[]> => {
+const walk = async (
+  rows: MailRows,
+  filter: Partial<MessageFilter>,
+  limit: number,
+  between: () => Promise<unknown>,
+): Promise<MessageId[]> => {
   const seen: MessageId[] = [];
   let after: ListPosition | null = null;
   for (;;) {
-    const page: Awaited<ReturnType<typeof listMessageRows>> = await listMessageRows(db, rows.accountId, { ...everything, ...filter }, { after, limit });
+    const page: Awaited<ReturnType<typeof listMessageRows>> = await listMessageRows(
+      db,
+      rows.accountId,
+      { ...everything, ...filter },
+      { after, limit },
+    );
     seen.push(...page.map((row) => row.messageId));
     const last = page.at(-1);
     if (last === undefined) return seen;
@@ -66,8 +76,18 @@ describe("a list of messages", () => {
 
   test("never shows mail of another account", async () => {
     const [mine, other] = [await MailRows.account(db), await MailRows.account(db)];
-    await other.message({ subject: "secret plans", messageId: "<same@example.test>", placements: [{ mailboxId: await other.mailbox("INBOX"), keywords: ["$flagged"] }] });
-    for (const filter of [{}, { text: "secret" }, { keyword: "$flagged" }, { messageId: "<same@example.test>" }, { removed: true }])
+    await other.message({
+      subject: "secret plans",
+      messageId: "<same@example.test>",
+      placements: [{ mailboxId: await other.mailbox("INBOX"), keywords: ["$flagged"] }],
+    });
+    for (const filter of [
+      {},
+      { text: "secret" },
+      { keyword: "$flagged" },
+      { messageId: "<same@example.test>" },
+      { removed: true },
+    ])
       expect(await list(mine, filter)).toEqual([]);
   });
 
@@ -112,8 +132,15 @@ describe("keywords of a message", () => {
   test("are there when any placement has them, except that $seen needs all", async () => {
     const rows = await MailRows.account(db);
     const [inbox, archive] = [await rows.mailbox("INBOX"), await rows.mailbox("Archive")];
-    const half = await rows.message({ placements: [{ mailboxId: inbox, keywords: ["$seen", "$flagged"] }, { mailboxId: archive }] });
-    const whole = await rows.message({ placements: [{ mailboxId: inbox, keywords: ["$seen"] }, { mailboxId: archive, keywords: ["$seen"] }] });
+    const half = await rows.message({
+      placements: [{ mailboxId: inbox, keywords: ["$seen", "$flagged"] }, { mailboxId: archive }],
+    });
+    const whole = await rows.message({
+      placements: [
+        { mailboxId: inbox, keywords: ["$seen"] },
+        { mailboxId: archive, keywords: ["$seen"] },
+      ],
+    });
     expect(await list(rows, { keyword: "$seen" })).toEqual([whole.id]);
     expect(await list(rows, { notKeyword: "$seen" })).toEqual([half.id]);
     expect(await list(rows, { keyword: "$flagged" })).toEqual([half.id]);
@@ -126,8 +153,16 @@ describe("keywords of a message", () => {
   test("are found behind more newer mail than a probe looks through", async () => {
     const rows = await MailRows.account(db);
     const mailboxId = await rows.mailbox("INBOX");
-    const old = await rows.message({ subject: "needle", receivedAt: at(-5), placements: [{ mailboxId, keywords: ["$flagged"] }] });
-    const parsed = await rows.message({ receivedAt: at(-4), parsed: { words: "needle" }, placements: [{ mailboxId, keywords: ["$flagged"] }] });
+    const old = await rows.message({
+      subject: "needle",
+      receivedAt: at(-5),
+      placements: [{ mailboxId, keywords: ["$flagged"] }],
+    });
+    const parsed = await rows.message({
+      receivedAt: at(-4),
+      parsed: { words: "needle" },
+      placements: [{ mailboxId, keywords: ["$flagged"] }],
+    });
     await db.query({
       text: `with made as (select gen_random_uuid() as id, n from generate_series(1, 1100) n),
                messages as (insert into messages (account_id, id, tenant_id, size, durability, received_at, thread_id, created_seq)
@@ -136,7 +171,12 @@ describe("keywords of a message", () => {
              select $1, id, $2, id, $3, '{$seen}', 'live', 'delivered', $4::timestamptz + n * interval '1 second', 1, 1 from made`,
       values: [rows.accountId, rows.tenantId, mailboxId, at(0)],
     });
-    for (const filter of [{ keyword: "$flagged" }, { notKeyword: "$seen" }, { text: "needle" }, { text: "needle", keyword: "$flagged" }]) {
+    for (const filter of [
+      { keyword: "$flagged" },
+      { notKeyword: "$seen" },
+      { text: "needle" },
+      { text: "needle", keyword: "$flagged" },
+    ]) {
       expect(await list(rows, filter)).toEqual([parsed.id, old.id]);
       expect(await list(rows, { ...filter, mailboxId })).toEqual([parsed.id, old.id]);
       expect(await list(rows, filter, 1)).toEqual([parsed.id]);
@@ -148,7 +188,11 @@ describe("words", () => {
   test("are found in what was parsed, and in subject and addresses of what was not", async () => {
     const rows = await MailRows.account(db);
     const mailboxId = await rows.mailbox("INBOX");
-    const parsed = await rows.message({ subject: "Lunch", parsed: { words: "the quarterly report" }, placements: [{ mailboxId }] });
+    const parsed = await rows.message({
+      subject: "Lunch",
+      parsed: { words: "the quarterly report" },
+      placements: [{ mailboxId }],
+    });
     const waiting = await rows.message({ subject: "Quarterly numbers", from: "carla@example.test", placements: [{ mailboxId }] });
     expect(await list(rows, { text: "quarterly" })).toEqual([waiting.id, parsed.id]);
     expect(await list(rows, { text: "Quarterly -report", mailboxId })).toEqual([waiting.id]);
@@ -162,7 +206,9 @@ test("pages give every message that was there exactly once, whatever is written 
   await fc.assert(
     fc.asyncProperty(
       // Few instants, so that many messages share one and the id decides.
-      fc.array(fc.record({ minute: fc.integer({ min: 0, max: 3 }), box: fc.boolean(), flagged: fc.boolean() }), { maxLength: 14 }),
+      fc.array(fc.record({ minute: fc.integer({ min: 0, max: 3 }), box: fc.boolean(), flagged: fc.boolean() }), {
+        maxLength: 14,
+      }),
       fc.integer({ min: 1, max: 5 }),
       fc.constantFrom<"account" | "mailbox" | "keyword" | "text">("account", "mailbox", "keyword", "text"),
       async (mails, limit, kind) => {
@@ -174,7 +220,12 @@ test("pages give every message that was there exactly once, whatever is written 
             subject: mail.flagged ? "wanted" : "other",
             placements: [{ mailboxId: boxes[mail.box ? 0 : 1] as MailboxId, keywords: mail.flagged ? ["$flagged"] : [] }],
           });
-        const filters = { account: {}, mailbox: { mailboxId: boxes[0] ?? null }, keyword: { keyword: "$flagged" }, text: { text: "wanted" } };
+        const filters = {
+          account: {},
+          mailbox: { mailboxId: boxes[0] ?? null },
+          keyword: { keyword: "$flagged" },
+          text: { text: "wanted" },
+        };
         for (const mail of mails) await insert(mail);
         const before = await list(rows, filters[kind]);
         let next = 0;

@@ -116,7 +116,19 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     draining = true;
   };
   const request = (path: string, one: Request = {}): Promise<Reply> => send(api.url, path, one);
-  return { url: api.url, metricsUrl: api.metricsUrl, db, databaseUrl: fresh.url, sealer, rings, log, drain, request, close, [Symbol.asyncDispose]: close };
+  return {
+    url: api.url,
+    metricsUrl: api.metricsUrl,
+    db,
+    databaseUrl: fresh.url,
+    sealer,
+    rings,
+    log,
+    drain,
+    request,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 };
 
 /** The body of a POST that makes an account; nobody connects to its server. */

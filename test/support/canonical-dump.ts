@@ -80,5 +80,8 @@ export const copyDatabase = async (url: string, name: string): Promise<{ url: st
   await withClient(admin.href, (client) => client.query(`create database ${name} template ${source.pathname.slice(1)}`));
   const copy = new URL(url);
   copy.pathname = `/${name}`;
-  return { url: copy.href, drop: () => withClient(admin.href, async (client) => void (await client.query(`drop database ${name} with (force)`))) };
+  return {
+    url: copy.href,
+    drop: () => withClient(admin.href, async (client) => void (await client.query(`drop database ${name} with (force)`))),
+  };
 };

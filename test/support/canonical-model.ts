@@ -68,7 +68,15 @@ export class CanonicalModel {
     const bound = this.bound(scope);
     const gone = [...bound.keys()].filter((uid) => !mailbox.items.has(uid)).sort((a, b) => a - b);
     this.apply(reconcileAbsences({ scope, uids: gone, bound }), scope, []);
-    this.apply(reconcileFlags({ scope, facts: [...mailbox.items.values()].map((item) => ({ ...item, modseq: null })), bound: this.bound(scope) }), scope, []);
+    this.apply(
+      reconcileFlags({
+        scope,
+        facts: [...mailbox.items.values()].map((item) => ({ ...item, modseq: null })),
+        bound: this.bound(scope),
+      }),
+      scope,
+      [],
+    );
     const fresh = [...mailbox.items.values()].filter((item) => !bound.has(item.uid));
     const items: ItemFact[] = fresh.map((item) => ({ ...item, modseq: null }));
     const freshIds = Array.from({ length: items.length * 2 }, () => `id${(this.nextId += 1)}`);
@@ -82,13 +90,17 @@ export class CanonicalModel {
   private bound(scope: Scope): Map<number, PlacementView> {
     const found = new Map<number, PlacementView>();
     for (const view of this.placements.values())
-      if (view.binding?.active === true && view.binding.mailboxId === scope.mailboxId && view.binding.epoch === scope.epoch) found.set(view.binding.uid, view);
+      if (view.binding?.active === true && view.binding.mailboxId === scope.mailboxId && view.binding.epoch === scope.epoch)
+        found.set(view.binding.uid, view);
     return found;
   }
 
   private known(): Map<string, KnownMessage> {
     return new Map(
-      [...this.messages].map(([id, sha256]) => [sha256, { id, placements: [...this.placements.values()].filter((view) => view.messageId === id) }]),
+      [...this.messages].map(([id, sha256]) => [
+        sha256,
+        { id, placements: [...this.placements.values()].filter((view) => view.messageId === id) },
+      ]),
     );
   }
 
@@ -100,17 +112,32 @@ export class CanonicalModel {
     for (const write of decision.placements) {
       const view = this.placements.get(write.id);
       if (view !== undefined)
-        this.placements.set(write.id, { ...view, mailboxId: write.mailboxId, keywords: write.keywords, lifecycle: write.lifecycle, kept: write.kept, absent: write.absent });
+        this.placements.set(write.id, {
+          ...view,
+          mailboxId: write.mailboxId,
+          keywords: write.keywords,
+          lifecycle: write.lifecycle,
+          kept: write.kept,
+          absent: write.absent,
+        });
     }
     if (scope === null) return;
     for (const { uid, reason } of decision.closed)
       for (const [id, view] of this.placements)
-        if (view.binding?.active === true && view.binding.uid === uid && view.binding.mailboxId === scope.mailboxId && view.binding.epoch === scope.epoch)
+        if (
+          view.binding?.active === true &&
+          view.binding.uid === uid &&
+          view.binding.mailboxId === scope.mailboxId &&
+          view.binding.epoch === scope.epoch
+        )
           this.placements.set(id, { ...view, binding: { ...view.binding, active: false, closedReason: reason } });
     for (const { uid, placementId, flags } of decision.bindings) {
       const view = this.placements.get(placementId);
       if (view !== undefined)
-        this.placements.set(placementId, { ...view, binding: { mailboxId: scope.mailboxId, epoch: scope.epoch, uid, active: true, closedReason: null, shadowFlags: flags } });
+        this.placements.set(placementId, {
+          ...view,
+          binding: { mailboxId: scope.mailboxId, epoch: scope.epoch, uid, active: true, closedReason: null, shadowFlags: flags },
+        });
     }
   }
 

@@ -22,7 +22,12 @@ export interface Daemon extends AsyncDisposable {
   readonly running: boolean;
   /** Every line logged so far, parsed; lines that are not JSON as `{ text }`. */
   readonly lines: readonly Record<string, unknown>[];
-  call<Body = Record<string, unknown>>(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<Body>>;
+  call<Body = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Answer<Body>>;
   /** Resident memory of the daemon's own process, in bytes. */
   rss(): Promise<number>;
   kill(signal: NodeJS.Signals): void;
@@ -110,7 +115,11 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
     call: async <Body>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
       const response = await fetch(url + path, {
         method,
-        headers: { authorization: `Bearer ${testAdminKey}`, ...(body !== undefined && { "content-type": "application/json" }), ...headers },
+        headers: {
+          authorization: `Bearer ${testAdminKey}`,
+          ...(body !== undefined && { "content-type": "application/json" }),
+          ...headers,
+        },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });
       const text = await response.text();

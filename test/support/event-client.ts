@@ -80,6 +80,12 @@ export class EventClient {
     }
     this.lastEventId = fields.get("id") ?? this.lastEventId;
     const data = fields.get("data");
-    if (data !== undefined) this.events.push({ id: this.lastEventId, event: fields.get("event") ?? "message", data: JSON.parse(data), at: performance.now() });
+    if (data !== undefined)
+      this.events.push({
+        id: this.lastEventId,
+        event: fields.get("event") ?? "message",
+        data: JSON.parse(data),
+        at: performance.now(),
+      });
   }
 }

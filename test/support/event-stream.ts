@@ -22,17 +22,24 @@ const parse = (block: string): SseEvent | null => {
     if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1).trimStart());
   }
   const data = fields.get("data");
-  return data === undefined ? null : { id: fields.get("id") ?? "", event: fields.get("event") ?? "message", data: JSON.parse(data) as Record<string, unknown> };
+  return data === undefined
+    ? null
+    : { id: fields.get("id") ?? "", event: fields.get("event") ?? "message", data: JSON.parse(data) as Record<string, unknown> };
 };
 
 /** Opens the stream; it is live when this resolves. `since`: resume behind that state. */
 export const openEvents = async (daemon: Pick<Daemon, "url">, accountId: string, since?: string): Promise<EventStream> => {
   const stop = new AbortController();
   const response = await fetch(`${daemon.url}/v1/accounts/${accountId}/events`, {
-    headers: { authorization: `Bearer ${testAdminKey}`, accept: "text/event-stream", ...(since !== undefined && { "last-event-id": since }) },
+    headers: {
+      authorization: `Bearer ${testAdminKey}`,
+      accept: "text/event-stream",
+      ...(since !== undefined && { "last-event-id": since }),
+    },
     signal: stop.signal,
   });
-  if (response.status !== 200 || response.body === null) throw new Error(`no stream: ${response.status} ${await response.text()}`);
+  if (response.status !== 200 || response.body === null)
+    throw new Error(`no stream: ${response.status} ${await response.text()}`);
   const seen: SseEvent[] = [];
   let given = 0;
   const waiting = new Set<() => void>();
@@ -67,7 +74,10 @@ export const openEvents = async (daemon: Pick<Daemon, "url">, accountId: string,
             return finish(() => resolve(event));
           }
         };
-        const timer = setTimeout(() => finish(() => reject(new Error(`no such event within ${timeoutMs} ms; seen ${seen.length}`))), timeoutMs);
+        const timer = setTimeout(
+          () => finish(() => reject(new Error(`no such event within ${timeoutMs} ms; seen ${seen.length}`))),
+          timeoutMs,
+        );
         waiting.add(look);
         look();
       }),

@@ -42,7 +42,8 @@ interface ChangeInput {
   readonly after?: Record<string, unknown>;
 }
 
-const flagOf = (keyword: string): string => (["$seen", "$flagged", "$answered", "$draft"].includes(keyword) ? `\\${keyword.slice(1)}` : keyword);
+const flagOf = (keyword: string): string =>
+  ["$seen", "$flagged", "$answered", "$draft"].includes(keyword) ? `\\${keyword.slice(1)}` : keyword;
 
 export class MailRows {
   readonly db: Database;
@@ -79,7 +80,10 @@ export class MailRows {
   }
 
   /** `upstream: false`: no endpoint shows it. `readWhole: false`: its first reading goes on. */
-  async mailbox(name: string, options: { role?: string; parentId?: MailboxId; upstream?: boolean; readWhole?: boolean } = {}): Promise<MailboxId> {
+  async mailbox(
+    name: string,
+    options: { role?: string; parentId?: MailboxId; upstream?: boolean; readWhole?: boolean } = {},
+  ): Promise<MailboxId> {
     const id = uuidv7() as MailboxId;
     const { role = null, parentId = null, upstream = true, readWhole = true } = options;
     await this.db.query({
@@ -131,7 +135,17 @@ export class MailRows {
     await this.db.query({
       text: `insert into placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, kept, reason, received_at, removed_at, recoverable_until, created_seq, changed_seq)
              values ($1, $2, $3, $4, $5, $6, $7::text, $8, 'delivered', $9, case when $7::text <> 'live' then now() end, case when $7::text = 'removed' then now() + interval '30 days' end, 1, 1)`,
-      values: [this.accountId, id, this.tenantId, messageId, mailboxId, keywords, lifecycle, kept, input.receivedAt ?? new Date(Date.UTC(2026, 0, 1))],
+      values: [
+        this.accountId,
+        id,
+        this.tenantId,
+        messageId,
+        mailboxId,
+        keywords,
+        lifecycle,
+        kept,
+        input.receivedAt ?? new Date(Date.UTC(2026, 0, 1)),
+      ],
     });
     if (uid !== undefined)
       await this.db.query({
@@ -182,11 +196,22 @@ export class MailRows {
     return sha256;
   }
 
-  private async contents(messageId: MessageId, { preview = "", words = "", failed }: NonNullable<MessageInput["parsed"]>): Promise<void> {
+  private async contents(
+    messageId: MessageId,
+    { preview = "", words = "", failed }: NonNullable<MessageInput["parsed"]>,
+  ): Promise<void> {
     await this.db.query({
       text: `insert into message_contents (account_id, message_id, tenant_id, status, reason, preview, search)
              select $1, $2, $3, $4, $5, $6, to_tsvector('simple', concat_ws(' ', subject, from_addresses::text, $7::text)) from messages where account_id = $1 and id = $2`,
-      values: [this.accountId, messageId, this.tenantId, failed === undefined ? "parsed" : "failed", failed ?? null, preview, words],
+      values: [
+        this.accountId,
+        messageId,
+        this.tenantId,
+        failed === undefined ? "parsed" : "failed",
+        failed ?? null,
+        preview,
+        words,
+      ],
     });
   }
 }

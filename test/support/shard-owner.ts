@@ -21,7 +21,9 @@ export const fenceOf = async (db: Database, accountId: AccountId, ttlSeconds = 6
   return fence;
 };
 
-export const makeAccount = async (db: Database): Promise<{ context: LaneContext; mailbox: (path: string, uidNext: number) => Promise<MailboxLane> }> => {
+export const makeAccount = async (
+  db: Database,
+): Promise<{ context: LaneContext; mailbox: (path: string, uidNext: number) => Promise<MailboxLane> }> => {
   const accountId = uuidv7() as AccountId;
   const endpointId = uuidv7() as EndpointId;
   await db.query({

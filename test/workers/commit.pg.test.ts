@@ -23,19 +23,30 @@ afterAll(async () => {
 
 const message = (n: number): string => `Subject: message ${n}\r\nMessage-ID: <${n}@example.test>\r\n\r\nbody ${n}\r\n`;
 
-const take = async (context: LaneContext, mailbox: MailboxLane, items: ReturnType<typeof itemOf>[], low: number | null): Promise<number> => {
+const take = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  items: ReturnType<typeof itemOf>[],
+  low: number | null,
+): Promise<number> => {
   const batch = await prepareBatch(context, items);
   const move = low === null || mailbox.cursor === null ? null : { cursor: mailbox.cursor, backfillLow: low };
   return commitItems(context, mailbox, { batch, reason: "backfilled", move });
 };
 
 const seqs = async (context: LaneContext): Promise<bigint[]> => {
-  const { rows } = await db.query<{ seq: bigint }>({ text: `select seq from changes where account_id = $1 order by seq`, values: [context.accountId] });
+  const { rows } = await db.query<{ seq: bigint }>({
+    text: `select seq from changes where account_id = $1 order by seq`,
+    values: [context.accountId],
+  });
   return rows.map((row) => row.seq);
 };
 
 const count = async (context: LaneContext, table: string): Promise<number> => {
-  const { rows } = await db.query<{ n: bigint }>({ text: `select count(*) as n from ${table} where account_id = $1`, values: [context.accountId] });
+  const { rows } = await db.query<{ n: bigint }>({
+    text: `select count(*) as n from ${table} where account_id = $1`,
+    values: [context.accountId],
+  });
   return Number(rows[0]?.n);
 };
 
@@ -43,7 +54,9 @@ describe("a committed batch", () => {
   it("keeps every octet, numbers every change and moves the cursor in one step", async () => {
     const { context, mailbox } = await makeAccount(db);
     const inbox = await mailbox("INBOX", 101);
-    const items = Array.from({ length: 100 }, (_, at) => itemOf(at + 1, message(at + 1), at % 2 === 0 ? ["\\Seen", "Custom"] : []));
+    const items = Array.from({ length: 100 }, (_, at) =>
+      itemOf(at + 1, message(at + 1), at % 2 === 0 ? ["\\Seen", "Custom"] : []),
+    );
     expect(await take(context, inbox, items, 1)).toBe(100);
     expect(await seqs(context)).toEqual(Array.from({ length: 100 }, (_, at) => BigInt(at + 1)));
     const { rows } = await db.query<{ sha256: Buffer; data: Buffer }>({
@@ -52,7 +65,10 @@ describe("a committed batch", () => {
     });
     expect(rows).toHaveLength(100);
     for (const row of rows) expect(createHash("sha256").update(row.data).digest()).toEqual(row.sha256);
-    const cursor = await db.query({ text: `select backfill_low from upstream_mailboxes where account_id = $1`, values: [context.accountId] });
+    const cursor = await db.query({
+      text: `select backfill_low from upstream_mailboxes where account_id = $1`,
+      values: [context.accountId],
+    });
     expect(cursor.rows).toEqual([{ backfill_low: 1n }]);
     const keywords = await db.query({
       text: `select keywords from placements p join bindings b on b.account_id = p.account_id and b.placement_id = p.id where p.account_id = $1 and b.uid = 1`,
@@ -75,7 +91,9 @@ describe("a committed batch", () => {
     const { context, mailbox } = await makeAccount(db);
     const inbox = await mailbox("INBOX", 10);
     expect(await take(context, inbox, [itemOf(1, message(1)), itemOf(2, message(1)), itemOf(3, message(2))], null)).toBe(2);
-    expect([await count(context, "messages"), await count(context, "placements"), await count(context, "blobs")]).toEqual([2, 3, 2]);
+    expect([await count(context, "messages"), await count(context, "placements"), await count(context, "blobs")]).toEqual([
+      2, 3, 2,
+    ]);
   });
 
   it("stores a large message in parts that give the same octets", async () => {
@@ -105,7 +123,10 @@ describe("an observation", () => {
     await take(context, inbox, [itemOf(1, message(1)), itemOf(2, message(2)), itemOf(3, message(3), ["\\Seen"])], 1);
     const cursor = { uidValidity: 1, uidNext: 4, highestModseq: 9n };
     await commitObservation(context, inbox, {
-      flags: [{ uid: 1, flags: ["\\Flagged"], modseq: 8n }, { uid: 99, flags: ["\\Seen"], modseq: 8n }],
+      flags: [
+        { uid: 1, flags: ["\\Flagged"], modseq: 8n },
+        { uid: 99, flags: ["\\Seen"], modseq: 8n },
+      ],
       absent: [3, 77],
       move: { cursor, backfillLow: 1 },
     });
@@ -127,7 +148,12 @@ describe("an observation", () => {
     const { context, mailbox } = await makeAccount(db);
     const inbox = await mailbox("INBOX", 10_001);
     for (let from = 1; from <= 10_000; from += 500)
-      await take(context, inbox, Array.from({ length: 500 }, (_, at) => itemOf(from + at, message(from + at))), null);
+      await take(
+        context,
+        inbox,
+        Array.from({ length: 500 }, (_, at) => itemOf(from + at, message(from + at))),
+        null,
+      );
     await commitObservation(context, inbox, {
       flags: Array.from({ length: 10_000 }, (_, at) => ({ uid: at + 1, flags: ["\\Seen"], modseq: 2n })),
       absent: [],

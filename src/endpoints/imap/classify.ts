@@ -104,14 +104,21 @@ const byErrorCode: Table = {
 };
 
 /** Certificate checks of OpenSSL, as Node names them. */
-const certificateTrouble = /^(CERT_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH$|INVALID_CA$)/;
+const certificateTrouble =
+  /^(CERT_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH$|INVALID_CA$)/;
 
 /** For refusals without a code. Order matters: a busy server also likes to say "login failed". */
 const bySentence: readonly (readonly [RegExp, Verdict])[] = [
   [/too many|throttl|rate limit|limit exceeded|maximum number of connections|simultaneous/i, slowDown],
-  [/temporar|try again|later|unavailable|internal (server )?error|server error|busy|timed? ?out|not connected|overload/i, tryLater],
+  [
+    /temporar|try again|later|unavailable|internal (server )?error|server error|busy|timed? ?out|not connected|overload/i,
+    tryLater,
+  ],
   [/must issue a starttls|encryption (is )?required|plaintext .*disallowed|secure connection/i, badTls],
-  [/disabled|suspended|blocked|locked|not (enabled|allowed|permitted)|web ?browser|application-specific|app password/i, needsPerson],
+  [
+    /disabled|suspended|blocked|locked|not (enabled|allowed|permitted)|web ?browser|application-specific|app password/i,
+    needsPerson,
+  ],
 ];
 
 /** Errors that imapflow raises itself, without a code. */
@@ -170,16 +177,40 @@ type Sentences = readonly [message: string, action: string];
 
 const wordsOf = (verdict: Verdict, doing: Doing): Sentences => {
   const words: Partial<Record<FailureCode, Sentences>> = {
-    endpoint_auth_failed: [`${doing.host} refused the login of ${doing.user}.`, "Check the user name and the password or token, then change the endpoint."],
-    endpoint_refused: [`${doing.host} will not serve ${doing.user} this way.`, "Sign in to the provider's web page, see what it asks for, and check the endpoint's settings."],
+    endpoint_auth_failed: [
+      `${doing.host} refused the login of ${doing.user}.`,
+      "Check the user name and the password or token, then change the endpoint.",
+    ],
+    endpoint_refused: [
+      `${doing.host} will not serve ${doing.user} this way.`,
+      "Sign in to the provider's web page, see what it asks for, and check the endpoint's settings.",
+    ],
     endpoint_unavailable: [`${doing.host} says that it cannot serve this just now.`, "Nothing; it is tried again by itself."],
-    endpoint_throttled: [`${doing.host} asks for fewer or slower requests.`, "Nothing; it is tried again by itself, with one connection less."],
+    endpoint_throttled: [
+      `${doing.host} asks for fewer or slower requests.`,
+      "Nothing; it is tried again by itself, with one connection less.",
+    ],
     endpoint_closed: [`${doing.host} ended the connection.`, "Nothing; it is tried again by itself."],
-    endpoint_timeout: [`${doing.host} did not answer in time.`, "Nothing; it is tried again by itself. If it stays, check host, port and security of the endpoint."],
-    endpoint_unreachable: [`No connection to ${doing.host} could be made.`, "Check host and port of the endpoint; it is tried again by itself."],
-    endpoint_tls_failed: [`A protected connection to ${doing.host} could not be made.`, "Check the server's certificate and the port and security of the endpoint. Nothing was sent unprotected."],
-    endpoint_protocol_error: [`${doing.host} answered in a way that is not IMAP.`, "Nothing; what was asked for is left out and tried again later."],
-    endpoint_limit_exceeded: [`${doing.host} sent more than this installation accepts.`, "Nothing; what was asked for is left out and tried again later."],
+    endpoint_timeout: [
+      `${doing.host} did not answer in time.`,
+      "Nothing; it is tried again by itself. If it stays, check host, port and security of the endpoint.",
+    ],
+    endpoint_unreachable: [
+      `No connection to ${doing.host} could be made.`,
+      "Check host and port of the endpoint; it is tried again by itself.",
+    ],
+    endpoint_tls_failed: [
+      `A protected connection to ${doing.host} could not be made.`,
+      "Check the server's certificate and the port and security of the endpoint. Nothing was sent unprotected.",
+    ],
+    endpoint_protocol_error: [
+      `${doing.host} answered in a way that is not IMAP.`,
+      "Nothing; what was asked for is left out and tried again later.",
+    ],
+    endpoint_limit_exceeded: [
+      `${doing.host} sent more than this installation accepts.`,
+      "Nothing; what was asked for is left out and tried again later.",
+    ],
     mailbox_unavailable: [`${doing.host} does not open this mailbox.`, "Nothing; if it was removed, that is noticed by itself."],
   };
   return words[verdict.code] ?? [`${doing.host} could not be read.`, "Nothing; it is tried again by itself."];

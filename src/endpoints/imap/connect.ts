@@ -103,7 +103,12 @@ export const connect = async (request: ConnectRequest, signal: AbortSignal): Pro
   client.on("error", () => undefined);
   const wire = new Wire(client);
   try {
-    await withDeadline(() => client.connect(), connectMs + loginMs, signal, () => client.close());
+    await withDeadline(
+      () => client.connect(),
+      connectMs + loginMs,
+      signal,
+      () => client.close(),
+    );
     if (!wire.hasLoggedIn) throw nobodyAsked(request.settings.host);
   } catch (error) {
     client.close();

@@ -110,7 +110,8 @@ const notReadable = (message: string): SyncError =>
   });
 
 const toExamined = (path: string, told: Told, since: MailboxCursor | null): Examined => {
-  if (told.uidValidity === null) throw notReadable("The server gives this mailbox no UIDVALIDITY, so its messages cannot be told apart.");
+  if (told.uidValidity === null)
+    throw notReadable("The server gives this mailbox no UIDVALIDITY, so its messages cannot be told apart.");
   if (told.exists === null) throw notReadable("The server does not say how many messages this mailbox holds.");
   const { uidNext, exists, highestModseq, permanentFlags } = told;
   const view = { path, uidValidity: told.uidValidity, uidNext: uidNext ?? 1, exists, highestModseq };

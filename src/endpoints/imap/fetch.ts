@@ -33,7 +33,8 @@ class Progress {
   note({ items, rangeDone }: FetchedBatch): void {
     for (const { uid } of items) this.have.add(uid);
     if (rangeDone === null) return;
-    for (const range of this.#request.ranges) if (range.from === rangeDone.from && range.to === rangeDone.to) this.#done.add(range);
+    for (const range of this.#request.ranges)
+      if (range.from === rangeDone.from && range.to === rangeDone.to) this.#done.add(range);
     for (const uid of this.have) if (uid >= rangeDone.from && uid <= rangeDone.to) this.have.delete(uid);
   }
 
@@ -47,7 +48,10 @@ const isFinal = (error: unknown, signal: AbortSignal): boolean =>
   signal.aborted || !(error instanceof SyncError) || error.scope !== "endpoint" || error.kind === "stopped";
 
 /** Reads ahead by one batch, and disposes of what nobody took when the iteration ends. */
-async function* readAhead(open: (signal: AbortSignal) => AsyncGenerator<FetchedBatch>, signal: AbortSignal): AsyncGenerator<FetchedBatch> {
+async function* readAhead(
+  open: (signal: AbortSignal) => AsyncGenerator<FetchedBatch>,
+  signal: AbortSignal,
+): AsyncGenerator<FetchedBatch> {
   const given = new Set<Octets>();
   const stop = new AbortController();
   const source = open(AbortSignal.any([signal, stop.signal]));

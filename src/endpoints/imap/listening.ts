@@ -39,7 +39,12 @@ const differ = (a: Counters, b: Counters): boolean =>
   a.exists !== b.exists ||
   (a.highestModseq !== null && b.highestModseq !== null && a.highestModseq !== b.highestModseq);
 
-const countersOf = ({ uidValidity, uidNext, exists, highestModseq }: View): Counters => ({ uidValidity, uidNext, exists, highestModseq });
+const countersOf = ({ uidValidity, uidNext, exists, highestModseq }: View): Counters => ({
+  uidValidity,
+  uidNext,
+  exists,
+  highestModseq,
+});
 
 /** Names what {@link Listening.start} watches when it is everything. */
 export const allMailboxes = "*";
@@ -149,7 +154,8 @@ export class Listening {
     const STATUS = (line: Line): Promise<void> => {
       const values = listOf(line.attributes?.[1]) ?? [];
       const valueOf = (name: string) => values[values.findIndex((token) => textOf(token)?.toUpperCase() === name) + 1];
-      if (pathOf(line.attributes?.[0], this.#wire.client) !== left.path) this.#wire.sink?.news(pathOf(line.attributes?.[0], this.#wire.client));
+      if (pathOf(line.attributes?.[0], this.#wire.client) !== left.path)
+        this.#wire.sink?.news(pathOf(line.attributes?.[0], this.#wire.client));
       else
         found = {
           uidValidity: left.uidValidity,

@@ -73,7 +73,12 @@ class Look {
     if (this.#opened.exists === 0) return { flags: [], present: [] };
     const clean = await this.#fetch([sequence("1:*"), [atom("UID"), atom("FLAGS")]], collectFlags(facts));
     const flags = [...facts.values()].sort(byUid);
-    const present = clean ? wholeOf(this.#opened, flags.map(({ uid }) => uid)) : null;
+    const present = clean
+      ? wholeOf(
+          this.#opened,
+          flags.map(({ uid }) => uid),
+        )
+      : null;
     return { flags: present === null ? flags : flags.slice(0, present.length), present };
   }
 
@@ -92,7 +97,6 @@ class Look {
     await this.#fetch(attributes, collectFlags(facts));
     return [...facts.values()].filter(({ uid }) => uid < cursor.uidNext).sort(byUid);
   }
-
 }
 
 /** G5: is this the same life of the mailbox as the cursor's? */
@@ -105,7 +109,9 @@ const sameEpoch = (opened: Examined, since: MailboxCursor): boolean => {
 
 /** G6: what EXISTS must be if nothing was missed; null when it cannot be said. Assumes that no arrival is gone again. */
 const expectedCount = (opened: Examined, request: ObserveRequest, since: MailboxCursor, vanished: number): number | null =>
-  request.boundCount === null || opened.uidNext === null ? null : request.boundCount - vanished + (opened.uidNext - since.uidNext);
+  request.boundCount === null || opened.uidNext === null
+    ? null
+    : request.boundCount - vanished + (opened.uidNext - since.uidNext);
 
 const listed = async (look: Look, since: MailboxCursor | null): Promise<Facts> => {
   const { flags, present } = await look.everything();
@@ -141,7 +147,11 @@ const learnUidNext = async (wire: Wire, opened: Examined, signal: AbortSignal): 
   await wire.command("STATUS", [name, [atom("UIDNEXT")]], { untagged: { STATUS }, ms: commandMs, signal });
   if (uidNext !== null || opened.exists === 0) return uidNext ?? 1;
   const facts = new Map<number, FlagsFact>();
-  await wire.command("UID FETCH", [sequence("*"), [atom("UID"), atom("FLAGS")]], { untagged: collectFlags(facts), ms: commandMs, signal });
+  await wire.command("UID FETCH", [sequence("*"), [atom("UID"), atom("FLAGS")]], {
+    untagged: collectFlags(facts),
+    ms: commandMs,
+    signal,
+  });
   return Math.max(0, ...facts.keys()) + 1;
 };
 

@@ -60,7 +60,12 @@ export const countOf = (ranges: readonly UidRange[]): number => ranges.reduce((c
 type Turn = <T>(work: (wire: Wire) => Promise<T>) => Promise<T>;
 
 /** All ranges by one command. */
-async function* readAtOnce(turn: Turn, reading: Reading, ranges: readonly UidRange[], skip: ReadonlySet<number>): AsyncGenerator<FetchedBatch> {
+async function* readAtOnce(
+  turn: Turn,
+  reading: Reading,
+  ranges: readonly UidRange[],
+  skip: ReadonlySet<number>,
+): AsyncGenerator<FetchedBatch> {
   const set = ranges.map(({ from, to }) => (from === to ? `${from}` : `${from}:${to}`)).join(",");
   const upTo = Math.max(...ranges.map(({ to }) => to));
   const count = countOf(ranges);
@@ -70,7 +75,12 @@ async function* readAtOnce(turn: Turn, reading: Reading, ranges: readonly UidRan
   for (const range of ranges) yield { items: items.filter(({ uid }) => uid >= range.from && uid <= range.to), rangeDone: range };
 }
 
-async function* readInGroups(turn: Turn, reading: Reading, range: UidRange, skip: ReadonlySet<number>): AsyncGenerator<FetchedBatch> {
+async function* readInGroups(
+  turn: Turn,
+  reading: Reading,
+  range: UidRange,
+  skip: ReadonlySet<number>,
+): AsyncGenerator<FetchedBatch> {
   const groups = await turn((wire) => planGroups(wire, reading, range));
   for (const [index, group] of groups.entries()) {
     const uids = group.uids.filter((uid) => !skip.has(uid));

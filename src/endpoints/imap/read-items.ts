@@ -89,7 +89,11 @@ interface Asked {
 }
 
 /** One FETCH of many messages; lines of other messages are somebody's news. */
-const fetchLines = async (wire: Wire, reading: Reading, { set, bytes }: Asked): Promise<{ lines: Map<number, FetchLine>; whole: boolean }> => {
+const fetchLines = async (
+  wire: Wire,
+  reading: Reading,
+  { set, bytes }: Asked,
+): Promise<{ lines: Map<number, FetchLine>; whole: boolean }> => {
   const wanted = new Set(uidsOf({ type: "SEQUENCE", value: set }, { from: 1, to: 0xffffffff }));
   const numbered = wire.view !== null && wire.view.highestModseq !== null;
   const lines = new Map<number, FetchLine>();
@@ -101,7 +105,11 @@ const fetchLines = async (wire: Wire, reading: Reading, { set, bytes }: Asked): 
   };
   const items = ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", ...(numbered ? ["MODSEQ"] : [])].map(atom);
   const attributes = [sequence(set), [...items, bodyPart(0, firstBytes)]];
-  const { whole } = await wire.command("UID FETCH", attributes, { untagged: { FETCH }, ms: msFor(bytes), signal: reading.signal });
+  const { whole } = await wire.command("UID FETCH", attributes, {
+    untagged: { FETCH },
+    ms: msFor(bytes),
+    signal: reading.signal,
+  });
   return { lines, whole };
 };
 
@@ -163,7 +171,7 @@ const readLarge = async (wire: Wire, reading: Reading, uid: number, line: FetchL
   let done = false;
   try {
     await writer.write(first);
-    for (let at = first.length; ; ) {
+    for (let at = first.length; ;) {
       const chunk = await fetchChunk(wire, reading, uid, at);
       // A server that ignores the bounds sends the message anew, which can only be told by its length.
       if (chunk === null || chunk.length > chunkBytes) return without(unavailable.nil);
@@ -185,7 +193,9 @@ const contentOf = async (wire: Wire, reading: Reading, uid: number, line: FetchL
   if ((line.size ?? 0) > maxMessageBytes || (body?.length ?? 0) > maxMessageBytes) return without(unavailable.tooLarge);
   if (body === null || body === undefined) return without(unavailable.nil);
   // Exactly what was asked for may be all of it or the beginning.
-  return body.length === firstBytes ? readLarge(wire, reading, uid, line, body) : { octets: memoryOctets(body), unavailable: null };
+  return body.length === firstBytes
+    ? readLarge(wire, reading, uid, line, body)
+    : { octets: memoryOctets(body), unavailable: null };
 };
 
 const noLine: FetchLine = { uid: null, flags: null, modseq: null, size: null, internalDate: null, body: null };

@@ -144,9 +144,9 @@ class ImapSession implements Session, Beating {
   beat(): void {
     this.beatDueAt = this.#nextBeat();
     if (this.#turns.asking > 0 || !this.usable) return;
-    this.#turn("work", untilClosed, (wire) => wire.command("NOOP", false, { ms: this.#timing.noopMs, signal: untilClosed })).catch((error: unknown) =>
-      this.#request.log.debug({ err: error }, "no answer to a probe"),
-    );
+    this.#turn("work", untilClosed, (wire) =>
+      wire.command("NOOP", false, { ms: this.#timing.noopMs, signal: untilClosed }),
+    ).catch((error: unknown) => this.#request.log.debug({ err: error }, "no answer to a probe"));
   }
 
   get #budgetKey(): string {
@@ -285,7 +285,12 @@ const resultOf = (error: SyncError): string => {
   return error.code === "host_not_allowed" || error.code === "endpoint_cleartext_refused" ? "blocked" : "refused";
 };
 
-const open = async (request: OpenRequest, limits: EndpointLimits, timing: SessionTiming, signal: AbortSignal): Promise<Session> => {
+const open = async (
+  request: OpenRequest,
+  limits: EndpointLimits,
+  timing: SessionTiming,
+  signal: AbortSignal,
+): Promise<Session> => {
   const { settings, credentials } = request;
   const key = budgetKey(settings.host, credentials.user);
   const max = request.profile.connectionBudget ?? defaultConnections;

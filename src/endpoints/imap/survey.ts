@@ -63,7 +63,8 @@ const returnOptions = (wire: Wire): unknown[] => {
 const readStatus = (token: Token | undefined): StatusAnswer => {
   const values = new Map<string, Token | undefined>();
   const items = listOf(token) ?? [];
-  for (let index = 0; index + 1 < items.length; index += 2) values.set(textOf(items[index])?.toUpperCase() ?? "", items[index + 1]);
+  for (let index = 0; index + 1 < items.length; index += 2)
+    values.set(textOf(items[index])?.toUpperCase() ?? "", items[index + 1]);
   const messages = uint32Of(values.get("MESSAGES"));
   const uidNext = uint32Of(values.get("UIDNEXT"));
   const uidValidity = uint32Of(values.get("UIDVALIDITY"));
@@ -179,7 +180,10 @@ const addStatuses = async (wire: Wire, listing: Listing, signal: AbortSignal): P
   for (const { path, selectable } of listing.listed.values()) {
     if (!selectable || listing.statuses.has(path)) continue;
     // With LIST-STATUS a missing line is the answer (RFC 5819 2); asking again one by one would cost a turn each.
-    const answer = inline && wire.can("LIST-STATUS") && !wire.plainListOnly ? "The server gave no STATUS." : await askStatus(wire, path, signal);
+    const answer =
+      inline && wire.can("LIST-STATUS") && !wire.plainListOnly
+        ? "The server gave no STATUS."
+        : await askStatus(wire, path, signal);
     if (typeof answer === "string") errors.set(path, answer);
     else listing.statuses.set(path, answer);
   }
@@ -206,7 +210,10 @@ export const survey = async (wire: Wire, signal: AbortSignal): Promise<SurveyRes
   const listStatus = listing.statuses.size > 0;
   if (!listing.extended) await addSubscriptions(wire, listing, signal);
   const errors = await addStatuses(wire, listing, signal);
-  const roles = assignRoles([...listing.listed.values()].map((mailbox) => ({ ...mailbox, attributes: [...mailbox.attributes] })), xlist);
+  const roles = assignRoles(
+    [...listing.listed.values()].map((mailbox) => ({ ...mailbox, attributes: [...mailbox.attributes] })),
+    xlist,
+  );
   const mailboxes = [...listing.listed.values()].map((mailbox): SurveyedMailbox => {
     const { path, delimiter, selectable, subscribed } = mailbox;
     const answer = listing.statuses.get(path);
@@ -214,7 +221,17 @@ export const survey = async (wire: Wire, signal: AbortSignal): Promise<SurveyRes
     const status = selectable ? (answer?.status ?? null) : null;
     const statusError = selectable && status === null ? (errors.get(path) ?? "The server gave an incomplete STATUS.") : null;
     const role = assigned?.role ?? null;
-    return { path, delimiter, selectable, subscribed, role, roleSource: assigned?.source ?? null, objectId: answer?.objectId ?? null, status, statusError };
+    return {
+      path,
+      delimiter,
+      selectable,
+      subscribed,
+      role,
+      roleSource: assigned?.source ?? null,
+      objectId: answer?.objectId ?? null,
+      status,
+      statusError,
+    };
   });
   return { survey: { startedAt, endedAt: new Date(), complete: isWhole(listing), mailboxes }, listStatus };
 };

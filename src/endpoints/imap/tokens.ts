@@ -92,7 +92,14 @@ export const internalDateOf = (text: string | null): Date | null => {
   const match = /^\s?(\d{1,2})-([a-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)$/i.exec(text ?? "");
   if (match === null) return null;
   const [, day, month = "", year, hours, minutes, seconds, sign, zoneHours, zoneMinutes] = match;
-  const at = Date.UTC(Number(year), months.indexOf(month.toLowerCase()), Number(day), Number(hours), Number(minutes), Number(seconds));
+  const at = Date.UTC(
+    Number(year),
+    months.indexOf(month.toLowerCase()),
+    Number(day),
+    Number(hours),
+    Number(minutes),
+    Number(seconds),
+  );
   const zone = (Number(zoneHours) * 60 + Number(zoneMinutes)) * 60_000;
   const date = new Date(sign === "-" ? at + zone : at - zone);
   return months.includes(month.toLowerCase()) && !Number.isNaN(date.getTime()) ? date : null;

@@ -7,7 +7,8 @@ const atom = (value: string) => ({ type: "ATOM", value });
 
 /** UIDs of `* ESEARCH (TAG "x") UID ALL 1:3,7` or `* SEARCH 1 2 3`; null when they cannot be read. */
 const uidsOfLine = (line: Line): readonly number[] | null => {
-  if (line.command.toUpperCase() === "SEARCH") return line.numbers ?? (line.attributes ?? []).map((token) => uint32Of(token) ?? 0);
+  if (line.command.toUpperCase() === "SEARCH")
+    return line.numbers ?? (line.attributes ?? []).map((token) => uint32Of(token) ?? 0);
   const tokens = line.attributes ?? [];
   const isAll = (token: Token): boolean => listOf(token) === null && textOf(token)?.toUpperCase() === "ALL";
   const at = tokens.findIndex(isAll);

@@ -139,7 +139,12 @@ export class Wire {
       (error: unknown) => (error instanceof Error ? error : new Error("IDLE ended", { cause: error })),
     );
     const settled = Promise.race([listening, ended]);
-    const error = await withDeadline(() => settled, ms, signal, () => this.client.close());
+    const error = await withDeadline(
+      () => settled,
+      ms,
+      signal,
+      () => this.client.close(),
+    );
     if (error instanceof Error) throw error;
     return { ended };
   }

@@ -7,7 +7,8 @@ import { fetchAll, forever, limits, openAt, openDovecot } from "./session-fixtur
 
 const uidValidity = 1717488672;
 const inbox = (from: number, to: number) => ({ path: "INBOX", uidValidity, ranges: [{ from, to }] });
-const fetches = (lines: readonly { readonly line: string }[]): string[] => lines.map(({ line }) => line).filter((line) => line.includes("UID FETCH"));
+const fetches = (lines: readonly { readonly line: string }[]): string[] =>
+  lines.map(({ line }) => line).filter((line) => line.includes("UID FETCH"));
 
 describe("fetching from a real server", () => {
   let dovecot: Dovecot;
@@ -16,17 +17,27 @@ describe("fetching from a real server", () => {
   beforeAll(async () => {
     dovecot = await startDovecot();
     for (const user of ["user1", "user2", "user3", "user4"]) {
-      await dovecot.deliver({ user, mailbox: "INBOX", messages: [...made.map(({ raw, flags, internalDate }) => ({ raw, flags, internalDate })), large] });
+      await dovecot.deliver({
+        user,
+        mailbox: "INBOX",
+        messages: [...made.map(({ raw, flags, internalDate }) => ({ raw, flags, internalDate })), large],
+      });
     }
   });
   afterAll(() => dovecot.stop());
 
-  const check = async (n: number, profile: { connectionBudget?: number }, ranges: { from: number; to: number }[]): Promise<void> => {
+  const check = async (
+    n: number,
+    profile: { connectionBudget?: number },
+    ranges: { from: number; to: number }[],
+  ): Promise<void> => {
     const session = await openDovecot(dovecot, n, { profile });
     const { uidValidity: epoch } = await session.observe({ path: "INBOX", since: null, boundCount: null }, forever);
     const { items, rangesDone, early } = await fetchAll(session, { path: "INBOX", uidValidity: epoch, ranges });
     expect(rangesDone).toEqual(ranges.map(({ from, to }) => `${from}:${to}`));
-    const expected = ranges.flatMap(({ from, to }) => Array.from({ length: Math.min(to, 121) - from + 1 }, (_, index) => from + index));
+    const expected = ranges.flatMap(({ from, to }) =>
+      Array.from({ length: Math.min(to, 121) - from + 1 }, (_, index) => from + index),
+    );
     // Dovecot answers commands that wait together in turns, so the ranges of a bulk read may come mixed.
     expect(items.map(({ uid }) => uid).sort((a, b) => a - b)).toEqual(expected.sort((a, b) => a - b));
     expect(early).toEqual([]);
@@ -105,7 +116,9 @@ describe("fetching from a real server", () => {
     expect(readdirSync(limits.spoolDir)).toEqual([]);
     const stop = new AbortController();
     stop.abort();
-    await expect(fetchAll(session, { path: "INBOX", uidValidity: epoch, ranges: [{ from: 1, to: 5 }] }, stop.signal)).rejects.toMatchObject({ kind: "stopped" });
+    await expect(
+      fetchAll(session, { path: "INBOX", uidValidity: epoch, ranges: [{ from: 1, to: 5 }] }, stop.signal),
+    ).rejects.toMatchObject({ kind: "stopped" });
     expect((await fetchAll(session, { path: "INBOX", uidValidity: epoch, ranges: [{ from: 1, to: 2 }] })).items).toHaveLength(2);
     await session.close();
   });
@@ -139,8 +152,17 @@ describe("fetching from an odd server", () => {
   });
 
   test.each([
-    ["NIL in place of the octets", { on: /^UID FETCH 101:103/, reply: ["* 1 FETCH (UID 101 FLAGS () BODY[]<0> NIL)\r\n* 2 FETCH (UID 102 FLAGS () BODY[]<0> {2}\r\nok)\r\n{ok}"] }],
-    ["a line without the octets", { on: /^UID FETCH 101:103/, reply: ["* 1 FETCH (UID 101 FLAGS ())\r\n* 2 FETCH (UID 102 BODY[]<0> {2}\r\nok)\r\n{ok}"] }],
+    [
+      "NIL in place of the octets",
+      {
+        on: /^UID FETCH 101:103/,
+        reply: ["* 1 FETCH (UID 101 FLAGS () BODY[]<0> NIL)\r\n* 2 FETCH (UID 102 FLAGS () BODY[]<0> {2}\r\nok)\r\n{ok}"],
+      },
+    ],
+    [
+      "a line without the octets",
+      { on: /^UID FETCH 101:103/, reply: ["* 1 FETCH (UID 101 FLAGS ())\r\n* 2 FETCH (UID 102 BODY[]<0> {2}\r\nok)\r\n{ok}"] },
+    ],
   ])("tells %s as unavailable, and asks again for what was left out", async (_, rule) => {
     await using server = await startScripted({ rules: [rule] });
     const session = await openAt(server);
@@ -154,22 +176,23 @@ describe("fetching from an odd server", () => {
     await session.close();
   });
 
-  test.each(["{tag} NO Some of the requested messages no longer exist.\r\n", "{tag} NO [SERVERBUG] cannot\r\n", "{tag} BAD set too large\r\n"])(
-    "finds the one message that a server will not give, and brings the others (%s)",
-    async (refusal) => {
-      await using server = await startScripted({ rules: [{ on: /^UID FETCH (102\b|\S*\b102\b|10[01]:)/, reply: [refusal] }] });
-      const session = await openAt(server);
-      const { items } = await fetchAll(session, inbox(101, 103));
-      expect(items.map(({ uid, raw }) => [uid, raw !== null])).toEqual([
-        [101, true],
-        [102, false],
-        [103, true],
-      ]);
-      expect(items[1]?.unavailable).toContain("leaves it out");
-      expect(session.usable).toBe(true);
-      await session.close();
-    },
-  );
+  test.each([
+    "{tag} NO Some of the requested messages no longer exist.\r\n",
+    "{tag} NO [SERVERBUG] cannot\r\n",
+    "{tag} BAD set too large\r\n",
+  ])("finds the one message that a server will not give, and brings the others (%s)", async (refusal) => {
+    await using server = await startScripted({ rules: [{ on: /^UID FETCH (102\b|\S*\b102\b|10[01]:)/, reply: [refusal] }] });
+    const session = await openAt(server);
+    const { items } = await fetchAll(session, inbox(101, 103));
+    expect(items.map(({ uid, raw }) => [uid, raw !== null])).toEqual([
+      [101, true],
+      [102, false],
+      [103, true],
+    ]);
+    expect(items[1]?.unavailable).toContain("leaves it out");
+    expect(session.usable).toBe(true);
+    await session.close();
+  });
 
   test("does not hold a message for missing that is not there", async () => {
     await using server = await startScripted({ state: { uids: [101, 103] } });
@@ -202,7 +225,11 @@ describe("fetching from an odd server", () => {
   });
 
   test("passes on that a flag of another message changed meanwhile", async () => {
-    await using server = await startScripted({ rules: [{ on: /^UID FETCH 101 /, reply: ["* 3 FETCH (UID 103 FLAGS (\\Seen))\r\n{baseline}* 2 FETCH (FLAGS (\\Seen))\r\n{ok}"] }] });
+    await using server = await startScripted({
+      rules: [
+        { on: /^UID FETCH 101 /, reply: ["* 3 FETCH (UID 103 FLAGS (\\Seen))\r\n{baseline}* 2 FETCH (FLAGS (\\Seen))\r\n{ok}"] },
+      ],
+    });
     const session = await openAt(server);
     const { items } = await fetchAll(session, inbox(101, 101));
     expect(items.map(({ uid, flags }) => [uid, flags])).toEqual([[101, []]]);
@@ -210,7 +237,10 @@ describe("fetching from an odd server", () => {
   });
 
   test.each([
-    ["a connection cut in the middle of a literal", { on: /^UID FETCH/, reply: ["* 1 FETCH (UID 101 BODY[]<0> {500}\r\nhalf of"], ending: "close" as const }],
+    [
+      "a connection cut in the middle of a literal",
+      { on: /^UID FETCH/, reply: ["* 1 FETCH (UID 101 BODY[]<0> {500}\r\nhalf of"], ending: "close" as const },
+    ],
     ["a literal larger than anything", { on: /^UID FETCH/, reply: ["* 1 FETCH (UID 101 BODY[]<0> {99999999999999999999}\r\nx"] }],
     ["a reset", { on: /^UID FETCH/, reply: ["* 1 FE"], ending: "reset" as const }],
   ])("gives nothing of a message after %s", async (_, rule) => {
@@ -222,7 +252,9 @@ describe("fetching from an odd server", () => {
   });
 
   test("reads what one byte per packet brings", async () => {
-    await using server = await startScripted({ rules: [{ on: /^UID FETCH 101 /, reply: ["{baseline}{ok}"], chunk: 1, delayMs: 0 }] });
+    await using server = await startScripted({
+      rules: [{ on: /^UID FETCH 101 /, reply: ["{baseline}{ok}"], chunk: 1, delayMs: 0 }],
+    });
     const session = await openAt(server);
     const { items } = await fetchAll(session, inbox(101, 101));
     expect(items[0]?.raw?.toString()).toContain("hello one");

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SyncError } from "../../../src/model/failure.ts";
 import { testCertificates } from "../../support/certificates.ts";
 import { type Dovecot, startDovecot } from "../../support/dovecot.ts";
-import { FaultProxy } from "../../support/fault-proxy.ts";
+import { startFaultProxy } from "../../support/fault-proxy.ts";
 import { freePorts } from "../../support/ports.ts";
 import { startScripted } from "../../support/scripted-server.ts";
 import { forever, openAt, openDovecot, someone } from "./session-fixture.ts";
@@ -19,7 +19,8 @@ const failure = async (opening: Promise<unknown>): Promise<SyncError> => {
 };
 
 /** Everything an error would show anywhere. */
-const wholeText = (error: SyncError): string => JSON.stringify([error.message, error.action, error.stack, error.cause, String(error.cause)]);
+const wholeText = (error: SyncError): string =>
+  JSON.stringify([error.message, error.action, error.stack, error.cause, String(error.cause)]);
 
 const noTls = { caPem: null, rejectUnauthorized: true };
 
@@ -45,7 +46,11 @@ describe("logging in to a real server", () => {
   });
 
   test("works with an access token, and tells one that has expired as a refused login", async () => {
-    const token = (seconds?: number) => ({ type: "oauth2" as const, user: "user1", accessToken: dovecot.accessToken(1, seconds) });
+    const token = (seconds?: number) => ({
+      type: "oauth2" as const,
+      user: "user1",
+      accessToken: dovecot.accessToken(1, seconds),
+    });
     const session = await openDovecot(dovecot, 1, { credentials: token() });
     expect((await session.survey(forever)).complete).toBe(true);
     await session.close();
@@ -55,7 +60,9 @@ describe("logging in to a real server", () => {
   });
 
   test("tells a wrong password as a refused login and shows it nowhere", async () => {
-    const error = await failure(openDovecot(dovecot, 1, { credentials: { type: "password", user: "user1", password: "canary-7f3a" } }));
+    const error = await failure(
+      openDovecot(dovecot, 1, { credentials: { type: "password", user: "user1", password: "canary-7f3a" } }),
+    );
     expect(error).toMatchObject({ kind: "credential", scope: "endpoint", code: "endpoint_auth_failed" });
     expect(wholeText(error)).not.toContain("canary-7f3a");
   });
@@ -64,9 +71,13 @@ describe("logging in to a real server", () => {
     const unknown = await failure(openDovecot(dovecot, 1, { settings: { tls: noTls } }));
     expect(unknown).toMatchObject({ kind: "tls", code: "endpoint_tls_failed" });
     const { caPem } = dovecot;
-    const starttls = await failure(openDovecot(dovecot, 1, { settings: { port: dovecot.imapPort, security: "starttls", tls: noTls } }));
+    const starttls = await failure(
+      openDovecot(dovecot, 1, { settings: { port: dovecot.imapPort, security: "starttls", tls: noTls } }),
+    );
     expect(starttls).toMatchObject({ kind: "tls", code: "endpoint_tls_failed" });
-    const otherName = await failure(openDovecot(dovecot, 1, { settings: { host: "127.0.0.2", tls: { caPem, rejectUnauthorized: true } } }));
+    const otherName = await failure(
+      openDovecot(dovecot, 1, { settings: { host: "127.0.0.2", tls: { caPem, rejectUnauthorized: true } } }),
+    );
     expect(otherName.kind === "tls" || otherName.code === "endpoint_unreachable").toBe(true);
     expect(await dovecot.log()).not.toMatch(/Login: user=<user1>.*lip=127\.0\.0\.2/);
   });
@@ -75,7 +86,9 @@ describe("logging in to a real server", () => {
     const strict = { limits: { allowCleartext: false } };
     const plain = await failure(openDovecot(dovecot, 1, { ...strict, settings: { port: dovecot.imapPort, security: "none" } }));
     expect(plain).toMatchObject({ kind: "config", code: "endpoint_cleartext_refused" });
-    const unchecked = await failure(openDovecot(dovecot, 1, { ...strict, settings: { tls: { caPem: null, rejectUnauthorized: false } } }));
+    const unchecked = await failure(
+      openDovecot(dovecot, 1, { ...strict, settings: { tls: { caPem: null, rejectUnauthorized: false } } }),
+    );
     expect(unchecked.code).toBe("endpoint_cleartext_refused");
     const session = await openDovecot(dovecot, 1, strict);
     await session.close();
@@ -109,7 +122,7 @@ describe("logging in to a real server", () => {
   });
 
   test("is not kept by a server that drips its answers", async () => {
-    await using proxy = await FaultProxy.start({ host: "127.0.0.1", port: dovecot.imapPort });
+    await using proxy = await startFaultProxy({ host: "127.0.0.1", port: dovecot.imapPort });
     const session = await openDovecot(dovecot, 3, { settings: { port: proxy.port, security: "none" } });
     proxy.faults = { toClient: { drip: { bytes: 1, everyMs: 200 } } };
     const stop = AbortSignal.timeout(300);
@@ -166,7 +179,9 @@ describe("what a server says to a login", () => {
 
   test("a password with a line end is not sent at all", async () => {
     await using server = await startScripted({ capability: "IMAP4rev1" });
-    const error = await failure(openAt(server, { credentials: { type: "password", user: "ana\r\nA9 DELETE INBOX", password: "x" } }));
+    const error = await failure(
+      openAt(server, { credentials: { type: "password", user: "ana\r\nA9 DELETE INBOX", password: "x" } }),
+    );
     expect(error.scope).toBe("endpoint");
     expect(server.received.some(({ line }) => line.includes("DELETE"))).toBe(false);
   });
@@ -179,8 +194,17 @@ describe("an attacker between us and the server", () => {
     ["takes STARTTLS away", {}],
     ["says PREAUTH", { greeting: "* PREAUTH welcome back\r\n", capability: "IMAP4rev1 STARTTLS" }],
     ["refuses STARTTLS", { capability: "IMAP4rev1 STARTTLS", rules: [{ on: /^STARTTLS/, reply: ["{tag} NO not now\r\n"] }] }],
-    ["slips words in behind STARTTLS", { capability: "IMAP4rev1 STARTTLS", rules: [{ on: /^STARTTLS/, reply: ["{tag} OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"] }] }],
-    ["speaks plain text after STARTTLS", { capability: "IMAP4rev1 STARTTLS", rules: [{ on: /^STARTTLS/, reply: ["{tag} OK go\r\n!delay:50* OK\r\n"] }] }],
+    [
+      "slips words in behind STARTTLS",
+      {
+        capability: "IMAP4rev1 STARTTLS",
+        rules: [{ on: /^STARTTLS/, reply: ["{tag} OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"] }],
+      },
+    ],
+    [
+      "speaks plain text after STARTTLS",
+      { capability: "IMAP4rev1 STARTTLS", rules: [{ on: /^STARTTLS/, reply: ["{tag} OK go\r\n!delay:50* OK\r\n"] }] },
+    ],
   ])("%s, and learns nothing", async (_, script) => {
     await using server = await startScripted(script);
     const error = await failure(openAt(server, starttls));
@@ -199,13 +223,18 @@ describe("an attacker between us and the server", () => {
   test("offers TLS 1.1 and gets no login", async () => {
     const { keyPem, certPem, caPem } = await testCertificates();
     const seen: Buffer[] = [];
-    const server = createTlsServer({ key: keyPem, cert: certPem, minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" }, (socket) => {
-      socket.on("data", (chunk) => seen.push(chunk));
-      socket.write("* OK ready\r\n");
-    });
+    const server = createTlsServer(
+      { key: keyPem, cert: certPem, minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" },
+      (socket) => {
+        socket.on("data", (chunk) => seen.push(chunk));
+        socket.write("* OK ready\r\n");
+      },
+    );
     const [port = 0] = await freePorts(1);
     await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
-    const error = await failure(openAt({ host: "localhost", port }, { settings: { security: "tls", tls: { caPem, rejectUnauthorized: true } } }));
+    const error = await failure(
+      openAt({ host: "localhost", port }, { settings: { security: "tls", tls: { caPem, rejectUnauthorized: true } } }),
+    );
     expect(error.kind).toBe("tls");
     expect(seen).toEqual([]);
     server.close();
@@ -223,7 +252,9 @@ describe("an attacker between us and the server", () => {
           if (verb === "CAPABILITY") socket.write(`* CAPABILITY IMAP4rev1 ${capability}\r\n${tag} OK\r\n`);
           else if (verb === "STARTTLS") {
             socket.removeAllListeners("data");
-            socket.write(`${tag} OK\r\n`, () => serve(new TLSSocket(socket, { isServer: true, key: keyPem, cert: certPem }), "LOGINDISABLED"));
+            socket.write(`${tag} OK\r\n`, () =>
+              serve(new TLSSocket(socket, { isServer: true, key: keyPem, cert: certPem }), "LOGINDISABLED"),
+            );
           } else socket.write(`${tag} OK\r\n`);
         }
       });

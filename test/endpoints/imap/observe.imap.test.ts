@@ -8,8 +8,12 @@ import { forever, openAt, openDovecot } from "./session-fixture.ts";
 const mail = (subject: string): Buffer => Buffer.from(`Subject: ${subject}\r\n\r\n${subject}\r\n`);
 const mails = (count: number): Buffer[] => Array.from({ length: count }, (_, index) => mail(`mail ${index + 1}`));
 
-const look = (session: Session, path: string, since: MailboxCursor | null = null, boundCount: number | null = null): Promise<MailboxObservation> =>
-  session.observe({ path, since, boundCount }, forever);
+const look = (
+  session: Session,
+  path: string,
+  since: MailboxCursor | null = null,
+  boundCount: number | null = null,
+): Promise<MailboxObservation> => session.observe({ path, since, boundCount }, forever);
 
 interface Kind {
   readonly name: "qresync" | "condstore" | "full";
@@ -30,7 +34,11 @@ describe.each(kinds)("observing a mailbox with $name", ({ name, withoutCapabilit
   afterAll(() => dovecot.stop());
 
   test("lists everything when nothing is known", async () => {
-    await dovecot.deliver({ user: "user1", mailbox: "INBOX", messages: [...mails(3), { raw: mail("four"), flags: ["\\Seen", "$Work"] }] });
+    await dovecot.deliver({
+      user: "user1",
+      mailbox: "INBOX",
+      messages: [...mails(3), { raw: mail("four"), flags: ["\\Seen", "$Work"] }],
+    });
     const session = await openDovecot(dovecot, 1);
     const seen = await look(session, "INBOX");
     expect(seen).toMatchObject({ method: "full", exists: 4, uidNext: 5, present: [1, 2, 3, 4], vanished: [] });
@@ -173,21 +181,27 @@ describe("observing a mailbox of an odd server", () => {
   });
 
   test("concludes nothing from a listing with fewer messages than EXISTS said", async () => {
-    await using server = await startScripted({ rules: [{ on: /^UID FETCH 1:\* /, reply: ["* 1 FETCH (UID 101 FLAGS ())\r\n{ok}"] }] });
+    await using server = await startScripted({
+      rules: [{ on: /^UID FETCH 1:\* /, reply: ["* 1 FETCH (UID 101 FLAGS ())\r\n{ok}"] }],
+    });
     const session = await openAt(server);
     expect(await look(session, "INBOX")).toMatchObject({ exists: 3, present: null });
     await session.close();
   });
 
   test("concludes nothing from a listing that the server cut short with OK (RFC 9738)", async () => {
-    await using server = await startScripted({ rules: [{ on: /^UID FETCH 1:\* /, reply: ["{baseline}{tag} OK [MESSAGELIMIT 3 101] done\r\n"] }] });
+    await using server = await startScripted({
+      rules: [{ on: /^UID FETCH 1:\* /, reply: ["{baseline}{tag} OK [MESSAGELIMIT 3 101] done\r\n"] }],
+    });
     const session = await openAt(server);
     expect(await look(session, "INBOX")).toMatchObject({ exists: 3, present: null });
     await session.close();
   });
 
   test("lists once more when somebody expunges in the middle of a listing", async () => {
-    await using server = await startScripted({ rules: [{ on: /^UID FETCH 1:\* /, nth: 1, reply: ["{baseline}* 2 EXPUNGE\r\n{ok}"] }] });
+    await using server = await startScripted({
+      rules: [{ on: /^UID FETCH 1:\* /, nth: 1, reply: ["{baseline}* 2 EXPUNGE\r\n{ok}"] }],
+    });
     const session = await openAt(server);
     expect(await look(session, "INBOX")).toMatchObject({ present: [101, 102, 103] });
     expect(server.received.filter(({ line }) => line.includes("EXAMINE"))).toHaveLength(2);

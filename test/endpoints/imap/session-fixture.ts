@@ -34,10 +34,20 @@ export interface SessionWishes {
 export const someone: Credentials = { type: "password", user: "ana", password: "secret-of-ana" };
 
 /** Opens a session in cleartext at a port of this machine. */
-export const openAt = (server: { readonly host: string; readonly port: number }, wishes: SessionWishes = {}): Promise<Session> => {
+export const openAt = (
+  server: { readonly host: string; readonly port: number },
+  wishes: SessionWishes = {},
+): Promise<Session> => {
   const { credentials = someone, profile = {}, timing = {}, signal = forever } = wishes;
   const tls = { caPem: null, rejectUnauthorized: true };
-  const settings: EndpointSettings = { protocol: "imap", host: server.host, port: server.port, security: "none", tls, ...wishes.settings };
+  const settings: EndpointSettings = {
+    protocol: "imap",
+    host: server.host,
+    port: server.port,
+    security: "none",
+    tls,
+    ...wishes.settings,
+  };
   const request: OpenRequest = { settings, credentials, profile, log: quietLog };
   return imapDriver({ ...limits, ...wishes.limits }, timing).open(request, signal);
 };
@@ -83,7 +93,11 @@ export const fetchAll = async (
   session: Session,
   request: FetchRequest,
   signal = forever,
-): Promise<{ readonly items: (FetchedItem & { readonly raw: Buffer | null })[]; readonly rangesDone: string[]; readonly early: number[] }> => {
+): Promise<{
+  readonly items: (FetchedItem & { readonly raw: Buffer | null })[];
+  readonly rangesDone: string[];
+  readonly early: number[];
+}> => {
   const items: (FetchedItem & { readonly raw: Buffer | null })[] = [];
   const rangesDone: string[] = [];
   /** UIDs that came after their range was said to be done. */

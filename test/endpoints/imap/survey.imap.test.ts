@@ -19,8 +19,20 @@ describe("a survey of a server with LIST-STATUS", () => {
     const { complete, mailboxes, startedAt, endedAt } = await session.survey(forever);
     expect(complete).toBe(true);
     expect(startedAt <= endedAt).toBe(true);
-    expect(mailboxes.map(({ path }) => path).sort()).toEqual(["Archive", "Drafts", "Entwürfe & <Ideen>", "INBOX", "Junk", "Sent", "Trash"]);
-    expect(byPath(mailboxes, "INBOX")).toMatchObject({ role: "inbox", selectable: true, status: { messages: 2, uidNext: 3, unseen: 1 } });
+    expect(mailboxes.map(({ path }) => path).sort()).toEqual([
+      "Archive",
+      "Drafts",
+      "Entwürfe & <Ideen>",
+      "INBOX",
+      "Junk",
+      "Sent",
+      "Trash",
+    ]);
+    expect(byPath(mailboxes, "INBOX")).toMatchObject({
+      role: "inbox",
+      selectable: true,
+      status: { messages: 2, uidNext: 3, unseen: 1 },
+    });
     expect(byPath(mailboxes, "INBOX").status?.highestModseq).toBeTypeOf("bigint");
     expect(byPath(mailboxes, "Sent")).toMatchObject({ role: "sent", roleSource: "special_use", subscribed: true });
     expect(byPath(mailboxes, "Entwürfe & <Ideen>")).toMatchObject({ role: null, status: { messages: 1 }, statusError: null });
@@ -140,7 +152,9 @@ describe("a survey of an odd server", () => {
   });
 
   test("is not complete when the server says that it cut the list short", async () => {
-    await using server = await startScripted({ rules: [{ on: /^LIST/, reply: ['* LIST () "/" INBOX\r\n{tag} OK [LIMIT] enough\r\n'] }] });
+    await using server = await startScripted({
+      rules: [{ on: /^LIST/, reply: ['* LIST () "/" INBOX\r\n{tag} OK [LIMIT] enough\r\n'] }],
+    });
     const session = await openAt(server);
     expect((await session.survey(forever)).complete).toBe(false);
     await session.close();
@@ -150,7 +164,11 @@ describe("a survey of an odd server", () => {
     const reply = ["{tag} BAD User is authenticated but not connected.\r\n"];
     await using server = await startScripted({ rules: [{ on: /^(LIST|LSUB|STATUS|EXAMINE)/, reply }] });
     const session = await openAt(server);
-    await expect(session.survey(forever)).rejects.toMatchObject({ kind: "transient", scope: "endpoint", code: "endpoint_unavailable" });
+    await expect(session.survey(forever)).rejects.toMatchObject({
+      kind: "transient",
+      scope: "endpoint",
+      code: "endpoint_unavailable",
+    });
     expect(session.usable).toBe(false);
     await session.close();
   });

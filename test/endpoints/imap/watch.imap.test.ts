@@ -130,7 +130,10 @@ describe("watching an odd server", () => {
   const notifying = "IMAP4rev1 NOTIFY UNSELECT IDLE";
 
   test("falls back from NOTIFY to IDLE, and from IDLE to polling, when they are refused", async () => {
-    await using server = await startScripted({ capability: notifying, rules: [{ on: /^NOTIFY/, reply: ["{tag} NO [BADEVENT (MessageNew)] no\r\n"] }] });
+    await using server = await startScripted({
+      capability: notifying,
+      rules: [{ on: /^NOTIFY/, reply: ["{tag} NO [BADEVENT (MessageNew)] no\r\n"] }],
+    });
     const session = await openAt(server);
     expect((await session.watch(new Heard(), forever)).watching).toEqual(["INBOX"]);
     expect(server.received.filter(({ line }) => line.includes("NOTIFY"))).toHaveLength(2);
@@ -155,12 +158,17 @@ describe("watching an odd server", () => {
     const heard = new Heard();
     await session.watch(heard, forever);
     await heard.of(null);
-    await eventually("NOTIFY is asked for again", () => server.received.filter(({ line }) => line.includes("NOTIFY")).length === 2);
+    await eventually(
+      "NOTIFY is asked for again",
+      () => server.received.filter(({ line }) => line.includes("NOTIFY")).length === 2,
+    );
     await session.close();
   });
 
   test("tells a burst of a thousand lines in a few calls, the first of them at once", async () => {
-    await using server = await startScripted({ rules: [{ on: /^IDLE/, nth: 1, reply: ["+ idling\r\n{lines:* %d FETCH (FLAGS (\\Seen)):1000}"] }] });
+    await using server = await startScripted({
+      rules: [{ on: /^IDLE/, nth: 1, reply: ["+ idling\r\n{lines:* %d FETCH (FLAGS (\\Seen)):1000}"] }],
+    });
     const session = await openAt(server);
     const heard = new Heard();
     await session.watch(heard, forever);
@@ -171,7 +179,8 @@ describe("watching an odd server", () => {
   });
 
   test("takes a server's small talk for no news", async () => {
-    const talk = "* OK Still here\r\n* 0 RECENT\r\n* 3 EXISTS\r\n* OK [ALERT] hello\r\n* 0 EXPUNGE\r\n* 0 FETCH ()\r\n* 4 EXISTS\r\n";
+    const talk =
+      "* OK Still here\r\n* 0 RECENT\r\n* 3 EXISTS\r\n* OK [ALERT] hello\r\n* 0 EXPUNGE\r\n* 0 FETCH ()\r\n* 4 EXISTS\r\n";
     await using server = await startScripted({ rules: [{ on: /^IDLE/, nth: 1, reply: [`+ idling\r\n${talk}`] }] });
     const session = await openAt(server);
     const heard = new Heard();
@@ -182,7 +191,15 @@ describe("watching an odd server", () => {
   });
 
   test("sees what happened to INBOX while another mailbox was open", async () => {
-    await using server = await startScripted({ rules: [{ on: /^EXAMINE "INBOX"/, nth: 2, reply: ["* 4 EXISTS\r\n* OK [UIDVALIDITY 1717488672] ok\r\n* OK [UIDNEXT 105] ok\r\n{ok}"] }] });
+    await using server = await startScripted({
+      rules: [
+        {
+          on: /^EXAMINE "INBOX"/,
+          nth: 2,
+          reply: ["* 4 EXISTS\r\n* OK [UIDVALIDITY 1717488672] ok\r\n* OK [UIDNEXT 105] ok\r\n{ok}"],
+        },
+      ],
+    });
     const session = await openAt(server, { timing: { lingerMs: 1 } });
     const heard = new Heard();
     await session.watch(heard, forever);

@@ -124,7 +124,7 @@ describe("logging in to a real server", () => {
   test("is not kept by a server that drips its answers", async () => {
     await using proxy = await startFaultProxy({ host: "127.0.0.1", port: dovecot.imapPort });
     const session = await openDovecot(dovecot, 3, { settings: { port: proxy.port, security: "none" } });
-    proxy.faults = { toClient: { drip: { bytes: 1, everyMs: 200 } } };
+    proxy.change({ toClient: { drip: { bytes: 1, everyMs: 200 } } });
     const stop = AbortSignal.timeout(300);
     await expect(session.survey(stop)).rejects.toMatchObject({ kind: "stopped" });
     await session.close();

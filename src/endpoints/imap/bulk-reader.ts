@@ -135,8 +135,9 @@ class Reader implements BulkReader, WireListener {
   }
 
   planBody(size: number): "keep" | "skip" {
-    const head = this.#outstanding[0];
-    if (head?.kind === "fetch" && head.run.wants(head)) return size > this.#request.limits.maxMessageBytes ? "skip" : "keep";
+    // Any of them may be the one that is answered: Dovecot begins a FETCH while the SEARCH before it goes on.
+    const wanted = this.#answering().some((command) => command.kind === "fetch" && command.run.wants(command));
+    if (wanted) return size > this.#request.limits.maxMessageBytes ? "skip" : "keep";
     this.#drained += size;
     if (this.#drained > drainLimit) throw Object.assign(new Error("too much to read and drop"), { code: "EConnectionClosed" });
     return "skip";

@@ -1,5 +1,4 @@
 /** One person's canonical mail: the unit of isolation, ordering and sharding. */
-import type { AccountId, TenantId } from "./ids.ts";
 
 export type SyncState = "connecting" | "backfilling" | "live" | "paused" | "needs_reauth" | "needs_attention" | "held";
 
@@ -23,14 +22,6 @@ export const defaultPolicy: Policy = {
   serverCopy: "leave",
   retentionDays: 30,
 };
-
-export interface AccountRecord {
-  readonly id: AccountId;
-  readonly tenantId: TenantId;
-  readonly shard: number;
-  readonly policy: Policy;
-  readonly paused: boolean;
-}
 
 /** Proof of ownership of a shard; every canonical write checks it in its own transaction (I6 fencing). */
 export interface Fence {

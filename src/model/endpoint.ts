@@ -1,5 +1,4 @@
 /** One upstream login of an account, as the owner configured it and as the daemon has learned it. */
-import type { AccountId, EndpointId, TenantId } from "./ids.ts";
 
 export type Protocol = "imap" | "pop3";
 
@@ -18,15 +17,6 @@ export interface EndpointSettings {
 export type Credentials =
   | { readonly type: "password"; readonly user: string; readonly password: string }
   | { readonly type: "oauth2"; readonly user: string; readonly accessToken: string };
-
-export interface EndpointRecord {
-  readonly id: EndpointId;
-  readonly accountId: AccountId;
-  readonly tenantId: TenantId;
-  readonly settings: EndpointSettings;
-  readonly sealedCredentials: string;
-  readonly profile: EndpointProfile;
-}
 
 /** Learned facts of an endpoint (semantics 1.7). Absent means not learned yet, never "no". */
 export interface EndpointProfile {

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import type { Fence } from "../model/account.ts";
 import type { ProcessId } from "../model/ids.ts";
+import { fencingRejections } from "../telemetry/metrics.ts";
 import type { Database, Tx } from "./database.ts";
 
 /** Accounts are spread over this many virtual shards for ever; leases group them. */
@@ -109,5 +110,7 @@ export const checkFence = async (tx: Tx, fence: Fence): Promise<void> => {
     text: `select 1 from shards where id = $1 and owner = $2 and epoch = $3 for share`,
     values: [fence.shard, fence.owner, fence.epoch],
   });
-  if (rowCount !== 1) throw new FencedError(`Shard ${fence.shard} has a newer owner.`);
+  if (rowCount === 1) return;
+  fencingRejections.inc();
+  throw new FencedError(`Shard ${fence.shard} has a newer owner.`);
 };

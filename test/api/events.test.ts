@@ -127,7 +127,8 @@ test("clients that come and go while several writers commit see every change exa
           });
           client.leave();
           seen.push(...seqs(client));
-          lastEventId = client.lastEventId;
+          // One that left before the first line keeps what it came with, as browsers do.
+          if (client.lastEventId !== "") lastEventId = client.lastEventId;
         }
         await writing;
         expect(seen).toEqual(Array.from({ length: total }, (_, n) => n + 1));

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { findBinaries } from "../../src/embedded/binaries.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/embedded/postgres.ts";
+import { chooseRunner } from "../../src/embedded/runner.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { queryOnce } from "../support/database-server.ts";
 import { eventually } from "../support/eventually.ts";
@@ -217,7 +218,8 @@ describe("after a crash", () => {
   });
 
   it("a server that outlived its daemon is ended before the next one starts", async () => {
-    const { uid, gid } = await stat(join(dataDir, "postgres"));
+    // The copied cluster gets its owner by a first start.
+    await (await start()).stop();
     const port = (await readFile(join(dataDir, "postgres-port"), "utf8")).trim();
     const { postgres } = await findBinaries();
     const args = [
@@ -230,7 +232,9 @@ describe("after a crash", () => {
       "-c",
       "unix_socket_directories=",
     ];
-    const old = spawn(postgres, args, { cwd: "/", stdio: "ignore", ...(asRoot && { uid, gid }) });
+    const { runner } = await chooseRunner({ postgres, dataDir, cluster: join(dataDir, "postgres") });
+    const [file = "", ...wrapped] = runner.wrap([postgres, ...args], "KILL");
+    const old = spawn(file, wrapped, { cwd: "/", stdio: "ignore" });
     children.push(old);
     const ended = once(old, "exit");
     const line = await eventually("the old server is up", async () => {

@@ -28,7 +28,7 @@ afterAll(() => server.stop());
 const run = (url: string, env: Record<string, string> = {}, dying = false): Promise<Daemon> =>
   startDaemon({
     dying,
-    env: { DATABASE_URL: url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", LOG_LEVEL: "warn", ...env },
+    env: { DATABASE_URL: url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", ...env },
   });
 
 /** After a whole pass that was asked for, nothing more was written. */

@@ -65,7 +65,7 @@ const send = async (base: string, path: string, request: Request): Promise<Reply
   });
   const text = await response.text();
   const isJson = /json/.test(response.headers.get("content-type") ?? "");
-  return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined };
+  return { status: response.status, headers: response.headers, text, body: isJson && text !== "" ? JSON.parse(text) : undefined };
 };
 
 const noParser: ApiDeps["parser"] = new Proxy({} as ApiDeps["parser"], {

@@ -61,15 +61,33 @@ export const dumpCanonical = (url: string): Promise<CanonicalDump> =>
     };
   });
 
-/** Rows written so far in all tables of mail, as PostgreSQL counts them. */
-export const rowsWritten = (url: string): Promise<bigint> =>
+/** Where a watch for writes began. */
+export interface WriteMark {
+  readonly xid: bigint;
+  readonly rows: bigint;
+}
+
+const mailTables = ["accounts", "mailboxes", "upstream_mailboxes", "blobs", "messages", "placements", "bindings", "changes", "holds"];
+
+const countRows = async (client: pg.Client, since: bigint | null): Promise<bigint> => {
+  // Told by the rows themselves: PostgreSQL's statistics come up to a minute late.
+  const condition = since === null ? "" : ` where xmin::text::bigint >= ${since}`;
+  const counts = mailTables.map((table) => `(select count(*) from ${table}${condition})`).join(" + ");
+  const { rows } = await client.query<{ n: string }>(`select ${counts} as n`);
+  return BigInt(rows[0]?.n ?? "0");
+};
+
+export const markWrites = (url: string): Promise<WriteMark> =>
   withClient(url, async (client) => {
-    await client.query("select pg_stat_clear_snapshot()");
-    const { rows } = await client.query<{ n: string }>(
-      `select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) as n from pg_stat_user_tables
-       where schemaname = 'public' and relname ~ '^(accounts|mailboxes|upstream_mailboxes|blobs|messages|placements|bindings|changes|observations|holds)_p'`,
-    );
-    return BigInt(rows[0]?.n ?? "0");
+    const { rows } = await client.query<{ xid: string }>("select pg_snapshot_xmax(pg_current_snapshot()) as xid");
+    return { xid: BigInt(rows[0]?.xid ?? "0"), rows: await countRows(client, null) };
+  });
+
+/** Rows of mail inserted or changed since the mark; deleted ones count when their number is not made up for. */
+export const rowsWrittenSince = (url: string, mark: WriteMark): Promise<bigint> =>
+  withClient(url, async (client) => {
+    const less = mark.rows - (await countRows(client, null));
+    return (await countRows(client, mark.xid)) + (less > 0n ? less : 0n);
   });
 
 /** A copy of a database that nobody is connected to. */

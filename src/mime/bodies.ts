@@ -53,8 +53,12 @@ const sort = (
       htmlList?.push(part);
     }
   }
-  if (multipart !== "alternative" || text === null || html === null) return;
-  // One form only: it serves for the other.
+  if (multipart === "alternative") shareForm({ text, html }, before);
+};
+
+/** Where an alternative has one form only, it serves for the other. */
+const shareForm = ({ text, html }: Lists, before: { readonly text: number; readonly html: number }): void => {
+  if (text === null || html === null) return;
   const newText = text.slice(before.text);
   const newHtml = html.slice(before.html);
   if (newText.length === 0) text.push(...newHtml);

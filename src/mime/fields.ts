@@ -64,6 +64,8 @@ export const scanFields = (text: string, wanted: WantedFields, found: (name: str
     const lineEnd = newline < 0 ? text.length : newline;
     if (lineEnd === at || (lineEnd === at + 1 && text.charCodeAt(at) === carriageReturn)) return newline < 0 ? -1 : newline + 1;
     let end = lineEnd;
+    // Where lines end in LF CR the CR of the one before stands in front.
+    if (text.charCodeAt(at) === carriageReturn) at += 1;
     if (wanted.initials[text.charCodeAt(at)] === true) {
       if (colon < at) colon = text.indexOf(":", at);
       if (colon < 0) colon = text.length;

@@ -21,7 +21,16 @@ const firstLook = 16 * 1024;
 const blockLimit = 4 * 1024 * 1024;
 
 const wanted = wantedFields(
-  ...["message-id", "in-reply-to", "references", "subject", "from", "to", "cc", "bcc", "date", "content-type"],
+  "message-id",
+  "in-reply-to",
+  "references",
+  "subject",
+  "from",
+  "to",
+  "cc",
+  "bcc",
+  "date",
+  "content-type",
 );
 
 /** The first value of each field that may stand once only, all values of those that list addresses. */
@@ -62,7 +71,8 @@ const idOf = (text: string): string | null => {
 
 const references = (value: string): readonly string[] => {
   const tail = value.length > referencesTail ? value.slice(-referencesTail) : value;
-  const ids = tail.match(tail.includes("<") ? /<[^<>]+>/g : /[^ \t<>]*@[^ \t<>]*/g) ?? [];
+  // Each piece is looked at once: a pattern for "anything@anything" would look at one long piece from each of its characters.
+  const ids = tail.includes("<") ? (tail.match(/<[^<>]+>/g) ?? []) : tail.split(/[ \t]+/).filter((piece) => piece.includes("@"));
   return ids.slice(-referencesLimit).flatMap((text) => idOf(text) ?? []);
 };
 

@@ -207,13 +207,13 @@ class ThreadedParser implements Parser {
       const limit = new Limit(this.options.timeoutMs, feeding, given);
       try {
         const task: FedTask = { ...feeding.task, ...extra };
-        const run: Promise<Result | Interrupted> = this.pool.run(task, {
+        const result = (await this.pool.run(task, {
           name,
           transferList: [...feeding.transfer],
           signal: limit.signal,
-        });
-        const result = await run;
-        if (isInterrupted(result)) throw feeding.broken()?.cause ?? stopped();
+        })) as Result | Interrupted;
+        // What broke the feed is thrown below, for the thread may have failed of it as well.
+        if (isInterrupted(result)) throw stopped();
         return result;
       } catch (err) {
         throwIfStopped(given);

@@ -60,6 +60,8 @@ const typeOf = (header: Structured, present: boolean, fallback: string): string 
   if (!present) return fallback;
   const value = (header.value.split(/[\s,]/, 1)[0] ?? "").toLowerCase();
   if (typeToken.test(value)) return value;
+  // "multipart/*" and the like still have parts (RFC 2046 §5.1.3: an unknown multipart is a mixed one).
+  if (value.startsWith("multipart/")) return "multipart/mixed";
   // RFC 2045 §5.2 takes mail of unreadable type for plain text; what names a file is no text to read.
   return value === "" || value === "text" ? "text/plain" : "application/octet-stream";
 };

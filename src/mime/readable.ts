@@ -4,6 +4,7 @@ import { cutText } from "./words.ts";
 const previewLength = 256;
 const searchBytes = 64 * 1024;
 /** Marks that senders fill previews with, and marks without a shape. */
+// oxlint-disable-next-line no-misleading-character-class -- the marks are left out one by one, combining or not
 const invisible = /[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
 const blanks = /[\0-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/g;
 

@@ -4,7 +4,9 @@ import { type FedTask, FeedBroken, fedSource } from "./feed.ts";
 import { findPart, type MessageBody, type PartPlace, readBody, summarise } from "./message.ts";
 
 /** Stands for the answer when the octets ended early: nothing was learned about the mail. */
-export type Interrupted = { readonly status: "interrupted" };
+export interface Interrupted {
+  readonly status: "interrupted";
+}
 
 const answer = async <Result>(task: FedTask, work: Promise<Result>): Promise<Result | Interrupted> => {
   try {

@@ -50,7 +50,7 @@ class Started {
   }
 
   async stop(): Promise<void> {
-    for (const { what, stop } of this.stops.splice(0).reverse())
+    for (const { what, stop } of this.stops.splice(0).toReversed())
       await stop().catch((err: unknown) => this.log.warn({ err, what }, "did not stop cleanly"));
   }
 }

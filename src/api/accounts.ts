@@ -1,6 +1,6 @@
 /** Accounts: made, listed, read, changed, removed. */
 import { Type } from "typebox";
-import { defaultPolicy, type Policy } from "../model/account.ts";
+import { defaultPolicy } from "../model/account.ts";
 import { type AccountId, type EndpointId, formatId, parseId } from "../model/ids.ts";
 import { createAccount, deleteAccount, type EndpointPatch, type NewEndpoint, patchAccount } from "../store/account-writes.ts";
 import { type AccountRow, type EndpointRow, listAccounts, listEndpoints } from "../store/accounts.ts";
@@ -44,7 +44,7 @@ const registerCreate = (app: App, deps: ApiDeps): void => {
           credentials: endpoint.auth,
         });
       const body = await answerOnce(deps, { request, reply }, async (tx) => {
-        const fullPolicy = { ...defaultPolicy, ...(policy as Partial<Policy> | undefined) };
+        const fullPolicy = { ...defaultPolicy, ...policy };
         const made = await createAccount(tx, sealer, {
           tenantId,
           name: name ?? email,
@@ -165,10 +165,7 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
         else changed.push(settled.changed);
       }
       const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
-      const accountPatch = given({ name, email, policy: policy as Partial<Policy> | undefined }) as Pick<
-        Partial<AccountRow>,
-        "name" | "email"
-      >;
+      const accountPatch = given({ name, email, policy }) as Pick<Partial<AccountRow>, "name" | "email">;
       const after = await deps.db.transaction((tx) =>
         patchAccount(tx, deps.sealer, ref, { ...accountPatch, endpoints: changed, newEndpoints: added }),
       );

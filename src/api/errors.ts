@@ -72,7 +72,7 @@ const fromError = (error: unknown): ProblemError => {
   if (error instanceof ProblemError) return error;
   if (error instanceof SyntaxError) return new ProblemError("invalid_request", "The body is not valid JSON.", { cause: error });
   const { validation, validationContext, code, statusCode } = (error instanceof Error ? error : {}) as Partial<FastifyError>;
-  if (validation !== undefined) return fromValidation(validation as readonly Finding[], validationContext);
+  if (validation !== undefined) return fromValidation(validation, validationContext);
   const known = byFrameworkCode[code ?? ""] ?? byStatus[statusCode ?? 0];
   if (known !== undefined) return new ProblemError(known[0], known[1], { cause: error });
   if (isUnavailable(error))

@@ -56,7 +56,7 @@ const createApp = (deps: Pick<ApiDeps, "log">): App => {
     clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket),
     frameworkErrors: (error, request, reply) => {
       reply.header("x-request-id", request.id);
-      answerError(error, request, reply as FastifyReply);
+      answerError(error, request, reply);
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.decorateRequest("caller", null);

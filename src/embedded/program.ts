@@ -34,9 +34,8 @@ export const runProgram = async (command: readonly string[], input = ""): Promis
   const [out, err, [code, signal]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
-    once(child, "exit") as Promise<unknown[]>,
+    once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>,
   ]);
-  if (code !== 0)
-    throw new Error(`${tellingLine(err + out)} (${signal === null ? `exit code ${String(code)}` : String(signal)})`);
+  if (code !== 0) throw new Error(`${tellingLine(err + out)} (${signal ?? `exit code ${code}`})`);
   return out;
 };

@@ -42,7 +42,7 @@ const patiently = (backend: IQueueBackend, stopping: AbortSignal): IQueueBackend
   const claim = backend.moveToActive.bind(backend);
   backend.moveToActive = async (...args) => {
     try {
-      return await claim(...args);
+      return (await claim(...args)) as unknown[];
     } catch (error) {
       await sleep(1_000, undefined, { signal: stopping }).catch(() => undefined);
       throw error;
@@ -195,7 +195,7 @@ export class ShardAnswering implements Answering {
     } catch (err) {
       if (signal.aborted) return "again";
       this.#options.log.error({ account: hint.accountId, because: hint.because, err }, "handler of a hint threw");
-      // The queue keeps the words of a failure in clear, so it gets none of the handler's.
+      // oxlint-disable-next-line preserve-caught-error -- the queue keeps a failure in clear, so it gets none of the handler's words
       throw new Error("handler threw");
     }
   }

@@ -28,7 +28,7 @@ const withoutOptions = (databaseUrl: string): { connectionString: string; option
   const params = new URLSearchParams(query);
   const theirs = params.get("options");
   params.delete("options");
-  const rest = params.size === 0 ? "" : `?${params}`;
+  const rest = params.size === 0 ? "" : `?${params.toString()}`;
   return { connectionString: `${base}${rest}`, options: theirs === null ? ours : `${theirs} ${ours}` };
 };
 

@@ -85,7 +85,10 @@ export const applyFlags = (
   });
 };
 
-type Continuation = { readonly how: "moved" | "rebound" | "reappeared" | "resurrected"; readonly placement: PlacementView };
+interface Continuation {
+  readonly how: "moved" | "rebound" | "reappeared" | "resurrected";
+  readonly placement: PlacementView;
+}
 
 /** Rule ID-5 a–d: the placement that this item continues, or null for a new one (5e). */
 const continuation = (scope: Scope, fact: ItemFact, candidates: readonly PlacementView[]): Continuation | null => {

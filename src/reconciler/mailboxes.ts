@@ -257,6 +257,21 @@ const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waitin
   return { waiting, gone };
 };
 
+const removal = (endpointId: SurveyInput["endpointId"], view: MailboxView, changes: DecidedChange[]): MailboxWrite => {
+  const change =
+    changes.push(
+      mailboxChange(endpointId, view.id, {
+        kind: "mailbox.removed",
+        before: describe(view),
+        after: null,
+        reason: "upstream_deleted",
+        rule: "D2",
+      }),
+    ) - 1;
+  const { id, name, parentId, subscribed } = view;
+  return { id, created: false, name, parentId, role: null, roleSource: null, subscribed, lifecycle: "removed", change };
+};
+
 /** What a survey changes. A quiet survey answers with nothing at all. */
 export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
   const boxes = usable(input.surveyed);
@@ -296,29 +311,6 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
     if (write !== null) mailboxes.push(write);
   }
   const { waiting, gone } = absences(input, present);
-  for (const view of gone) {
-    const change =
-      changes.push(
-        mailboxChange(input.endpointId, view.id, {
-          kind: "mailbox.removed",
-          before: describe(view),
-          after: null,
-          reason: "upstream_deleted",
-          rule: "D2",
-        }),
-      ) - 1;
-    const { id, name, parentId, subscribed } = view;
-    mailboxes.push({
-      id,
-      created: false,
-      name,
-      parentId,
-      role: null,
-      roleSource: null,
-      subscribed,
-      lifecycle: "removed",
-      change,
-    });
-  }
+  for (const view of gone) mailboxes.push(removal(input.endpointId, view, changes));
   return { changes, mailboxes, upstream: [...upstream, ...waiting], gone: gone.map((view) => view.id) };
 };

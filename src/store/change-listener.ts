@@ -67,6 +67,7 @@ class PgChangeListener implements ChangeListener {
   }
 
   private wakeAll(): void {
+    // oxlint-disable-next-line no-useless-spread -- who is woken may wait again at once, and would be met again
     for (const accountId of [...this.wakes.keys()]) this.wake(accountId);
   }
 

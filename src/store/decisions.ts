@@ -1,6 +1,6 @@
 /** Applies what the reconciler decided: set-based statements inside the account's transaction. */
 import { createHash } from "node:crypto";
-import type { Address, MessageHeaders } from "../model/mail.ts";
+import type { MessageHeaders } from "../model/mail.ts";
 import type { BindingWrite, Decision, NewMessage, NewPlacement, PlacementWrite, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
 import { CopyRows } from "./copy-binary.ts";
@@ -19,14 +19,25 @@ export interface AppliedDecision {
 }
 
 /** One thread per root Message-ID: order of arrival does not matter, and no look-up is needed. */
-const threadIdOf = (id: string, headers: MessageHeaders | null): string => {
-  const root = headers?.references[0] ?? headers?.inReplyTo ?? headers?.messageId ?? null;
+const threadIdOf = (id: string, headers: MessageHeaders): string => {
+  const root = headers.references[0] ?? headers.inReplyTo ?? headers.messageId;
   if (root === null) return id;
   const hex = createHash("sha256").update(root).digest("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
 };
 
-const noAddresses: readonly Address[] = [];
+/** Of mail that was not read: every list empty, every fact unknown. */
+const noHeaders: MessageHeaders = {
+  messageId: null,
+  inReplyTo: null,
+  references: [],
+  subject: null,
+  from: [],
+  to: [],
+  cc: [],
+  bcc: [],
+  sentAt: null,
+};
 
 const copyMessages = async (
   account: AccountTx,
@@ -38,7 +49,8 @@ const copyMessages = async (
   for (const message of messages) {
     const content = contents[message.item];
     if (content === undefined) continue;
-    const { headers, octets } = content;
+    const { octets } = content;
+    const headers = content.headers ?? noHeaders;
     rows
       .row(19)
       .uuid(account.accountId)
@@ -47,15 +59,15 @@ const copyMessages = async (
       .bytes(octets?.sha256 ?? null)
       .int8(octets?.size ?? 0)
       .text(octets === null ? "stub" : "durable")
-      .text(headers?.messageId ?? null)
-      .text(headers?.inReplyTo ?? null)
-      .textArray(headers?.references ?? [])
-      .text(headers?.subject ?? null)
-      .jsonb(headers?.from ?? noAddresses)
-      .jsonb(headers?.to ?? noAddresses)
-      .jsonb(headers?.cc ?? noAddresses)
-      .jsonb(headers?.bcc ?? noAddresses)
-      .timestamp(headers?.sentAt ?? null)
+      .text(headers.messageId)
+      .text(headers.inReplyTo)
+      .textArray(headers.references)
+      .text(headers.subject)
+      .jsonb(headers.from)
+      .jsonb(headers.to)
+      .jsonb(headers.cc)
+      .jsonb(headers.bcc)
+      .timestamp(headers.sentAt)
       .timestamp(content.receivedAt)
       .uuid(threadIdOf(message.id, headers))
       .null()

@@ -50,7 +50,7 @@ export const withoutBound = (range: UidRange, bound: readonly number[]): UidRang
     from = uid + 1;
   }
   if (from <= range.to) rest.push({ from, to: range.to });
-  return rest.reverse();
+  return rest.toReversed();
 };
 
 interface Slice {

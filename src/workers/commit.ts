@@ -136,12 +136,12 @@ export const commitObservation = async (
     const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
     const { bound, closed } =
       uids.length === 0 ? { bound: new Map(), closed: new Set<number>() } : await loadBound(account, scope, uids);
-    const context_ = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
+    const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
     const flags = reconcileFlags({ scope, facts: request.flags, bound });
-    await applyDecision(account, flags, context_);
+    await applyDecision(account, flags, surroundings);
     messagesStored.inc({ op: "updated" }, flags.placements.length);
     const absences = reconcileAbsences({ scope, uids: request.absent, bound });
-    await applyDecision(account, absences, context_);
+    await applyDecision(account, absences, surroundings);
     await writeCursor(account, context.endpointId, cursorWrite(mailbox, request.move), at);
     return absences.closed.length;
   });

@@ -1,6 +1,6 @@
 /** One mailbox brought up to date: what changed since the cursor, and what is new, fetched and committed. */
 import type { Session } from "../endpoints/endpoint.ts";
-import type { MailboxObservation, MailboxStatus, UidRange } from "../model/observation.ts";
+import type { MailboxCursor, MailboxObservation, MailboxStatus, UidRange } from "../model/observation.ts";
 import { appendChanges, inAccount } from "../store/account-tx.ts";
 import { loadBoundUids } from "../store/slices.ts";
 import { closeEpoch, parkMailbox } from "../store/mailbox-writes.ts";
@@ -158,6 +158,9 @@ const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean 
   return Date.now() - mailbox.emptySince >= emptyConfirmMs;
 };
 
+const rangeOfNew = (cursor: MailboxCursor, seen: MailboxObservation): UidRange[] =>
+  seen.uidNext > cursor.uidNext ? [{ from: cursor.uidNext, to: seen.uidNext - 1 }] : [];
+
 /**
  * Looks at one mailbox and commits what it showed.
  * @returns whether placements became absence candidates, and how many messages were new.
@@ -185,8 +188,7 @@ export const updateMailbox = async (
   // Mod-sequences went backwards (G5): neither absences nor flags are taken from this read; the next look is a whole listing.
   const regressed = brokeEpoch(mailbox, seen);
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
-  const news = seen.uidNext > cursor.uidNext ? [{ from: cursor.uidNext, to: seen.uidNext - 1 }] : [];
-  const created = await takeNew(context, session, mailbox, [...toRanges(missed), ...news], signal);
+  const created = await takeNew(context, session, mailbox, [...toRanges(missed), ...rangeOfNew(cursor, seen)], signal);
   const absent = regressed ? [] : seen.present === null ? seen.vanished : gone;
   const flags = regressed ? [] : seen.flags;
   const move: CursorMove = {

@@ -1,9 +1,8 @@
 /** What a lane keeps in memory of its account: small, and always rebuilt from PostgreSQL after a failure. */
-import type { Policy } from "../model/account.ts";
+import type { Fence, Policy } from "../model/account.ts";
 import type { EndpointId, AccountId, MailboxId, TenantId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { MailboxCursor, MailboxStatus } from "../model/observation.ts";
-import type { Fence } from "../model/account.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { Database } from "../store/database.ts";
 import type { UpstreamMailbox } from "../store/mailbox-writes.ts";

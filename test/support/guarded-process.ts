@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 
 /**
@@ -68,7 +69,7 @@ export const startGuarded = (options: {
   child.stdin.on("error", () => undefined); // The guard may be gone before it is told to go.
   // A forgotten server must not keep the test process alive: when that ends, so does the server.
   child.unref();
-  for (const stream of [child.stdin, child.stdout]) if ("unref" in stream && typeof stream.unref === "function") stream.unref();
+  for (const stream of [child.stdin, child.stdout]) (stream as Partial<Socket>).unref?.();
   return {
     get running() {
       return alive;

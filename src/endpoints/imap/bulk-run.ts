@@ -260,7 +260,7 @@ export class BulkRun {
     const waiting = [...this.#ready.flatMap(({ event }) => event.batch?.items ?? []), ...(this.#filling?.items ?? [])];
     this.#filling = null;
     const octets = [...this.#lent, ...waiting.map((item) => item.octets)];
-    await Promise.all(octets.map((one) => one?.dispose()));
+    await Promise.all(octets.map(async (one) => one?.dispose()));
   }
 
   #nextJob(): Job | null {

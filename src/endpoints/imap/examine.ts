@@ -65,6 +65,7 @@ const applyCode = (told: Told, line: Line): void => {
     case "PERMANENTFLAGS":
       told.permanentFlags = textsOf(value);
       break;
+    default: // Other codes tell nothing about the mailbox.
   }
 };
 

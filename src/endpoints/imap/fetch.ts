@@ -58,13 +58,13 @@ async function* readAhead(
   let next = source.next();
   try {
     for (;;) {
-      const { value, done } = await next;
-      if (done === true) return;
+      const batch = await next;
+      if (batch.done === true) return;
       next = source.next();
       next.catch(() => undefined);
       // Smaller ones have nothing to dispose of, and should not be held here.
-      for (const { octets } of value.items) if (octets !== null && octets.size > partSize) given.add(octets);
-      yield value;
+      for (const { octets } of batch.value.items) if (octets !== null && octets.size > partSize) given.add(octets);
+      yield batch.value;
     }
   } finally {
     stop.abort(stoppedBy(signal));

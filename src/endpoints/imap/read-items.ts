@@ -217,7 +217,7 @@ export const readItems = async (
       items.push({ uid, flags: flags ?? [], modseq, internalDate: internalDate ?? new Date(0), ...content });
     }
   } catch (error) {
-    await Promise.all(items.map((item) => item.octets?.dispose()));
+    await Promise.all(items.map(async (item) => item.octets?.dispose()));
     throw error;
   }
   return items;

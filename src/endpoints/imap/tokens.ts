@@ -142,6 +142,7 @@ export const fetchLineOf = (line: Line): FetchLine => {
       case "BODY":
         body = octetsOf(value);
         break;
+      default: // Items that were not asked for are no concern of ours.
     }
   }
   return { uid, flags, modseq, size, internalDate, body };

@@ -28,7 +28,7 @@ interface ExecOptions {
 /** The reader waits until `next` is called: a command's handler applies its result first. */
 interface Parked {
   readonly response: Line;
-  next(): void;
+  readonly next: () => void;
 }
 
 /** Called for each untagged line of that name while the command runs; the reader waits for a returned promise. */

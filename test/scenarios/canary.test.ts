@@ -46,7 +46,7 @@ const call = async (
   path: string,
   request: { method?: string; body?: unknown; raw?: string; headers?: Record<string, string>; unrecorded?: boolean } = {},
   base = daemon.url,
-  // oxlint-disable-next-line typescript/no-explicit-any
+  // oxlint-disable-next-line typescript/no-explicit-any -- what a JSON answer holds is compared, not trusted
 ): Promise<{ status: number; body: any }> => {
   const { body, raw = body === undefined ? undefined : JSON.stringify(body), headers = {} } = request;
   const response = await fetch(base + path, {

@@ -6,7 +6,7 @@ import { eventually } from "./eventually.ts";
 export interface StreamEvent {
   readonly id: string;
   readonly event: string;
-  // oxlint-disable-next-line typescript/no-explicit-any
+  // oxlint-disable-next-line typescript/no-explicit-any -- what a JSON answer holds is compared, not trusted
   readonly data: any;
   /** `performance.now()` when it was read. */
   readonly at: number;

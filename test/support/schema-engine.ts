@@ -83,7 +83,7 @@ class Connections implements SqlMigrationAwareDriverAdapterFactory {
   }
 
   async connect(): Promise<Adapter> {
-    const adapter = nameCharColumns((await this.factory.connect()) as Adapter);
+    const adapter = nameCharColumns(await this.factory.connect());
     this.open.push(adapter);
     return adapter;
   }

@@ -9,6 +9,7 @@ import { from as copyFrom } from "pg-copy-streams";
 import type { Logger } from "../telemetry/log.ts";
 import { dbErrors, dbPoolConnections } from "../telemetry/metrics.ts";
 import { PrismaClient } from "./generated/client.ts";
+import { isUnavailable } from "./unavailable.ts";
 
 export interface Statement {
   /** Prepared once per connection under this name; the same name must always mean the same text. */
@@ -41,11 +42,16 @@ export interface Database extends Queryable {
 const int8Oid = 20;
 const retryable = new Set(["40001", "40P01"]);
 
+/** Only what PostgreSQL or the way to it has done: what `work` throws of its own is no error of the database. */
+const countError = (error: unknown): void => {
+  const state = sqlState(error);
+  if (error instanceof pg.DatabaseError && /^[0-9A-Z]{5}$/.test(state)) dbErrors.inc({ class: state.slice(0, 2) });
+  else if (isUnavailable(error)) dbErrors.inc({ class: "connection" });
+};
+
 const parsers: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: "text" | "binary") =>
-    oid === int8Oid
-      ? (text: string) => BigInt(text)
-      : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
+    oid === int8Oid ? BigInt : (pg.types.getTypeParser(oid, format) as unknown)) as typeof pg.types.getTypeParser,
 };
 
 const sqlState = (error: unknown): string =>
@@ -124,7 +130,7 @@ export const openDatabase = (options: { url: string; max?: number; log: Logger }
     types: parsers,
   });
   pool.on("error", (err) => {
-    dbErrors.inc({ class: sqlState(err).slice(0, 2) || "connection" });
+    countError(err);
     options.log.warn({ err }, "idle database connection lost");
   });
   const showPool = (): void => {
@@ -139,13 +145,17 @@ export const openDatabase = (options: { url: string; max?: number; log: Logger }
   return {
     url: options.url,
     prisma,
-    query: (statement) => runOn(pool, statement),
+    query: <Row>(statement: Statement) =>
+      runOn<Row>(pool, statement).catch((error: unknown) => {
+        countError(error);
+        throw error;
+      }),
     transaction: async (work) => {
       for (let attempt = 1; ; attempt += 1) {
         try {
           return await transactOnce(pool, work);
         } catch (error) {
-          dbErrors.inc({ class: sqlState(error).slice(0, 2) || "other" });
+          countError(error);
           if (attempt >= 5 || !retryable.has(sqlState(error))) throw error;
         }
       }

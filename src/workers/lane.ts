@@ -20,7 +20,7 @@ import type { Database } from "../store/database.ts";
 import { FencedError } from "../store/leases.ts";
 import { hasCandidates } from "../store/candidates.ts";
 import type { Logger } from "../telemetry/log.ts";
-import { passDuration, passes, serverResponses } from "../telemetry/metrics.ts";
+import { passDuration, passes } from "../telemetry/metrics.ts";
 import { planRetry, type RetryTimes } from "./backoff.ts";
 import { backfillPending } from "./backfill.ts";
 import type { LaneContext } from "./lane-state.ts";
@@ -343,7 +343,6 @@ export class AccountLane {
       this.dueAt = Date.now() + this.services.retryTimes.transientFirstMs;
       return;
     }
-    serverResponses.inc({ proto: "imap", class: error.kind });
     const retry = planRetry(error, this.health?.attempts ?? 0, Math.random(), this.services.retryTimes);
     const nextAttemptAt = retry.waitMs === null ? null : new Date(Date.now() + retry.waitMs);
     this.dueAt = nextAttemptAt?.getTime() ?? Number.POSITIVE_INFINITY;

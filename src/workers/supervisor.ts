@@ -133,6 +133,7 @@ export class Supervisor {
     const own = this.owned.get(shard);
     if (own === undefined) return;
     this.owned.delete(shard);
+    leasesHeld.set(this.owned.size);
     // The handlers' signals end the passes; the lanes then close their sessions.
     await own.answering.close(8_000);
     await Promise.all([...own.lanes.values()].map((lane) => lane.stop()));
@@ -177,9 +178,11 @@ export class Supervisor {
 
   private async tick(): Promise<void> {
     const now = Date.now();
+    const states = new Map<string, number>();
     for (const [shard, own] of this.owned) {
       const due: Hint[] = [];
       for (const [accountId, lane] of own.lanes) {
+        states.set(lane.state, (states.get(lane.state) ?? 0) + 1);
         if (lane.rungAt > 0) {
           if (now - lane.rungAt < hintPatienceMs) continue;
           sweeperRequeued.inc();
@@ -193,6 +196,8 @@ export class Supervisor {
       }
       this.ringMany(shard, due);
     }
+    accounts.reset();
+    for (const [state, count] of states) accounts.set({ state }, count);
     if (now - this.lastRefresh < refreshMs || this.refreshing) return;
     this.lastRefresh = now;
     this.refreshing = true;
@@ -200,10 +205,9 @@ export class Supervisor {
     this.refreshing = false;
   }
 
-  /** Finds accounts nobody rang for, notes quiet successes, and shows the gauges. */
+  /** Finds accounts nobody rang for, notes quiet successes, and shows how full the queues are. */
   private async refresh(): Promise<void> {
     const { services, shards, bell } = this.options;
-    const states = new Map<string, number>();
     const depth = { waiting: 0, active: 0, delayed: 0 };
     const successes: Parameters<typeof noteSuccesses>[1][number][] = [];
     for (const [shard, own] of this.owned) {
@@ -220,7 +224,6 @@ export class Supervisor {
           await lane.stop();
           continue;
         }
-        states.set(lane.state, (states.get(lane.state) ?? 0) + 1);
         if (lane.succeededAt > 0 && lane.endpointId !== null)
           successes.push({ accountId: id, endpointId: lane.endpointId, at: new Date(lane.succeededAt) });
         lane.succeededAt = 0;
@@ -229,8 +232,6 @@ export class Supervisor {
       if (found !== null) for (const state of ["waiting", "active", "delayed"] as const) depth[state] += found[state];
     }
     await noteSuccesses(services.db, successes);
-    accounts.reset();
-    for (const [state, count] of states) accounts.set({ state }, count);
     for (const state of ["waiting", "active", "delayed"] as const) queueJobs.set({ state }, depth[state]);
     if (this.owned.has(0)) await this.options.housekeeping();
   }

@@ -67,7 +67,17 @@ export interface WriteMark {
   readonly rows: bigint;
 }
 
-const mailTables = ["accounts", "mailboxes", "upstream_mailboxes", "blobs", "messages", "placements", "bindings", "changes", "holds"];
+const mailTables = [
+  "accounts",
+  "mailboxes",
+  "upstream_mailboxes",
+  "blobs",
+  "messages",
+  "placements",
+  "bindings",
+  "changes",
+  "holds",
+];
 
 const countRows = async (client: pg.Client, since: bigint | null): Promise<bigint> => {
   // Told by the rows themselves: PostgreSQL's statistics come up to a minute late.

@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, relative } from "node:path";
+import { basename, delimiter, dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MAY_IMPORT, PACKAGE_ROOMS } from "./floors.ts";
 
@@ -14,7 +14,10 @@ const root = join(import.meta.dirname, "../..");
 /** Runs a program of node_modules/.bin; its exit code and what it printed. */
 const run = (name: string, args: readonly string[], cwd: string): Promise<{ code: number; out: string }> =>
   new Promise((resolve) => {
-    execFile(join(root, "node_modules/.bin", name), args, { cwd, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+    // The Node that comes as a package runs the tools, whichever one is installed.
+    const bin = join(root, "node_modules/.bin");
+    const env = { ...process.env, PATH: `${bin}${delimiter}${process.env["PATH"] ?? ""}` };
+    execFile(join(bin, name), args, { cwd, env, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code ?? 1), out: stdout + stderr });
     });
   });

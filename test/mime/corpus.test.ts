@@ -38,7 +38,7 @@ const problemsOfHeaders = ({ raw }: NamedMail): string[] => {
 const problemsOfSummary = (parsed: ParsedMessage): string[] => {
   if (parsed.status === "failed") return /^(?:too_many_parts|too_deep)$/.test(parsed.reason) ? [] : [`failed: ${parsed.reason}`];
   const problems: string[] = [];
-  if (unprintable.test(parsed.preview) || [...parsed.preview].length > 256) problems.push(`preview: ${parsed.preview}`);
+  if (unprintable.test(parsed.preview) || Array.from(parsed.preview).length > 256) problems.push(`preview: ${parsed.preview}`);
   if (Buffer.byteLength(parsed.searchText) > 64 * 1024) problems.push("search text too long");
   if (new Set(parsed.attachments.map(({ partId }) => partId)).size < parsed.attachments.length) problems.push("part twice");
   return problems;

@@ -163,6 +163,17 @@ const readAdminKey = async (config: Config, log: Logger): Promise<string> => {
   return secret;
 };
 
+/** Why it did not start and what to do, for the person at the terminal. */
+const inPlainWords = (err: unknown): string => {
+  if (!(err instanceof Error)) return String(err);
+  const { code, address, port } = err as NodeJS.ErrnoException & { readonly address?: string; readonly port?: number };
+  if (!("syscall" in err) || err.syscall !== "listen") return err.message || String(code);
+  if (code === "EADDRINUSE")
+    return `Port ${port} of ${address} is taken by another program. End that, or set PORT (or METRICS_PORT) to a free one.`;
+  if (code === "EADDRNOTAVAIL") return `This machine has no address ${address}. Set HOST to one of its own.`;
+  return err.message;
+};
+
 const main = async (): Promise<void> => {
   let config: Config;
   try {
@@ -193,6 +204,8 @@ const main = async (): Promise<void> => {
     log.fatal({ err }, "could not start");
     await started.stop();
     graceful.uninstall();
+    // The last line on the screen.
+    process.stderr.write(`\nSamebox did not start: ${inPlainWords(err)}\n`);
     process.exitCode = 1;
   }
 };

@@ -11,7 +11,7 @@ import { ring } from "./bell.ts";
 import { settleEndpoint } from "./endpoint-settings.ts";
 import { answerOnce } from "./idempotency.ts";
 import { accountCreationLimit } from "./limits.ts";
-import { AccountParams, loadAccount } from "./load-account.ts";
+import { AccountParams, accountIdOf, loadAccount } from "./load-account.ts";
 import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
 import { invalid, notFound, ProblemError } from "./problem.ts";
 import { PageOf, Strict } from "./schemas.ts";
@@ -153,7 +153,7 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
         response: { 200: Account },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const account = await loadAccount(deps, request);
       const { name, email, policy, endpoints = [] } = request.body;
       const known = endpoints.length === 0 ? [] : await listEndpoints(deps.db, [account.id]);
@@ -166,12 +166,14 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
       }
       const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
       const accountPatch = given({ name, email, policy }) as Pick<Partial<AccountRow>, "name" | "email">;
-      const after = await deps.db.transaction((tx) =>
-        patchAccount(tx, deps.sealer, ref, { ...accountPatch, endpoints: changed, newEndpoints: added }),
-      );
-      if (after === null) throw notFound("account");
-      ring(deps, after, "changed");
-      return showAccount(after, await listEndpoints(deps.db, [account.id]));
+      const body = await answerOnce(deps, { request, reply }, async (tx) => {
+        const patch = { ...accountPatch, endpoints: changed, newEndpoints: added };
+        const after = await patchAccount(tx, deps.sealer, ref, patch);
+        if (after === null) throw notFound("account");
+        return { status: 200, body: showAccount(after, await listEndpoints(tx, [account.id])) };
+      });
+      ring(deps, account, "changed");
+      return body;
     },
   );
 };
@@ -189,11 +191,15 @@ const registerDelete = (app: App, deps: ApiDeps): void => {
       },
     },
     async (request, reply) => {
-      const account = await loadAccount(deps, request);
-      const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
-      if (!(await deps.db.transaction((tx) => deleteAccount(tx, ref)))) throw notFound("account");
-      ring(deps, account, "changed");
-      return reply.code(204).send(null);
+      const { tenantId, deviceId } = callerOf(request);
+      const id = accountIdOf(request);
+      await answerOnce(deps, { request, reply }, async (tx) => {
+        // Looked for in here: sent again with its Idempotency-Key, the request finds its first answer, not a gap.
+        if (!(await deleteAccount(tx, { tenantId, accountId: id, deviceId }))) throw notFound("account");
+        return { status: 204, body: null };
+      });
+      ring(deps, { id, virtualShard: virtualShardOf(id) }, "changed");
+      return reply.send(null);
     },
   );
 };

@@ -12,6 +12,11 @@ const tags = ["operations"];
 const Alive = Type.Object({ status: Words(["alive"]) });
 const Ready = Type.Object({ status: Words(["ready"]) });
 
+const Figures = {
+  description: "Prometheus' text format, version 0.0.4.",
+  content: { "text/plain": { schema: Type.String() } },
+};
+
 /** Why this process should get no requests; null: it should. */
 const findObstacle = async (deps: Pick<ApiDeps, "draining">, probe: ReadinessProbe): Promise<string | null> => {
   if (deps.draining()) return "The process is stopping.";
@@ -35,7 +40,7 @@ export const registerHealth = (app: App, deps: Pick<ApiDeps, "draining">, probe:
 export const registerMetrics = (app: App): void => {
   app.get(
     "/metrics",
-    { config, schema: { tags, summary: "Figures for Prometheus", produces: ["text/plain"] } },
+    { config, schema: { tags, summary: "Figures for Prometheus", response: { 200: Figures } } },
     async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
   );
 };

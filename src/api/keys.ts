@@ -136,8 +136,12 @@ export const registerKeys = (app: App, deps: ApiDeps): void => {
     },
     async (request, reply) => {
       const id = parseId<KeyId>("key", request.params.keyId);
-      if (id === null || !(await deleteKey(deps.db, callerOf(request).tenantId, id))) throw notFound("key");
-      return reply.code(204).send(null);
+      if (id === null) throw notFound("key");
+      await answerOnce(deps, { request, reply }, async (tx) => {
+        if (!(await deleteKey(tx, callerOf(request).tenantId, id))) throw notFound("key");
+        return { status: 204, body: null };
+      });
+      return reply.send(null);
     },
   );
 };

@@ -6,7 +6,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { uuidv7 } from "uuidv7";
 import { allScopes, type Scope } from "../model/access.ts";
 import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
-import type { Database, Queryable } from "./database.ts";
+import type { Queryable, Tx } from "./database.ts";
 
 export interface ApiKey {
   readonly id: KeyId;
@@ -104,7 +104,7 @@ export const createKey = async (db: Queryable, request: NewKey): Promise<{ key: 
 
 /** Keys of a tenant, newest first, after the key `after`. */
 export const listKeys = async (
-  db: Database,
+  db: Queryable,
   page: { tenantId: TenantId; after: KeyId | null; limit: number },
 ): Promise<ApiKey[]> => {
   const { rows } = await db.query<KeyRow>({
@@ -116,7 +116,11 @@ export const listKeys = async (
 };
 
 /** False when the tenant has no such key. */
-export const deleteKey = async (db: Database, tenantId: TenantId, id: KeyId): Promise<boolean> => {
-  const { count } = await db.prisma.apiKey.deleteMany({ where: { tenantId, id } });
-  return count === 1;
+export const deleteKey = async (tx: Tx, tenantId: TenantId, id: KeyId): Promise<boolean> => {
+  const { rowCount } = await tx.query({
+    name: "key_delete",
+    text: `delete from api_keys where tenant_id = $1 and id = $2`,
+    values: [tenantId, id],
+  });
+  return rowCount === 1;
 };

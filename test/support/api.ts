@@ -7,6 +7,7 @@ import { openChangeListener } from "../../src/store/change-listener.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createSealer, type Sealer } from "../../src/store/sealing.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
+import { type ApiDocument, breachOf } from "./contract.ts";
 import { freshDatabase } from "./postgres.ts";
 
 export const adminKey = "sbx_admin_for_tests_only_0123456789";
@@ -42,6 +43,7 @@ export interface TestApi extends AsyncDisposable {
   readonly log: string[];
   /** Makes /readyz say that the process is stopping. */
   drain(): void;
+  /** @throws Error when the answer is not as /openapi.json says. */
   request(path: string, request?: Request): Promise<Reply>;
   close(): Promise<void>;
 }
@@ -51,10 +53,12 @@ export interface TestApiOptions {
   readonly deps?: Partial<ApiDeps>;
 }
 
+const methodOf = ({ method, json, raw }: Request): string => method ?? (json === undefined && raw === undefined ? "GET" : "POST");
+
 const send = async (base: string, path: string, request: Request): Promise<Reply> => {
   const { key = adminKey, json, raw, headers } = request;
   const response = await fetch(`${base}${path}`, {
-    method: request.method ?? (json === undefined && raw === undefined ? "GET" : "POST"),
+    method: methodOf(request),
     redirect: "manual",
     headers: {
       ...(key !== null && { authorization: `Bearer ${key}` }),
@@ -115,7 +119,16 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
   const drain = (): void => {
     draining = true;
   };
-  const request = (path: string, one: Request = {}): Promise<Reply> => send(api.url, path, one);
+  let document: Promise<ApiDocument> | undefined;
+  const request = async (path: string, one: Request = {}): Promise<Reply> => {
+    document ??= send(api.url, "/openapi.json", { key: null }).then(({ body }) => body as ApiDocument);
+    const reply = await send(api.url, path, one);
+    const exchange = { method: methodOf(one), path, contentType: reply.headers.get("content-type"), ...reply };
+    const breach = breachOf(await document, exchange);
+    if (breach !== null)
+      throw new Error(`${exchange.method} ${path}: ${reply.status} ${reply.text.slice(0, 2000)}\nis not as described: ${breach}`);
+    return reply;
+  };
   return {
     url: api.url,
     metricsUrl: api.metricsUrl,

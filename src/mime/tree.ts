@@ -143,8 +143,8 @@ export class TreeReader {
   private nextDelimiter(octets: Buffer, last: boolean): boolean {
     const found = octets.indexOf(delimiterStart, this.at);
     if (found < 0) {
-      // The next octets may complete CR LF "--".
-      this.at = last ? octets.length : Math.max(this.at, octets.length - 3);
+      // The next octets may complete CR LF "--"; its CR may stand before `at`. No line already judged is this short.
+      this.at = last ? octets.length : Math.max(0, octets.length - 3);
       return false;
     }
     const start = found + 1;
@@ -152,7 +152,7 @@ export class TreeReader {
     const contentEnd = isReturn ? found - 1 : found;
     const lineEnd = octets.indexOf(newline, start);
     if (lineEnd < 0 && !last && octets.length - start < delimiterLimit) {
-      this.at = Math.max(this.at, contentEnd);
+      this.at = contentEnd;
       return false;
     }
     const next = lineEnd < 0 ? octets.length : lineEnd + 1;

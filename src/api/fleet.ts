@@ -1,4 +1,4 @@
-/** How the whole installation is doing. The operator sees every tenant's accounts, a key its own tenant's. */
+/** How the whole installation is doing. The operator sees every tenant's accounts, a key those it is for. */
 import { type Static, Type } from "typebox";
 import { type FleetShard, listShards, readFleetAccounts } from "../store/account-status.ts";
 import { callerOf, requireScope } from "./auth.ts";
@@ -62,11 +62,9 @@ export const registerFleet = (app: App, deps: ApiDeps): void => {
       schema: { tags: ["operations"], summary: "How the installation is doing", response: { 200: Fleet } },
     },
     async (request) => {
-      const caller = callerOf(request);
-      const [accounts, shards] = await Promise.all([
-        readFleetAccounts(deps.db, caller.kind === "operator" ? null : caller.tenantId),
-        listShards(deps.db),
-      ]);
+      const { kind, tenantId, accountIds } = callerOf(request);
+      const part = { tenantId: kind === "operator" ? null : tenantId, among: accountIds === null ? null : [...accountIds] };
+      const [accounts, shards] = await Promise.all([readFleetAccounts(deps.db, part), listShards(deps.db)]);
       return {
         version: deps.config.version,
         accounts: { ...accounts.byState },

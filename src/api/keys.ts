@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 import { allScopes } from "../model/access.ts";
 import { type AccountId, formatId, type KeyId, parseId, type TenantId } from "../model/ids.ts";
 import { findAccount } from "../store/accounts.ts";
-import { type ApiKey, createKey, deleteKey, listKeys, type NewKey } from "../store/keys.ts";
+import { type ApiKey, createKey, deleteKey, type KeyOwner, listKeys, type NewKey } from "../store/keys.ts";
 import { findTenant } from "../store/tenants.ts";
 import { callerOf, maySee, requireScope } from "./auth.ts";
 import { answerOnce } from "./idempotency.ts";
@@ -90,6 +90,12 @@ const readNewKey = async (deps: ApiDeps, caller: Caller, input: Static<typeof Ke
   return { tenantId, name: input.name, scopes: input.scopes, accountIds, expiresAt: readExpiry(input.expiresAt) };
 };
 
+/** The keys that the caller may know of: a key that is limited to some accounts has no say over one that is not. */
+const ownerOf = ({ tenantId, accountIds }: Caller): KeyOwner => ({
+  tenantId,
+  among: accountIds === null ? null : [...accountIds],
+});
+
 const CursorShape = Type.Tuple([Type.String({ pattern: "^key_[0-9a-f]{32}$" })]);
 
 export const registerKeys = (app: App, deps: ApiDeps): void => {
@@ -115,11 +121,10 @@ export const registerKeys = (app: App, deps: ApiDeps): void => {
       schema: { tags, summary: "List keys, newest first", querystring: Strict(pageQuery), response: { 200: PageOf(Key) } },
     },
     async (request) => {
-      const { tenantId } = callerOf(request);
       const limit = pageLimit(request.query);
       const position = decodeCursor(request.query.cursor, CursorShape);
       const after = position === null ? null : parseId<KeyId>("key", position[0]);
-      const keys = await listKeys(deps.db, { tenantId, after, limit: limit + 1 });
+      const keys = await listKeys(deps.db, ownerOf(callerOf(request)), { after, limit: limit + 1 });
       return toPage(keys, limit, { positionOf: (key) => [formatId("key", key.id)], toItem: showKey });
     },
   );
@@ -138,7 +143,7 @@ export const registerKeys = (app: App, deps: ApiDeps): void => {
       const id = parseId<KeyId>("key", request.params.keyId);
       if (id === null) throw notFound("key");
       await answerOnce(deps, { request, reply }, async (tx) => {
-        if (!(await deleteKey(tx, callerOf(request).tenantId, id))) throw notFound("key");
+        if (!(await deleteKey(tx, ownerOf(callerOf(request)), id))) throw notFound("key");
         return { status: 204, body: null };
       });
       return reply.send(null);

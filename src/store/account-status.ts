@@ -27,13 +27,19 @@ export interface FleetAccounts {
   readonly overdueSeconds: number;
 }
 
-/** Accounts of a tenant, or of all (null). */
-export const readFleetAccounts = async (db: Queryable, tenantId: TenantId | null): Promise<FleetAccounts> => {
+export interface FleetPart {
+  /** null: of all tenants. */
+  readonly tenantId: TenantId | null;
+  /** Only these; null: all. */
+  readonly among: readonly AccountId[] | null;
+}
+
+export const readFleetAccounts = async (db: Queryable, { tenantId, among }: FleetPart): Promise<FleetAccounts> => {
   const states = await db.query<{ state: string; n: bigint }>({
     name: "fleet_states",
     text: `select case when paused then 'paused' else sync_state end as state, count(*) as n from accounts
-           where deleted_at is null and ($1::uuid is null or tenant_id = $1) group by 1`,
-    values: [tenantId],
+           where deleted_at is null and ($1::uuid is null or tenant_id = $1) and ($2::uuid[] is null or id = any($2)) group by 1`,
+    values: [tenantId, among],
   });
   const lags = await db.query<{ p: number[] | null; overdue: number | null }>({
     name: "fleet_lags",
@@ -42,8 +48,8 @@ export const readFleetAccounts = async (db: Queryable, tenantId: TenantId | null
                   extract(epoch from max(now() - e.next_attempt_at) filter (where e.next_attempt_at < now()))::float8 as overdue
            from endpoints e join accounts a on a.id = e.account_id
            where a.deleted_at is null and not a.paused and e.sync_state in ('connecting', 'backfilling', 'live')
-             and ($1::uuid is null or a.tenant_id = $1)`,
-    values: [tenantId],
+             and ($1::uuid is null or a.tenant_id = $1) and ($2::uuid[] is null or a.id = any($2))`,
+    values: [tenantId, among],
   });
   const [p50 = null, p95 = null, p99 = null] = lags.rows[0]?.p ?? [];
   return {

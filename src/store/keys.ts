@@ -102,25 +102,33 @@ export const createKey = async (db: Queryable, request: NewKey): Promise<{ key: 
   return { key: toKey(row), secret };
 };
 
-/** Keys of a tenant, newest first, after the key `after`. */
+/** Which keys: of a tenant, and only those limited to accounts among these (null: all keys). */
+export interface KeyOwner {
+  readonly tenantId: TenantId;
+  readonly among: readonly AccountId[] | null;
+}
+
+/** Newest first, after the key `after`. */
 export const listKeys = async (
   db: Queryable,
-  page: { tenantId: TenantId; after: KeyId | null; limit: number },
+  owner: KeyOwner,
+  page: { readonly after: KeyId | null; readonly limit: number },
 ): Promise<ApiKey[]> => {
   const { rows } = await db.query<KeyRow>({
     name: "keys_of_tenant",
-    text: `select ${columns} from api_keys where tenant_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3`,
-    values: [page.tenantId, page.after, page.limit],
+    text: `select ${columns} from api_keys where tenant_id = $1 and ($2::uuid[] is null or account_ids <@ $2) and ($3::uuid is null or id < $3)
+           order by id desc limit $4`,
+    values: [owner.tenantId, owner.among, page.after, page.limit],
   });
   return rows.map(toKey);
 };
 
-/** False when the tenant has no such key. */
-export const deleteKey = async (tx: Tx, tenantId: TenantId, id: KeyId): Promise<boolean> => {
+/** False when the owner has no such key. */
+export const deleteKey = async (tx: Tx, owner: KeyOwner, id: KeyId): Promise<boolean> => {
   const { rowCount } = await tx.query({
     name: "key_delete",
-    text: `delete from api_keys where tenant_id = $1 and id = $2`,
-    values: [tenantId, id],
+    text: `delete from api_keys where tenant_id = $1 and ($2::uuid[] is null or account_ids <@ $2) and id = $3`,
+    values: [owner.tenantId, owner.among, id],
   });
   return rowCount === 1;
 };

@@ -198,6 +198,8 @@ const isWhole = (listing: Listing): boolean => listing.completion.whole && listi
  */
 export const survey = async (wire: Wire, signal: AbortSignal): Promise<SurveyResult> => {
   const startedAt = new Date();
+  // The status of a selected mailbox is as old as the last look at it (RFC 9051 6.3.11; seen on Dovecot 2.3).
+  if (wire.view !== null) await wire.command("NOOP", false, { ms: statusMs, signal });
   const xlist = wire.can("XLIST") && !wire.can("SPECIAL-USE");
   const listing = await listAll(wire, xlist ? "XLIST" : "LIST", signal);
   if (listing.overflow) {

@@ -27,6 +27,9 @@ export const listUnparsed = async (
   return rows.map((row) => ({ id: row.id, sha256: row.sha256, size: Number(row.size) }));
 };
 
+/** The reason of a message whose words are more than a text search index holds (1 MiB): it is found by its subject only. */
+export const notStorable = "not_storable";
+
 /** The octets of messages of at most one stored part, by hex SHA-256, in one statement. */
 export const readSmall = async (
   db: Queryable,
@@ -41,7 +44,10 @@ export const readSmall = async (
   return new Map(rows.map((row) => [row.sha256.toString("hex"), row.data]));
 };
 
-/** Stores parse results; a result that is there already stays. Search words are the subject, the addresses and the text. */
+/**
+ * Stores parse results, all or none; a result that is there already stays. Search words are the subject, the addresses and the
+ * text. Results hold no NUL, which PostgreSQL could not store: parsing has taken it out.
+ */
 export const storeContents = async (
   db: Queryable,
   owner: { readonly accountId: AccountId; readonly tenantId: TenantId },
@@ -72,10 +78,11 @@ export const storeContents = async (
     name: "contents_store",
     text: `insert into message_contents (account_id, message_id, tenant_id, status, reason, preview, has_attachment, attachments, search)
            select $1, w.message_id, $2, w.status, w.reason, w.preview, w.has_attachment, w.attachments,
-             to_tsvector('simple', concat_ws(' ', m.subject, m.from_addresses::text, m.to_addresses::text, m.cc_addresses::text, w.words))
+             to_tsvector('simple', case when w.reason = '${notStorable}' then coalesce(m.subject, '') else
+               concat_ws(' ', m.subject, m.from_addresses::text, m.to_addresses::text, m.cc_addresses::text, w.words) end)
            from jsonb_to_recordset($3::jsonb) as w(message_id uuid, status text, reason text, preview text, has_attachment boolean, attachments jsonb, words text)
            join messages m on m.account_id = $1 and m.id = w.message_id
            on conflict (account_id, message_id) do nothing`,
-    values: [owner.accountId, owner.tenantId, JSON.stringify(rows).replaceAll("\\u0000", "")],
+    values: [owner.accountId, owner.tenantId, JSON.stringify(rows)],
   });
 };

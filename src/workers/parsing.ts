@@ -5,8 +5,9 @@
 import pLimit from "p-limit";
 import type { Parser } from "../mime/parser.ts";
 import type { AccountId, MessageId, TenantId } from "../model/ids.ts";
+import type { ParsedMessage } from "../model/mail.ts";
 import { storedOctets } from "../store/blob-reads.ts";
-import { listUnparsed, readSmall, storeContents, type Unparsed } from "../store/contents.ts";
+import { listUnparsed, notStorable, readSmall, storeContents, type Unparsed } from "../store/contents.ts";
 import type { Database } from "../store/database.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { parseFailures } from "../telemetry/metrics.ts";
@@ -15,6 +16,15 @@ interface Owner {
   readonly id: AccountId;
   readonly tenantId: TenantId;
 }
+
+interface Content {
+  readonly messageId: MessageId;
+  readonly parsed: ParsedMessage;
+}
+
+/** PostgreSQL says that the data is the trouble, not the connection or itself: class 22 data exception, 54 limit exceeded. */
+const isRefused = (err: unknown): boolean =>
+  err instanceof Error && "code" in err && typeof err.code === "string" && /^(?:22|54)[0-9A-Z]{3}$/.test(err.code);
 
 const pageSize = 50;
 /** Messages up to this size are read from the store together, a page at once. */
@@ -65,11 +75,28 @@ export class ParseQueue {
       const contents = await Promise.all(
         page.map((message) => this.parseOne(owner.id, message, small.get(message.sha256.toString("hex")))),
       );
-      await storeContents(
-        this.db,
-        { accountId: owner.id, tenantId: owner.tenantId },
+      await this.store(
+        owner,
         contents.flatMap((content) => content ?? []),
       );
+    }
+  }
+
+  private async store(owner: Owner, contents: readonly Content[]): Promise<void> {
+    const account = { accountId: owner.id, tenantId: owner.tenantId };
+    try {
+      await storeContents(this.db, account, contents);
+    } catch (err) {
+      if (!isRefused(err)) throw err;
+      // One of them is more than the database takes (a text search index of over 1 MiB, say): it must not hold up the others.
+      for (const content of contents)
+        await storeContents(this.db, account, [content]).catch(async (cause: unknown) => {
+          if (!isRefused(cause)) throw cause;
+          const { messageId } = content;
+          this.log.warn({ account: owner.id, message: messageId, err: cause }, "parsed content cannot be stored");
+          parseFailures.inc({ reason: notStorable });
+          await storeContents(this.db, account, [{ messageId, parsed: { status: "failed", reason: notStorable } }]);
+        });
     }
   }
 

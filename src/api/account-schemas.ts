@@ -11,6 +11,8 @@ export const SyncStateWord = Words(["connecting", "backfilling", "live", "paused
 /** One line that PostgreSQL and the mail protocols can carry: no line break, no NUL, no half of a surrogate pair. */
 const line = "^[^\\r\\n\\u0000\\p{Cs}]*$";
 
+export const mostEndpoints = 8;
+
 const Name = Type.String({ minLength: 1, maxLength: 200, pattern: line });
 const Email = Type.String({ minLength: 3, maxLength: 320, pattern: "^[^\\s@]+@[^\\s@]+$" });
 const User = Type.String({ minLength: 1, maxLength: 320, pattern: line });
@@ -81,14 +83,14 @@ const PolicyInput = Type.Partial(Strict(policyFields), { additionalProperties: f
 export const AccountInput = Strict({
   name: Type.Optional(Name),
   email: Email,
-  endpoints: Type.Array(EndpointInput, { minItems: 1, maxItems: 8 }),
+  endpoints: Type.Array(EndpointInput, { minItems: 1, maxItems: mostEndpoints }),
   policy: Type.Optional(PolicyInput),
 });
 
 export const AccountPatchInput = Strict({
   name: Type.Optional(Name),
   email: Type.Optional(Email),
-  endpoints: Type.Optional(Type.Array(EndpointPatchInput, { minItems: 1, maxItems: 8 })),
+  endpoints: Type.Optional(Type.Array(EndpointPatchInput, { minItems: 1, maxItems: mostEndpoints })),
   policy: Type.Optional(PolicyInput),
 });
 

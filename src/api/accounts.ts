@@ -5,7 +5,14 @@ import { type AccountId, type EndpointId, formatId, parseId } from "../model/ids
 import { createAccount, deleteAccount, type EndpointPatch, type NewEndpoint, patchAccount } from "../store/account-writes.ts";
 import { type AccountRow, type EndpointRow, listAccounts, listEndpoints } from "../store/accounts.ts";
 import { virtualShardOf } from "../store/leases.ts";
-import { Account, AccountInput, AccountPatchInput, type EndpointPatchInput, showAccount } from "./account-schemas.ts";
+import {
+  Account,
+  AccountInput,
+  AccountPatchInput,
+  type EndpointPatchInput,
+  mostEndpoints,
+  showAccount,
+} from "./account-schemas.ts";
 import { callerOf, requireScope } from "./auth.ts";
 import { ring } from "./bell.ts";
 import { settleEndpoint } from "./endpoint-settings.ts";
@@ -164,6 +171,8 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
         if ("added" in settled) added.push(settled.added);
         else changed.push(settled.changed);
       }
+      if (known.length + added.length > mostEndpoints)
+        throw invalid("body", "/endpoints", `An account has at most ${mostEndpoints} endpoints.`);
       const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
       const accountPatch = given({ name, email, policy }) as Pick<Partial<AccountRow>, "name" | "email">;
       const body = await answerOnce(deps, { request, reply }, async (tx) => {

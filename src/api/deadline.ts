@@ -1,4 +1,4 @@
-/** Waiting for parsing no longer than an answer may take. */
+/** Waiting no longer than an answer may take. */
 
 /**
  * What `work` gives, or a rejection with the signal's reason after `ms` milliseconds, whether or not `work` has noticed: it may

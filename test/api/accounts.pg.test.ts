@@ -173,6 +173,12 @@ describe("a change of an account", () => {
     expect((await api.request(`/v1/accounts/${id}`)).body.endpoints.length).toBe(2);
   });
 
+  test("cannot add more endpoints than a new account may have", async () => {
+    const { id } = await create({ endpoints: Array.from({ length: 7 }, () => input) });
+    expect((await patch(id, { endpoints: [input] })).body.endpoints.length).toBe(8);
+    expect((await patch(id, { endpoints: [input] })).body).toMatchObject({ status: 400, errors: [{ pointer: "/endpoints" }] });
+  });
+
   test("cannot name an endpoint of another account", async () => {
     const [one, other] = [await create(), await create()];
     const reply = await patch(one.id, { endpoints: [{ id: other.endpoints[0].id, host: "evil.example.test" }] });

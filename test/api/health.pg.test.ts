@@ -22,6 +22,10 @@ describe("health", () => {
       for (const path of ["/livez", "/readyz"]) expect((await fetch(`${base}${path}`)).status, `${base}${path}`).toBe(200);
   });
 
+  test("readiness says whether the queue can be reached", async () => {
+    expect((await api.request("/readyz", { key: null })).body).toEqual({ status: "ready", queue: "reachable" });
+  });
+
   test("a database that is not migrated makes the process not ready", async () => {
     await api.db.query({ text: "update _prisma_migrations set migration_name = migration_name || '_'" });
     const reply = await api.request("/readyz", { key: null });
@@ -46,6 +50,19 @@ describe("health", () => {
       detail: "The process is stopping.",
     });
     expect((await api.request("/livez", { key: null })).status).toBe(200);
+  });
+});
+
+describe("without a queue", () => {
+  test.each([
+    ["fails", () => Promise.reject(new Error("out of reach"))],
+    ["never answers", () => new Promise<never>(() => undefined)],
+  ])("that %s, the process is ready and says so", async (_how, depth) => {
+    await using cut = await openTestApi({ deps: { bell: { ring: async () => undefined, depth } } });
+    const { status, body } = await cut.request("/readyz", { key: null });
+    expect([status, body]).toEqual([200, { status: "ready", queue: "unreachable" }]);
+    await cut.db.query({ text: "insert into shards (id) values (0)" });
+    expect((await cut.request("/v1/status")).body.queue.depth).toBeNull();
   });
 });
 

@@ -148,6 +148,61 @@ describe("every route that is not public", () => {
     expect((await api.request("/v1/accounts", { key })).status).toBe(200);
   });
 
+  test("answers 405 to a method it does not offer, and names those it does", async () => {
+    const byPath = Map.groupBy(operations, ({ path }) => path);
+    for (const [path, offered] of byPath) {
+      const methods = offered.map(({ method }) => method.toUpperCase());
+      for (const method of ["GET", "PUT", "POST", "PATCH", "DELETE"].filter((one) => !methods.includes(one))) {
+        const reply = await send({ method, path, scopes: [] }, { accountId }, {});
+        expect([path, method, reply.status, reply.body.code]).toEqual([path, method, 405, "method_not_allowed"]);
+        expect(
+          reply.headers
+            .get("allow")
+            ?.split(", ")
+            .filter((one) => one !== "HEAD"),
+        ).toEqual(methods.toSorted());
+      }
+    }
+  });
+
+  test("that takes a body takes JSON only, whole, and no more than a megabyte", async () => {
+    const json = { "content-type": "application/json" };
+    for (const [request, status, code] of [
+      [{ raw: "{", headers: json }, 400, "invalid_request"],
+      [{ raw: '{"a":1}{', headers: json }, 400, "invalid_request"],
+      [{ raw: "<a/>", headers: { "content-type": "application/xml" } }, 415, "unsupported_media_type"],
+      [{ raw: " ".repeat(1_100_000), headers: json }, 413, "payload_too_large"],
+    ] as const)
+      expect(
+        await exceptions(
+          operations.filter(({ method }) => method !== "get"),
+          { status, code },
+          ({ method, path }) => send({ method, path, scopes: [] }, { accountId }, { ...request, json: undefined }),
+        ),
+      ).toEqual([]);
+  });
+
+  test("that lists refuses a cursor that it did not give out", async () => {
+    const { paths } = (await api.request("/openapi.json", { key: null })).body as {
+      paths: Record<string, Record<string, { parameters?: { name: string }[] }>>;
+    };
+    const lists = operations.filter(({ method, path }) =>
+      paths[path]?.[method]?.parameters?.some(({ name }) => name === "cursor"),
+    );
+    expect(lists.length).toBeGreaterThan(4);
+    for (const cursor of [
+      "x",
+      "bnVsbA",
+      "W10",
+      Buffer.from('["acc_1"]').toString("base64url"),
+      Buffer.from('[-1,{"a":1}]').toString("base64url"),
+    ])
+      for (const list of lists) {
+        const reply = await send({ ...list, path: `${list.path}?cursor=${cursor}` }, { accountId }, {});
+        expect([named(list), reply.status, reply.body.errors?.[0]?.pointer]).toEqual([named(list), 400, "/cursor"]);
+      }
+  });
+
   test("refuses a query parameter it does not know, by name", async () => {
     const found: string[] = [];
     for (const operation of operations) {

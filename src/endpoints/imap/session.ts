@@ -177,8 +177,16 @@ class ImapSession implements Session, Beating {
     } catch (error) {
       throw this.#translate(error, during);
     } finally {
+      this.#countOctets();
       this.#scheduleResume();
     }
+  }
+
+  /** What went over the wire since the last time: a session may live for weeks. */
+  #countOctets(): void {
+    const { sent, received } = this.#wire.client.stats(true);
+    networkBytes.inc({ proto: "imap", direction: "out" }, sent);
+    networkBytes.inc({ proto: "imap", direction: "in" }, received);
   }
 
   #translate(error: unknown, during: During): SyncError {
@@ -242,9 +250,7 @@ class ImapSession implements Session, Beating {
     this.#desk?.close();
     this.#lease.release();
     connectionsOpen.dec({ proto: "imap", kind: "session" });
-    const { sent, received } = client.stats();
-    networkBytes.inc({ proto: "imap", direction: "out" }, sent);
-    networkBytes.inc({ proto: "imap", direction: "in" }, received);
+    this.#countOctets();
     void this.#bulk.close();
     if (this.#closing !== null) return;
     const { settings, credentials } = this.#request;

@@ -24,6 +24,9 @@ const writeUuid = (target: Buffer, at: number, uuid: string): void => {
   }
 };
 
+/** A NUL inside a JSON string is spelled \u0000, which jsonb refuses. Behind an odd backslash the same letters are just text. */
+const escapedNul = /(?<!\\)((?:\\\\)*)\\u0000/g;
+
 /** Writes rows field by field; `chunks()` gives the finished stream. Every row must have the same number of fields. */
 export class CopyRows {
   private readonly done: Buffer[] = [signature];
@@ -74,8 +77,7 @@ export class CopyRows {
 
   jsonb(value: unknown): this {
     if (value === null || value === undefined) return this.null();
-    // A NUL inside a JSON string is spelled \u0000, which jsonb refuses.
-    const json = JSON.stringify(value).replaceAll("\\u0000", "");
+    const json = JSON.stringify(value).replaceAll(escapedNul, "$1");
     this.room(5 + json.length * 3);
     this.chunk.writeUInt8(1, this.at + 4);
     const length = this.chunk.write(json, this.at + 5, "utf8");

@@ -38,12 +38,14 @@ function* archived(kind: "mail" | "hostile"): Generator<NamedMail> {
 }
 
 function* madeUp(kind: "mail" | "hostile"): Generator<NamedMail> {
-  if (kind === "hostile") yield* hostileMail();
   let number = 0;
   for (const { raw } of makeMessages({ count: kind === "mail" ? 300 : 0 })) yield { name: `made up ${(number += 1)}`, raw };
 }
 
 export const corpusIsHere = existsSync(folder);
 
-/** Real mail, or hostile and edge messages. */
-export const corpus = (kind: "mail" | "hostile"): Generator<NamedMail> => (corpusIsHere ? archived(kind) : madeUp(kind));
+/** Real mail, or hostile and edge messages; those made up to hurt are always among the latter. */
+export function* corpus(kind: "mail" | "hostile"): Generator<NamedMail> {
+  if (kind === "hostile") yield* hostileMail();
+  yield* corpusIsHere ? archived(kind) : madeUp(kind);
+}

@@ -44,6 +44,8 @@ const texts: Readonly<Record<string, string>> = {
   "HTML of open tags": `Content-Type: text/html\r\n\r\n${"<b><i>".repeat(2000)}`,
   "HTML of entities": `Content-Type: text/html\r\n\r\n${"&#x110000;&#0;&amp".repeat(2000)}`,
   "40 messages deep": forwards(40),
+  "letters that look like an escape of NUL":
+    'From: a\\u0000" <a@example.com>\r\nSubject: b\\u0000\r\n\r\nc\\u0000" d\\\\u0000\r\n',
   "bare CR line ends": "Subject: old\rFrom: a@example.com\r\rbody\r",
 };
 

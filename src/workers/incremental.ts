@@ -27,6 +27,10 @@ export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, s
   });
 };
 
+/** G6: once a day a whole listing, whatever the counters say. */
+export const auditIsDue = (mailbox: MailboxLane): boolean =>
+  backfillDone(mailbox) && mailbox.auditedAt > 0 && Date.now() - mailbox.auditedAt > auditEveryMs;
+
 const brokeEpoch = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
   const { cursor } = mailbox;
   if (cursor === null) return false;
@@ -174,7 +178,7 @@ export const updateMailbox = async (
 ): Promise<{ candidates: boolean; created: number }> => {
   const { cursor } = mailbox;
   if (cursor === null || mailbox.backfillLow === null) return { candidates: false, created: 0 };
-  const full = options.full || (backfillDone(mailbox) && Date.now() - mailbox.auditedAt > auditEveryMs && mailbox.auditedAt > 0);
+  const full = options.full || auditIsDue(mailbox);
   const seen = await session.observe(
     { path: mailbox.path, since: full ? null : cursor, boundCount: backfillDone(mailbox) ? mailbox.bound : null },
     signal,

@@ -70,6 +70,8 @@ export class AccountLane {
   private loaded: Loaded | null = null;
   private session: Session | null = null;
   private openedAt = 0;
+  /** When the last look at everything began. */
+  private sweptAt = 0;
   private watching: readonly string[] = [];
   private health: EndpointHealth | null = null;
   private news: Set<string> | null = null;
@@ -214,6 +216,8 @@ export class AccountLane {
     // Listening begins before looking, so that nothing falls between the two.
     if (this.watching.length === 0) await this.startWatch(session, signal);
     const news = this.takeNews(because);
+    // Somebody asks: flags that only a whole listing shows are looked for too.
+    if (because === "api") loaded.memory.fullPollAt = 0;
     const result = await runPass({
       context: loaded.context,
       session,
@@ -237,6 +241,7 @@ export class AccountLane {
     const news = this.newsEverywhere || because === "sweep" || because === "api" ? null : [...(this.news ?? [])];
     this.news = null;
     this.newsEverywhere = false;
+    if (news === null) this.sweptAt = Date.now();
     return news;
   }
 
@@ -289,8 +294,9 @@ export class AccountLane {
 
   private async succeeded(loaded: Loaded, profile: EndpointProfile, again: boolean): Promise<void> {
     const pushesAll = profile.push === "notify" && this.watching.length > 0;
+    // Counted from the last sweep: a long first reading, or a busy INBOX, must not put off the look at the rest for ever.
     this.dueAt =
-      Date.now() +
+      this.sweptAt +
       (loaded.memory.candidates || loaded.memory.treeWaiting
         ? Math.min(this.services.pollMs, 65_000)
         : pushesAll

@@ -8,7 +8,7 @@ import { parkMailbox } from "../store/mailbox-writes.ts";
 import { safetyPollFound } from "../telemetry/metrics.ts";
 import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
-import { beginMailbox, updateMailbox } from "./incremental.ts";
+import { auditIsDue, beginMailbox, updateMailbox } from "./incremental.ts";
 import { hasMoved, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
 
@@ -76,7 +76,8 @@ const guarded = async (
 };
 
 const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolean): boolean => {
-  if (hasMoved(mailbox, status)) return true;
+  // An empty listing waits to be seen again (G4), and counters that agree with it must not make it wait for ever.
+  if (hasMoved(mailbox, status) || auditIsDue(mailbox) || mailbox.emptySince > 0) return true;
   return status.highestModseq === null && (pollFlags || mailbox.role === "inbox");
 };
 

@@ -144,6 +144,9 @@ const settlePatch = async (
     config,
     pointer,
   );
+  // Else whoever may change an account could have its stored secret sent to a server of their own.
+  if (settings.host !== endpoint.settings.host && auth === undefined)
+    throw invalid("body", `${pointer}/auth`, "is required when the host changes");
   return { changed: { id: endpoint.id, settings, ...(auth !== undefined && { credentials: auth }) } };
 };
 

@@ -179,6 +179,19 @@ describe("a change of an account", () => {
     expect((await patch(id, { endpoints: [input] })).body).toMatchObject({ status: 400, errors: [{ pointer: "/endpoints" }] });
   });
 
+  test("sends no stored secret to another host: the credentials come with it", async () => {
+    const { id, endpoints } = await create();
+    const move = { id: endpoints[0].id, host: "other.example.test" };
+    expect((await patch(id, { endpoints: [move] })).body).toMatchObject({
+      status: 400,
+      errors: [{ pointer: "/endpoints/0/auth" }],
+    });
+    const same = { id: endpoints[0].id, host: "MAIL.example.test.", port: 1993 };
+    expect((await patch(id, { endpoints: [same] })).body.endpoints[0]).toMatchObject({ host: "mail.example.test", port: 1993 });
+    const { status, body } = await patch(id, { endpoints: [{ ...move, auth: input["auth"] }] });
+    expect([status, body.endpoints[0].host]).toEqual([200, "other.example.test"]);
+  });
+
   test("cannot name an endpoint of another account", async () => {
     const [one, other] = [await create(), await create()];
     const reply = await patch(one.id, { endpoints: [{ id: other.endpoints[0].id, host: "evil.example.test" }] });

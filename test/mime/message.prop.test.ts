@@ -76,7 +76,7 @@ describe("taking a message apart", () => {
         expect(body.status).toBe("parsed");
         if (parsed.status === "failed") throw new Error(parsed.reason);
         expect(parsed.preview).not.toMatch(unprintable);
-        expect([...parsed.preview].length).toBeLessThanOrEqual(256);
+        expect(Array.from(parsed.preview).length).toBeLessThanOrEqual(256);
         expect(parsed.searchText.isWellFormed()).toBe(true);
         for (const { partId, size } of parsed.attachments) expect((await contentOf(raw, partId)).length).toBe(size);
       }),

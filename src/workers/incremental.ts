@@ -1,11 +1,20 @@
 /** One mailbox brought up to date: what changed since the cursor, and what is new, fetched and committed. */
 import type { Session } from "../endpoints/endpoint.ts";
+import type { MailboxId } from "../model/ids.ts";
 import type { MailboxCursor, MailboxObservation, MailboxStatus, UidRange } from "../model/observation.ts";
 import { appendChanges, inAccount } from "../store/account-tx.ts";
-import { loadBoundUids } from "../store/slices.ts";
+import { loadBoundUids, loadKnown } from "../store/slices.ts";
 import { closeEpoch, parkMailbox } from "../store/mailbox-writes.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
-import { commitItems, commitObservation, type CursorMove, disposeItems, emptyBatch, prepareBatch } from "./commit.ts";
+import {
+  commitItems,
+  commitObservation,
+  type CursorMove,
+  disposeItems,
+  emptyBatch,
+  prepareBatch,
+  type PreparedBatch,
+} from "./commit.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
@@ -95,34 +104,6 @@ const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: Mail
   });
 };
 
-/** Fetches ranges of news and commits batch by batch; the cursor follows the highest UID that is durable. */
-const takeNew = async (
-  context: LaneContext,
-  session: Session,
-  mailbox: MailboxLane,
-  ranges: readonly UidRange[],
-  signal: AbortSignal,
-): Promise<number> => {
-  const { cursor } = mailbox;
-  if (ranges.length === 0 || cursor === null) return 0;
-  let taken = 0;
-  for await (const batch of session.fetch({ path: mailbox.path, uidValidity: cursor.uidValidity, ranges }, signal)) {
-    try {
-      if (batch.items.length === 0) continue;
-      const prepared = await prepareBatch(context, batch.items);
-      const highest = batch.items.reduce((most, item) => Math.max(most, item.uid + 1), mailbox.cursor?.uidNext ?? 1);
-      taken += await commitItems(context, mailbox, {
-        batch: prepared,
-        reason: "delivered",
-        move: { cursor: { ...cursor, uidNext: highest }, backfillLow: mailbox.backfillLow ?? 1 },
-      });
-    } finally {
-      await disposeItems(batch.items);
-    }
-  }
-  return taken;
-};
-
 const toRanges = (uids: readonly number[]): UidRange[] => {
   const ranges: { from: number; to: number }[] = [];
   for (const uid of uids) {
@@ -162,6 +143,86 @@ const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean 
   return Date.now() - mailbox.emptySince >= emptyConfirmMs;
 };
 
+/**
+ * Before a second placement is made of a message we hold: is the first one still there? Servers add before they remove
+ * (RFC 6851 3.3), so a mail that was moved may be seen where it arrived before it is missed where it was.
+ */
+const missSources = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  batch: PreparedBatch,
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const hashes = batch.items.flatMap(({ octets }) => (octets === null ? [] : [octets.sha256]));
+  const known = await inAccount(context.db, context.fence, context.accountId, (account) =>
+    loadKnown(account, context.endpointId, hashes),
+  );
+  const sources = new Map<MailboxId, number[]>();
+  for (const { placements } of known.values())
+    for (const { lifecycle, binding } of placements)
+      if (lifecycle === "live" && binding?.active === true && binding.mailboxId !== mailbox.mailboxId)
+        sources.set(binding.mailboxId, [...(sources.get(binding.mailboxId) ?? []), binding.uid]);
+  let missing = false;
+  for (const [id, uids] of sources) {
+    const source = context.mailboxes.get(id);
+    if (source?.selectable !== true || !backfillDone(source) || source.parkedUntil > Date.now()) continue;
+    missing = (await missSource(context, session, { source, uids }, signal)) || missing;
+  }
+  return missing;
+};
+
+const missSource = async (
+  context: LaneContext,
+  session: Session,
+  { source, uids }: { readonly source: MailboxLane; readonly uids: readonly number[] },
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const { cursor, backfillLow } = source;
+  if (cursor === null || backfillLow === null) return false;
+  const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
+  if (brokeEpoch(source, seen)) return false;
+  const { gone, missed } =
+    seen.present === null ? { gone: seen.vanished, missed: [] } : await compare(context, source, seen.present);
+  // News of its own waits for its own look. Then, and in a mailbox that seems empty (G4), only what is here again is missed.
+  const whole = seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0;
+  const absent = whole ? gone : gone.filter((uid) => uids.includes(uid));
+  if (absent.length === 0) return false;
+  const { uidValidity, uidNext, highestModseq } = seen;
+  const move = { cursor: whole ? { uidValidity, uidNext, highestModseq } : cursor, backfillLow };
+  await commitObservation(context, source, { flags: whole ? seen.flags : [], absent, move });
+  return true;
+};
+
+/** Fetches ranges of news and commits batch by batch; the cursor follows the highest UID that is durable. */
+const takeNew = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  ranges: readonly UidRange[],
+  signal: AbortSignal,
+): Promise<{ created: number; missing: boolean }> => {
+  const { cursor } = mailbox;
+  const taken = { created: 0, missing: false };
+  if (ranges.length === 0 || cursor === null) return taken;
+  for await (const batch of session.fetch({ path: mailbox.path, uidValidity: cursor.uidValidity, ranges }, signal)) {
+    try {
+      if (batch.items.length === 0) continue;
+      const prepared = await prepareBatch(context, batch.items);
+      taken.missing = (await missSources(context, session, mailbox, prepared, signal)) || taken.missing;
+      const highest = batch.items.reduce((most, item) => Math.max(most, item.uid + 1), mailbox.cursor?.uidNext ?? 1);
+      taken.created += await commitItems(context, mailbox, {
+        batch: prepared,
+        reason: "delivered",
+        move: { cursor: { ...cursor, uidNext: highest }, backfillLow: mailbox.backfillLow ?? 1 },
+      });
+    } finally {
+      await disposeItems(batch.items);
+    }
+  }
+  return taken;
+};
+
 const rangeOfNew = (cursor: MailboxCursor, seen: MailboxObservation): UidRange[] =>
   seen.uidNext > cursor.uidNext ? [{ from: cursor.uidNext, to: seen.uidNext - 1 }] : [];
 
@@ -192,7 +253,8 @@ export const updateMailbox = async (
   // Mod-sequences went backwards (G5): neither absences nor flags are taken from this read; the next look is a whole listing.
   const regressed = brokeEpoch(mailbox, seen);
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
-  const created = await takeNew(context, session, mailbox, [...toRanges(missed), ...rangeOfNew(cursor, seen)], signal);
+  const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
+  const { created, missing } = await takeNew(context, session, mailbox, ranges, signal);
   const absent = regressed ? [] : seen.present === null ? seen.vanished : gone;
   const flags = regressed ? [] : seen.flags;
   const move: CursorMove = {
@@ -204,7 +266,7 @@ export const updateMailbox = async (
   if (flags.length > 0 || absent.length > 0 || moved(mailbox, move))
     await commitObservation(context, mailbox, { flags, absent, move });
   if (regressed) mailbox.auditedAt = 1;
-  return { candidates: absent.length > 0, created };
+  return { candidates: absent.length > 0 || missing, created };
 };
 
 const moved = (mailbox: MailboxLane, move: CursorMove): boolean =>

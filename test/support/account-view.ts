@@ -23,7 +23,9 @@ export interface SeenChange {
   readonly rule: string | null;
 }
 
-type Page<T> = { readonly items: readonly T[] };
+interface Page<T> {
+  readonly items: readonly T[];
+}
 
 const get = async <T>(daemon: Daemon, accountId: string, rest: string): Promise<T> => {
   const { status, body } = await daemon.call<T>("GET", `/v1/accounts/${accountId}/${rest}`);

@@ -1,0 +1,161 @@
+/** What other devices do to a mailbox comes out of the API, whatever the server can and cannot. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changesOf, mailboxesOf, messagesOf, type SeenMessage, statusOf } from "../support/account-view.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { eventually } from "../support/eventually.ts";
+import type { ImapDevice } from "../support/imap-device.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+});
+
+const mail = (subject: string): Buffer =>
+  Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@changes.test>\r\n\r\nbody of ${subject}\r\n`);
+
+const detections = { qresync: [], condstore: ["QRESYNC"], full: ["QRESYNC", "CONDSTORE"] } as const;
+const pushes = { notify: [], idle: ["NOTIFY"], poll: ["NOTIFY", "IDLE"] } as const;
+type Detection = keyof typeof detections;
+type Push = keyof typeof pushes;
+
+interface Variant {
+  readonly detection: Detection;
+  readonly push: Push;
+  readonly listStatus: boolean;
+}
+
+/** Every pair of two abilities occurs. */
+const variants: readonly Variant[] = (Object.keys(detections) as Detection[]).flatMap((detection, row) =>
+  (Object.keys(pushes) as Push[]).map((push, column) => ({ detection, push, listStatus: (row + column) % 2 === 0 })),
+);
+
+/** One account and the device that changes it; each step waits until the app sees what it did. */
+class Story {
+  readonly accountId: string;
+  readonly device: ImapDevice;
+
+  constructor(accountId: string, device: ImapDevice) {
+    this.accountId = accountId;
+    this.device = device;
+  }
+
+  /** Told to look now, whatever it would do by itself. */
+  sync(): Promise<unknown> {
+    return daemon.call("POST", `/v1/accounts/${this.accountId}/sync`);
+  }
+
+  sees(what: string, wanted: Readonly<Record<string, Partial<SeenMessage> | null>>): Promise<true> {
+    return eventually(
+      what,
+      async () => {
+        const messages = await messagesOf(daemon, this.accountId);
+        for (const [subject, facts] of Object.entries(wanted))
+          if (facts === null) expect(messages.get(subject), subject).toBeUndefined();
+          else expect(messages.get(subject), subject).toMatchObject(facts);
+        return true as const;
+      },
+      { timeoutMs: 20_000 },
+    );
+  }
+
+  seesMailbox(path: string): Promise<string> {
+    return eventually(`${path} is there`, async () => (await mailboxesOf(daemon, this.accountId)).get(path)?.id);
+  }
+}
+
+const begin = async (server: Dovecot, n: number): Promise<Story> => {
+  const { user } = server.account(n);
+  await server.deliver({ user, mailbox: "INBOX", messages: ["a", "b", "c", "d", "e", "f"].map(mail) });
+  await server.deliver({ user, mailbox: "Work", messages: [{ raw: mail("w"), flags: ["\\Seen", "\\Flagged"] }] });
+  const accountId = await liveAccount(daemon, dovecotAccount(server, n));
+  return new Story(accountId, await server.device(n));
+};
+
+const play = async (story: Story): Promise<void> => {
+  const { device, accountId } = story;
+  await story.sees("the first reading", {
+    a: { in: ["INBOX"], keywords: [] },
+    w: { in: ["Work"], keywords: ["$flagged", "$seen"] },
+  });
+  const ids = new Map([...(await messagesOf(daemon, accountId))].map(([subject, { id }]) => [subject, id]));
+  await device.append("INBOX", mail("new"));
+  await device.append("Work", mail("new work"));
+  await story.sees("new mail", { new: { in: ["INBOX"] }, "new work": { in: ["Work"] } });
+  await device.select("INBOX");
+  await device.store("1", "+", ["\\Seen", "\\Answered", "Project7"]);
+  await device.store("2", "+", ["\\Flagged"]);
+  await story.sees("flags", { a: { keywords: ["$answered", "$seen", "project7"] }, b: { keywords: ["$flagged"] } });
+  await device.store("1", "-", ["\\Seen", "Project7"]);
+  await story.sees("cleared flags", { a: { id: ids.get("a") ?? "", keywords: ["$answered"] } });
+  await device.copy("2", "Work");
+  await story.sees("a copy", { b: { id: ids.get("b") ?? "", in: ["INBOX", "Work"], keywords: ["$flagged"] } });
+  await device.move("3", "Work");
+  await story.sees("a move", { c: { id: ids.get("c") ?? "", in: ["Work"] } });
+  await device.expunge("4");
+  await story.sees("a removal", { d: null });
+  await device.select("Work");
+  const { untagged } = await device.command("UID SEARCH SUBJECT c");
+  // INBOX is looked at first, so that the mail is seen there before it is missed in Work.
+  await device.move(Number(/SEARCH.* (\d+)$/.exec(untagged[0]?.line ?? "")?.[1]), "INBOX");
+  await story.sees("a move back", { c: { id: ids.get("c") ?? "", in: ["INBOX"] } });
+  await device.store("1", "-", ["\\Flagged"]);
+  // Without mod-sequences nothing but a whole listing tells, which other mailboxes get when somebody asks, or seldom.
+  await story.sync();
+  await story.sees("flags elsewhere", { w: { id: ids.get("w") ?? "", keywords: ["$seen"] } });
+  await device.create("Projekte/Äpfel & Birnen/日本");
+  await device.append("Projekte/Äpfel & Birnen/日本", mail("far"));
+  await story.sees("mail in a nested mailbox", { far: { in: ["Projekte/Äpfel & Birnen/日本"] } });
+  const mailboxId = await story.seesMailbox("Projekte/Äpfel & Birnen/日本");
+  const far = (await messagesOf(daemon, accountId)).get("far")?.id ?? "";
+  await device.rename({ from: "Projekte/Äpfel & Birnen/日本", to: "Nihon 日本" });
+  await story.sees("a renamed mailbox", { far: { id: far, in: ["Nihon 日本"] } });
+  expect(await story.seesMailbox("Nihon 日本")).toBe(mailboxId);
+};
+
+const expectLog = async ({ accountId }: Story): Promise<void> => {
+  const messages = await messagesOf(daemon, accountId);
+  const changes = await changesOf(daemon, accountId, 7);
+  const of = (subject: string) =>
+    changes
+      .filter(({ messageId }) => messageId === messages.get(subject)?.id)
+      .map(({ kind, reason, rule }) => `${kind} ${reason} ${rule}`);
+  const created = "message.created backfilled ID-7";
+  const flags = "message.keywords upstream_flags F1";
+  expect(of("a")).toEqual([created, flags, flags]);
+  expect(of("b")).toEqual([created, flags, "message.created copied ID-5e"]);
+  const moved = "message.moved upstream_move ID-5a";
+  expect(of("c")).toEqual([created, moved, moved]);
+  expect(of("e")).toEqual([created]);
+  expect(of("new")).toEqual(["message.created delivered ID-7"]);
+  expect(changes.filter(({ kind }) => kind === "message.removed")).toMatchObject([{ reason: "user_expunge" }]);
+  expect(changes.filter(({ kind }) => kind === "message.created")).toHaveLength(11);
+  expect(changes.filter(({ kind }) => kind === "mailbox.renamed")).toMatchObject([
+    { mailboxId: (await mailboxesOf(daemon, accountId)).get("Nihon 日本")?.id },
+  ]);
+  expect(changes.filter(({ kind }) => kind === "mailbox.removed")).toEqual([]);
+};
+
+describe.each(variants)("with $detection, $push and LIST-STATUS: $listStatus", ({ detection, push, listStatus }) => {
+  it("everything that another device does is seen, with its reason", { timeout: 120_000 }, async () => {
+    const hidden = [...detections[detection], ...pushes[push], ...(listStatus ? [] : ["LIST-STATUS"])];
+    await using server = await startDovecot({ users: 1, withoutCapabilities: hidden });
+    const story = await begin(server, 1);
+    await using device = story.device;
+    await play(story);
+    await expectLog(story);
+    const { endpoint } = await statusOf(daemon, story.accountId);
+    expect(endpoint.profile).toMatchObject({ changeDetection: detection, push, listStatus });
+    await device.close();
+    await daemon.call("DELETE", `/v1/accounts/${story.accountId}`);
+  });
+});

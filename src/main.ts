@@ -40,13 +40,17 @@ type Stop = () => Promise<void>;
 class Started {
   private readonly stops: { what: string; stop: Stop }[] = [];
   private readonly log: Logger;
+  /** Set once this process is to end, even while it is still starting. */
+  stopping = false;
 
   constructor(log: Logger) {
     this.log = log;
   }
 
+  /** @throws Error when the start is to go no further; what was added is stopped all the same. */
   add(what: string, stop: Stop): void {
     this.stops.push({ what, stop });
+    if (this.stopping) throw new Error("Told to stop while starting.");
   }
 
   async stop(): Promise<void> {
@@ -105,7 +109,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
   await supervisor.start();
 };
 
-const startApiRoom = async (rooms: Rooms, adminKey: string, draining: () => boolean, started: Started): Promise<void> => {
+const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): Promise<void> => {
   const { config, log, db, bell, sealer, shards, parser } = rooms;
   const changes = openChangeListener({ url: db.url, log });
   started.add("change listener", () => changes.close());
@@ -120,13 +124,13 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, draining: () => bool
     parser,
     changes,
     log,
-    draining,
+    draining: () => started.stopping,
   });
   started.add("api", () => api.close());
   log.info({ url: api.url, metricsUrl: api.metricsUrl }, "api listening");
 };
 
-const start = async (config: Config, log: Logger, started: Started, draining: () => boolean): Promise<void> => {
+const start = async (config: Config, log: Logger, started: Started): Promise<void> => {
   await mkdir(config.dataDir, { recursive: true });
   let databaseUrl = config.databaseUrl;
   if (databaseUrl === null) {
@@ -147,7 +151,7 @@ const start = async (config: Config, log: Logger, started: Started, draining: ()
   started.add("parser", async () => parser[Symbol.asyncDispose]());
   const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
-  if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), draining, started);
+  if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
 };
 
 const readAdminKey = async (config: Config, log: Logger): Promise<string> => {
@@ -189,18 +193,21 @@ const main = async (): Promise<void> => {
   collectProcessMetrics();
   buildInfo.set({ version: config.version, node: process.version }, 1);
   const started = new Started(log);
-  let stopping = false;
+  const starting = start(config, log, started);
   const graceful = closeWithGrace({ delay: stopDeadlineMs }, async ({ signal, err }) => {
-    stopping = true;
+    started.stopping = true;
     if (err !== undefined) log.fatal({ err }, "stopping after an error");
     else log.info({ signal }, "stopping");
+    // What is just being made is finished first: cut off in between, it could not be stopped in order.
+    await starting.catch(() => undefined);
     await started.stop();
     log.info("stopped");
   });
   try {
-    await start(config, log, started, () => stopping);
+    await starting;
     log.info({ version: config.version, roles: [...config.roles] }, "started");
   } catch (err) {
+    if (started.stopping) return;
     log.fatal({ err }, "could not start");
     await started.stop();
     graceful.uninstall();

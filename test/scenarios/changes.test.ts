@@ -6,6 +6,7 @@ import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import type { ImapDevice } from "../support/imap-device.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { startScripted } from "../support/scripted-server.ts";
 
 let fresh: FreshDatabase;
 let daemon: Daemon;
@@ -157,5 +158,92 @@ describe.each(variants)("with $detection, $push and LIST-STATUS: $listStatus", (
     expect(endpoint.profile).toMatchObject({ changeDetection: detection, push, listStatus });
     await device.close();
     await daemon.call("DELETE", `/v1/accounts/${story.accountId}`);
+  });
+});
+
+describe("whatever the server can", () => {
+  let server: Dovecot;
+
+  beforeAll(async () => {
+    server = await startDovecot({ users: 4 });
+  });
+
+  afterAll(() => server.stop());
+
+  it("a mailbox that is deleted goes after a minute, and its mails can be had back", { timeout: 120_000 }, async () => {
+    const story = await begin(server, 1);
+    await using device = story.device;
+    const w = (await messagesOf(daemon, story.accountId)).get("w")?.id ?? "";
+    await device.select("INBOX");
+    await device.copy("1", "Work");
+    await story.sees("a copy", { a: { in: ["INBOX", "Work"] } });
+    await device.remove("Work");
+    await eventually("the mailbox is gone", async () => !(await mailboxesOf(daemon, story.accountId)).has("Work"), {
+      timeoutMs: 100_000,
+      everyMs: 250,
+    });
+    await story.sees("its mails are gone with it", { a: { in: ["INBOX"] }, w: null });
+    const path = `/v1/accounts/${story.accountId}/messages/${w}`;
+    const { body } = await daemon.call<{ placements: { state: string; recoverableUntil: string | null }[] }>("GET", path);
+    expect(body.placements).toMatchObject([{ state: "removed", recoverableUntil: expect.any(String) }]);
+    expect((await daemon.call<{ text: string }>("GET", `${path}/raw`)).body.text).toBe(mail("w").toString());
+  });
+
+  it("reading leaves flags, mod-sequences and \\Recent as they were", async () => {
+    const { user } = server.account(2);
+    // More than fit into one turn, so that the connection that reads in bulk is watched too.
+    await server.deliver({ user, mailbox: "INBOX", messages: Array.from({ length: 120 }, (_, at) => mail(`quiet ${at}`)) });
+    await server.deliver({ user, mailbox: "Work", messages: [mail("quiet work")] });
+    await using device = await server.device(2);
+    const marks = async (): Promise<string[]> => {
+      const answers = ["INBOX", "Work"].map((name) => device.command(`STATUS ${name} (MESSAGES RECENT UNSEEN HIGHESTMODSEQ)`));
+      return (await Promise.all(answers)).flatMap(({ untagged }) => untagged.map(({ line }) => line));
+    };
+    const before = await marks();
+    expect(before[0]).toContain("RECENT 120");
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 2));
+    const messages = await messagesOf(daemon, accountId);
+    expect(messages.size).toBe(121);
+    await daemon.call("GET", `/v1/accounts/${accountId}/messages/${messages.get("quiet work")?.id}/raw`);
+    expect(await marks()).toEqual(before);
+    // A client that does not take care leaves traces of each kind.
+    await device.select("INBOX");
+    await device.command("UID FETCH 1 (BODY[])");
+    await device.command("UNSELECT");
+    const [inbox = ""] = await marks();
+    for (const fact of ["RECENT", "UNSEEN", "HIGHESTMODSEQ"]) {
+      const of = (line = ""): string | undefined => new RegExp(`${fact} \\d+`).exec(line)?.[0];
+      expect(of(inbox)).not.toBe(of(before[0]));
+    }
+  });
+
+  it("roles come from SPECIAL-USE, and from names where the server tells none", async () => {
+    const rolesOf = async (accountId: string): Promise<Record<string, string | null>> =>
+      Object.fromEntries([...(await mailboxesOf(daemon, accountId))].map(([path, { role }]) => [path, role]));
+    const special = await liveAccount(daemon, dovecotAccount(server, 3));
+    expect(await rolesOf(special)).toEqual({
+      INBOX: "inbox",
+      Archive: "archive",
+      Drafts: "drafts",
+      Junk: "junk",
+      Sent: "sent",
+      Trash: "trash",
+    });
+    const names = ["INBOX", "Gesendet", "Papierkorb", "Entw&APw-rfe", "Spam", "Projekte"];
+    await using plain = await startScripted({
+      capability: "IMAP4rev1 IDLE",
+      state: { messages: 0 },
+      rules: [{ on: /^LIST/i, reply: [...names.map((name) => `* LIST () "/" "${name}"\r\n`), "{ok}"] }],
+    });
+    const named = await liveAccount(daemon, dovecotAccount(server, 3, { port: plain.port }));
+    expect(await rolesOf(named)).toEqual({
+      INBOX: "inbox",
+      Gesendet: "sent",
+      Papierkorb: "trash",
+      Entwürfe: "drafts",
+      Spam: "junk",
+      Projekte: null,
+    });
+    await daemon.call("DELETE", `/v1/accounts/${named}`);
   });
 });

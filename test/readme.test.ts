@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { registry } from "../src/telemetry/metrics.ts";
 import { settingNames } from "./support/setting-names.ts";
 import { startDaemon } from "./support/daemon.ts";
 import { type Dovecot, startDovecot } from "./support/dovecot.ts";
@@ -178,6 +179,22 @@ describe("the README", () => {
   it("lists every setting, and none that does not exist", () => {
     const listed = [...section("Settings").matchAll(/^\| `([A-Z_]+)` +\|/gm)].map(([, name]) => name);
     expect(listed.sort()).toEqual([...settingNames()].sort());
+  });
+
+  it("says what to do for every code an account can fail with", async () => {
+    const [, codes = ""] =
+      /type FailureCode =([^;]*);/.exec(await readFile(new URL("src/model/failure.ts", repository), "utf8")) ?? [];
+    const known = [...codes.matchAll(/"(\w+)"/g)].map(([, code]) => code).filter((code) => code !== "stopped");
+    const rows = section("When an account does not sync").matchAll(/^\| (`[^|]*`) *\|/gm);
+    const told = [...rows].flatMap(([, cell = ""]) => [...cell.matchAll(/`(\w+)`/g)].map(([, code]) => code));
+    expect(told.sort()).toEqual(known.sort());
+  });
+
+  it("names only metrics with labels that exist", async () => {
+    for (const [, name = "", labels = ""] of section("What to watch").matchAll(/`(samebox_\w+)(?:\{(.*?)\})?`/g)) {
+      const metric = registry.getSingleMetric(name) as { labelNames?: readonly string[] } | undefined;
+      expect(metric?.labelNames, name).toEqual(expect.arrayContaining(labels === "" ? [] : labels.split(",")));
+    }
   });
 
   it("names only files and commands that exist", async () => {

@@ -110,7 +110,7 @@ const dataDir = await mkdtemp(join(tmpdir(), "samebox-bench-"));
 const figures = { samebox: [] as number[], mbsync: [] as number[], raw: [] as number[] };
 let peakRss = 0;
 try {
-  await using daemon = await startDaemon({ env: { SAMEBOX_DATA_DIR: dataDir, LOG_LEVEL: "warn" } });
+  await using daemon = await startDaemon({ built: true, env: { SAMEBOX_DATA_DIR: dataDir } });
   const mbsync = await has("mbsync");
   for (let round = 1; round <= rounds; round += 1) {
     const raw = await fetchAndDiscard(target);

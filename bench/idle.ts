@@ -51,7 +51,7 @@ progress(`three messages for each of ${accounts} accounts`);
 for (let n = 1; n <= accounts; n += 1) await fill(server, n, { count: 3, mailboxes: 1, meanBytes: 2_000 });
 const dataDir = await mkdtemp(join(tmpdir(), "samebox-bench-"));
 try {
-  await using daemon = await startDaemon({ env: { SAMEBOX_DATA_DIR: dataDir, LOG_LEVEL: "warn" } });
+  await using daemon = await startDaemon({ built: true, env: { SAMEBOX_DATA_DIR: dataDir } });
   const account = (n: number) =>
     dovecotAccount(server, n, {
       host: "localhost",

@@ -22,7 +22,8 @@ const late: { flags: number[]; mail: number[] } = { flags: [], mail: [] };
 try {
   const redis = process.env["REDIS_URL"];
   await using daemon = await startDaemon({
-    env: { SAMEBOX_DATA_DIR: dataDir, LOG_LEVEL: "warn", ...(redis !== undefined && { REDIS_URL: redis }) },
+    built: true,
+    env: { SAMEBOX_DATA_DIR: dataDir, ...(redis !== undefined && { REDIS_URL: redis }) },
   });
   const accountId = await liveAccount(daemon, dovecotAccount(server, 1));
   await using device = await server.device(1);

@@ -88,7 +88,7 @@ await fill(server, 1, { count: small, mailboxes, meanBytes: 2_000 });
 await fill(server, 2, { count: large, mailboxes, meanBytes: 2_000 });
 const dataDir = await mkdtemp(join(tmpdir(), "samebox-bench-"));
 try {
-  await using daemon = await startDaemon({ env: { SAMEBOX_DATA_DIR: dataDir, LOG_LEVEL: "warn" } });
+  await using daemon = await startDaemon({ built: true, env: { SAMEBOX_DATA_DIR: dataDir } });
   const at = { small: await measure(server, daemon, 1), large: await measure(server, daemon, 2) };
   const raw = { small: await listStatusBytes(server, 1), large: await listStatusBytes(server, 2) };
   report(

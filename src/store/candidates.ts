@@ -14,10 +14,12 @@ export const markUnbound = async (
 ): Promise<number> => {
   const { rowCount } = await account.tx.query({
     name: "placements_unbound",
+    // Set against set: its cost is the mailbox, whatever the planner knows of the tables.
     text: `update placements p set absent_since = $4
-           where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept and p.absent_since is null
-             and exists (select from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.closed_reason = 'epoch')
-             and not exists (select from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.active)`,
+           from (select placement_id from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and closed_reason = 'epoch'
+                 except select placement_id from bindings where account_id = $1 and endpoint_id = $2 and active) left_over
+           where p.account_id = $1 and p.id = left_over.placement_id and p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept
+             and p.absent_since is null`,
     values: [account.accountId, endpointId, mailboxId, at],
   });
   return rowCount;

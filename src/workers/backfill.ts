@@ -147,7 +147,8 @@ export const runBackfillSlice = async (
     const before = mailbox.bound;
     await fetchRanges(slice, mailbox, ranges);
     read += mailbox.bound - before;
-    if (backfillDone(mailbox))
+    // Only what a new epoch unbound can be left over.
+    if (mailbox.epoch > 0 && backfillDone(mailbox))
       await inAccount(context.db, context.fence, context.accountId, (account) =>
         markUnbound(account, context.endpointId, mailbox.mailboxId, new Date()),
       );

@@ -6,7 +6,10 @@ import { fileURLToPath } from "node:url";
 import type { Dovecot } from "./dovecot.ts";
 import { eventually } from "./eventually.ts";
 
-const entry = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const sourceEntry = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const builtEntry = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+/** As in the start script of package.json. */
+const builtArguments = ["--max-semi-space-size=8", "--enable-source-maps", builtEntry];
 export const testAdminKey = "sbx_admin_for_tests_only_0123456789";
 export const testSecretKey = Buffer.alloc(32, 7).toString("base64");
 
@@ -40,6 +43,8 @@ export interface Daemon extends AsyncDisposable {
 export interface DaemonOptions {
   /** Over the defaults for tests: any free port, private hosts and cleartext allowed, fixed keys. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What `npm run build` made, as users run it, in place of the source. */
+  readonly built?: boolean;
   /** Do not wait until it listens (it is expected to die before). */
   readonly dying?: boolean;
 }
@@ -65,7 +70,7 @@ const gather = (child: ChildProcess, lines: Record<string, unknown>[]): void => 
 
 export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> => {
   const { PATH = "", HOME = "", TMPDIR } = process.env;
-  const child = spawn(process.execPath, [entry], {
+  const child = spawn(process.execPath, options.built === true ? builtArguments : [sourceEntry], {
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       PATH,
@@ -131,12 +136,10 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
   try {
     url = await eventually(
       "the daemon listens",
-      () => {
-        if (!running) throw new Error(`the daemon ended: ${JSON.stringify(lines.slice(-5))}`);
-        return lines.find((line) => line["msg"] === "api listening")?.["url"] as string | undefined;
-      },
+      () => (running ? (lines.find((line) => line["msg"] === "api listening")?.["url"] as string | undefined) : ""),
       { timeoutMs: 60_000, everyMs: 10 },
     );
+    if (url === "") throw new Error(`the daemon ended: ${JSON.stringify(lines.slice(-5))}`);
   } catch (error) {
     await stop();
     throw error;

@@ -258,6 +258,7 @@ create table placements (
 ) partition by hash (account_id);
 create index placements_newest_first on placements (account_id, mailbox_id, received_at desc, id desc);
 create index placements_of_message on placements (account_id, message_id);
+create index placements_absent on placements (account_id, mailbox_id) where absent_since is not null;
 
 -- Placement ↔ upstream item, with its shadow. IMAP fills uid, POP3 fills uidl and occurrence.
 create table bindings (
@@ -279,7 +280,9 @@ create table bindings (
   constraint bindings_closed_has_reason check (active = (closed_reason is null)),
   constraint bindings_name_an_item check ((uid > 0) <> (uidl <> ''))
 ) partition by hash (account_id);
-create index bindings_of_placement on bindings (account_id, placement_id);
+-- With the endpoint, so that no planner without statistics takes the primary key, whose first two columns match as well, and
+-- reads a whole account for each placement.
+create index bindings_of_placement on bindings (account_id, placement_id, endpoint_id);
 
 create table observations (
   account_id uuid not null,

@@ -14,6 +14,7 @@ export interface EndpointState {
   readonly profile: EndpointProfile;
   readonly attempts: number;
   readonly nextAttemptAt: Date | null;
+  readonly lastError: ShownError | null;
 }
 
 export interface AccountState {
@@ -40,6 +41,7 @@ interface EndpointRow {
   readonly profile: EndpointProfile;
   readonly attempts: number;
   readonly next_attempt_at: Date | null;
+  readonly last_error: ShownError | null;
 }
 
 const toEndpoint = (row: EndpointRow): EndpointState => ({
@@ -56,6 +58,7 @@ const toEndpoint = (row: EndpointRow): EndpointState => ({
   profile: row.profile,
   attempts: row.attempts,
   nextAttemptAt: row.next_attempt_at,
+  lastError: row.last_error,
 });
 
 /** One account with its endpoints; null when there is no such row any more. */
@@ -76,7 +79,7 @@ export const readAccountState = async (db: Queryable, id: AccountId): Promise<Ac
   if (row === undefined) return null;
   const endpoints = await db.query<EndpointRow>({
     name: "account_endpoints",
-    text: `select id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, credentials, credentials_version, profile, attempts, next_attempt_at
+    text: `select id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, credentials, credentials_version, profile, attempts, next_attempt_at, last_error
            from endpoints where account_id = $1 order by created_at, id`,
     values: [id],
   });

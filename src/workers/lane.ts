@@ -178,7 +178,7 @@ export class AccountLane {
     };
     this.health = {
       syncState: account.syncState,
-      lastError: null,
+      lastError: endpoint.lastError,
       attempts: endpoint.attempts,
       nextAttemptAt: endpoint.nextAttemptAt,
       lastSuccessAt: null,
@@ -349,7 +349,10 @@ export class AccountLane {
       this.dueAt = Date.now() + this.services.retryTimes.transientFirstMs;
       return;
     }
-    const retry = planRetry(error, this.health?.attempts ?? 0, Math.random(), this.services.retryTimes);
+    const { attempts = 0, lastError: before = null } = this.health ?? {};
+    // Only refusals in a row lead to parking: a server that was down before says nothing of the password.
+    const inARow = error.kind === "credential" && before?.code !== error.code ? 0 : attempts;
+    const retry = planRetry(error, inARow, Math.random(), this.services.retryTimes);
     const nextAttemptAt = retry.waitMs === null ? null : new Date(Date.now() + retry.waitMs);
     this.dueAt = nextAttemptAt?.getTime() ?? Number.POSITIVE_INFINITY;
     this.log.warn({ failure: error.kind, scope: error.scope, err: error }, "pass failed");

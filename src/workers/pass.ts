@@ -81,9 +81,18 @@ const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolea
   return status.highestModseq === null && (pollFlags || mailbox.role === "inbox");
 };
 
+/** There is always an INBOX (RFC 9051 5.1): an account of which nothing can be seen is not in order. */
+const listsNothing = (): SyncError =>
+  new SyncError("bug", "endpoint", {
+    code: "endpoint_protocol_error",
+    message: "The server answered in a way that is not IMAP: it lists no mailbox that can be read.",
+    action: "Nothing; it is tried again by itself. If it stays, check host and port of the endpoint.",
+  });
+
 /** Updates every mailbox whose counters moved since our cursors. */
 const followSurvey = async (input: PassInput, survey: Survey): Promise<number> => {
   const { context, session, memory } = input;
+  if (survey.mailboxes.length === 0) throw listsNothing();
   const print = treePrint(survey.mailboxes);
   if (print !== memory.treePrint || memory.treeWaiting) {
     const { waiting, gone } = await applySurvey(context, survey);

@@ -72,6 +72,8 @@ class ImapSession implements Session, Beating {
   #resumeTimer: NodeJS.Timeout | null = null;
   #error: Error | null = null;
   #closing: Promise<void> | null = null;
+  /** The connection went before anybody closed the session. */
+  #lost = false;
   beatDueAt: number;
 
   constructor(opened: { wire: Wire; request: OpenRequest; limits: EndpointLimits; timing: SessionTiming; lease: Lease }) {
@@ -191,8 +193,12 @@ class ImapSession implements Session, Beating {
 
   #translate(error: unknown, during: During): SyncError {
     const { settings, credentials } = this.#request;
-    if (this.#closing !== null) return stoppedBy(untilClosed);
+    // Who is told of a lost connection closes the session: what was under way still failed for its own reason.
+    if (this.#closing !== null && !this.#lost) return stoppedBy(untilClosed);
     let translated = classify(error, { during, host: settings.host, user: credentials.user });
+    // The command in flight only hears that the connection is gone; why we gave it up was told beside it.
+    if (translated.code === "endpoint_closed" && this.#error !== null)
+      translated = classify(this.#error, { during: "work", host: settings.host, user: credentials.user });
     // Whatever was asked for: without its connection the session is at its end.
     if (!this.#wire.alive && translated.scope !== "endpoint")
       translated = classify({ code: "NoConnection" }, { during: "work", host: settings.host, user: credentials.user });
@@ -253,6 +259,7 @@ class ImapSession implements Session, Beating {
     this.#countOctets();
     void this.#bulk.close();
     if (this.#closing !== null) return;
+    this.#lost = true;
     const { settings, credentials } = this.#request;
     const cause = this.#error ?? { code: "NoConnection", reason: client.byeReason };
     this.#listener?.onLost(classify(cause, { during: "work", host: settings.host, user: credentials.user }));

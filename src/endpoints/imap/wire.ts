@@ -59,6 +59,9 @@ export interface NewsSink {
 /** Codes of a tagged OK after which a listing must not be taken for whole (gate G1; RFC 9738, RFC 9394). */
 const cutShort: ReadonlySet<string> = new Set(["MESSAGELIMIT", "LIMIT", "PARTIAL", "EXPUNGEISSUED"]);
 
+/** Remarks (`* OK …`) a server may make between two commands of ours: one that never stops is never done either. */
+const mostRemarks = 10_000;
+
 export class Wire {
   readonly client: ImapFlow;
   readonly #layer: CommandLayer;
@@ -67,6 +70,7 @@ export class Wire {
   sink: NewsSink | null = null;
   /** LIST with RETURN options is refused here, whatever the capabilities say. */
   plainListOnly = false;
+  #remarks = 0;
   /** Counts lines that removed messages from the view: a listing across one of them is not whole. */
   removals = 0;
 
@@ -110,6 +114,7 @@ export class Wire {
     attributes: readonly unknown[] | false,
     options: { readonly untagged?: Handlers; readonly ms: number; readonly signal: AbortSignal },
   ): Promise<Completion> {
+    this.#remarks = 0;
     const send = async (): Promise<Completion> => {
       const { response, next } = await this.#layer.exec(name, attributes, { untagged: options.untagged ?? {} });
       next();
@@ -215,12 +220,18 @@ export class Wire {
   }
 
   #told(line: Line): void {
+    if (this.#remarks++ > mostRemarks) return this.#giveUp();
     const code = codeOf(line);
     if (code === "NOTIFICATIONOVERFLOW") this.onOverflow?.();
     const modseq = code === "HIGHESTMODSEQ" ? bigintOf(sectionOf(line)?.[1]) : null;
     if (this.view !== null && modseq !== null) this.view.highestModseq = modseq;
     // A mailbox rebuilt under our feet: nothing listed across that is whole (G1).
     if (code === "UIDVALIDITY" && uint32Of(sectionOf(line)?.[1]) !== this.view?.uidValidity) this.removals++;
+  }
+
+  #giveUp(): void {
+    this.client.emit("error", Object.assign(new Error("The server does not stop talking."), { code: "TooManyResponses" }));
+    this.client.close();
   }
 
   /** The server gave up NOTIFY (RFC 5465 5.8): set by who armed it. */

@@ -1,6 +1,7 @@
 /** The first reading of an account: newest first, in large UID ranges, in bounded slices that can be cut off anywhere. */
 import type { Session } from "../endpoints/endpoint.ts";
-import { batchMessages, type UidRange } from "../model/observation.ts";
+import { batchMessages, type FetchedItem, type UidRange } from "../model/observation.ts";
+import { partSize } from "../model/octets.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { writeProgress } from "../store/account-state.ts";
 import { markUnbound } from "../store/candidates.ts";
@@ -53,15 +54,67 @@ export const withoutBound = (range: UidRange, bound: readonly number[]): UidRang
   return rest.toReversed();
 };
 
+/** A batch of nothing, for what only waits its turn. */
+const nothing = Promise.resolve(emptyBatch);
+
+/** Octets on their way to the store at once; they stand in memory meanwhile. */
+const mostBytesInFlight = 12 * 1024 * 1024;
+const mostInFlight = 8;
+/** Between two words on how far an account is. */
+const progressMs = 500;
+
+/**
+ * Batches on their way into the store: octets side by side, commits one after the other in the order of reading, whatever
+ * mailbox they are of. After a failure nothing that stands behind it is committed.
+ */
+class Commits {
+  private tail: Promise<void> = Promise.resolve();
+  private readonly inFlight: { readonly done: Promise<void>; readonly bytes: number }[] = [];
+  private bytes = 0;
+
+  /**
+   * Takes the next commit, of a batch of so many bytes that may still be on its way; waits while too much is.
+   * @throws what an earlier one threw.
+   */
+  async add(prepared: Promise<PreparedBatch>, bytes: number, commit: (batch: PreparedBatch) => Promise<void>): Promise<void> {
+    const { tail } = this;
+    this.tail = Promise.allSettled([tail, prepared]).then(async () => {
+      await tail;
+      await commit(await prepared);
+    });
+    // Told by whoever waits for the oldest, or for all.
+    this.tail.catch(() => undefined);
+    this.inFlight.push({ done: this.tail, bytes });
+    this.bytes += bytes;
+    while (this.inFlight.length >= mostInFlight || (this.bytes > mostBytesInFlight && this.inFlight.length > 1)) {
+      const oldest = this.inFlight.shift();
+      this.bytes -= oldest?.bytes ?? 0;
+      await oldest?.done;
+    }
+  }
+
+  /** Waits for all. @throws what one of them threw. */
+  async drain(): Promise<void> {
+    this.inFlight.length = 0;
+    this.bytes = 0;
+    await this.tail;
+  }
+}
+
 interface Slice {
   readonly context: LaneContext;
   readonly session: Session;
   readonly signal: AbortSignal;
   /** First slice after the lane was loaded: a crash may have left part of a range durable. */
   readonly resuming: boolean;
+  readonly commits: Commits;
+  /** Everything from here up is read, though perhaps not committed yet. */
+  readonly lowRead: Map<MailboxLane, number>;
 }
 
-/** One batch to the store; the octets of the next one are stored while this one's rows are committed. */
+const lowOf = (slice: Slice, mailbox: MailboxLane): number => slice.lowRead.get(mailbox) ?? mailbox.backfillLow ?? 1;
+
+/** The batch and, where `low` is given, the word that everything from there up is read. */
 const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBatch, low: number | null): Promise<void> => {
   const { cursor } = mailbox;
   if (cursor === null) return;
@@ -69,7 +122,22 @@ const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBa
   await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move });
 };
 
-const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<void> => {
+/** Hands a batch over: its octets begin to be stored at once, its rows are committed in turn. */
+const handOver = async (slice: Slice, mailbox: MailboxLane, items: readonly FetchedItem[], low: number | null): Promise<void> => {
+  const bytes = items.reduce((sum, { octets }) => sum + (octets?.size ?? 0), 0);
+  await slice.commits.add(prepareBatch(slice.context, items), bytes, async (batch) => {
+    try {
+      await commitBatch(slice, mailbox, batch, low);
+    } finally {
+      await disposeItems(items);
+    }
+  });
+  // Large messages lie in files, which the end of the fetch removes.
+  if (items.some(({ octets }) => octets !== null && octets.size > partSize)) await slice.commits.drain();
+};
+
+/** Reads ranges of one mailbox. @returns how many messages came. */
+const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<number> => {
   const { context, session, signal } = slice;
   const bound = slice.resuming
     ? await inAccount(context.db, context.fence, context.accountId, (account) =>
@@ -84,30 +152,20 @@ const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly
     if (last !== undefined) lowAfter.set(`${last.from}:${last.to}`, range.from);
   }
   const ranges = asked.flatMap(({ parts }) => parts);
-  let tail: Promise<void> = Promise.resolve();
+  const lowest = planned.at(-1)?.from ?? 1;
+  const request = { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges };
+  let told = lowOf(slice, mailbox);
+  let read = 0;
   if (ranges.length > 0)
-    for await (const batch of session.fetch(
-      { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges },
-      signal,
-    )) {
-      const prepared = prepareBatch(context, batch.items);
-      const previous = tail;
-      const low = batch.rangeDone === null ? null : (lowAfter.get(`${batch.rangeDone.from}:${batch.rangeDone.to}`) ?? null);
-      tail = (async () => {
-        try {
-          await previous;
-          await commitBatch(slice, mailbox, await prepared, low);
-        } finally {
-          await disposeItems(batch.items);
-        }
-      })();
-      prepared.catch(() => undefined);
-      tail.catch(() => undefined);
-      await previous;
+    for await (const { items, rangeDone } of session.fetch(request, signal)) {
+      const low = rangeDone === null ? null : (lowAfter.get(`${rangeDone.from}:${rangeDone.to}`) ?? null);
+      told = low ?? told;
+      read += items.length;
+      await handOver(slice, mailbox, items, low);
     }
-  await tail;
-  const lowest = planned.at(-1)?.from;
-  if (lowest !== undefined && lowest < (mailbox.backfillLow ?? 1)) await commitBatch(slice, mailbox, emptyBatch, lowest);
+  if (lowest < told) await slice.commits.add(nothing, 0, (batch) => commitBatch(slice, mailbox, batch, lowest));
+  slice.lowRead.set(mailbox, lowest);
+  return read;
 };
 
 const noteProgress = async (context: LaneContext, startedAt: Date | null): Promise<void> => {
@@ -122,6 +180,34 @@ const noteProgress = async (context: LaneContext, startedAt: Date | null): Promi
   );
 };
 
+/** Only what a new epoch unbound can be left over. */
+const noteLeftOver = async (context: LaneContext, mailbox: MailboxLane): Promise<void> => {
+  if (!backfillDone(mailbox)) return;
+  await inAccount(context.db, context.fence, context.accountId, (account) =>
+    markUnbound(account, context.endpointId, mailbox.mailboxId, new Date()),
+  );
+};
+
+const readUntil = async (slice: Slice, began: number): Promise<void> => {
+  const { context } = slice;
+  let read = 0;
+  let noted = performance.now();
+  for (;;) {
+    const mailbox = inReadingOrder(context.mailboxes.values()).find((candidate) => lowOf(slice, candidate) > 1);
+    const elapsed = Date.now() - began;
+    if (mailbox === undefined || elapsed >= sliceMs) return;
+    // What this account's server gave so far tells how much fits into the rest of the slice.
+    const fits = read === 0 ? firstRanges : Math.floor((read * (sliceMs - elapsed)) / Math.max(1, elapsed) / batchMessages);
+    const { cursor, exists } = mailbox;
+    const ranges = planRanges({ backfillLow: lowOf(slice, mailbox), cursor, exists }, Math.min(mostRanges, Math.max(1, fits)));
+    read += await fetchRanges(slice, mailbox, ranges);
+    if (mailbox.epoch > 0) await slice.commits.add(nothing, 0, () => noteLeftOver(context, mailbox));
+    if (performance.now() - noted < progressMs) continue;
+    noted = performance.now();
+    await slice.commits.add(nothing, 0, () => noteProgress(context, null));
+  }
+};
+
 /**
  * Reads for about five seconds. @returns whether more is left.
  * Crash-safe at every point: a range counts as read only in the transaction that stored its last item.
@@ -132,27 +218,15 @@ export const runBackfillSlice = async (
   resuming: boolean,
   signal: AbortSignal,
 ): Promise<boolean> => {
-  const slice: Slice = { context, session, signal, resuming };
+  const slice: Slice = { context, session, signal, resuming, commits: new Commits(), lowRead: new Map() };
   const began = Date.now();
   await noteProgress(context, new Date(began));
-  let read = 0;
-  for (;;) {
-    const mailbox = inReadingOrder(context.mailboxes.values())[0];
-    if (mailbox === undefined) break;
-    const elapsed = Date.now() - began;
-    if (elapsed >= sliceMs) break;
-    // What this account's server gave so far tells how much fits into the rest of the slice.
-    const fits = read === 0 ? firstRanges : Math.floor((read * (sliceMs - elapsed)) / Math.max(1, elapsed) / batchMessages);
-    const ranges = planRanges(mailbox, Math.min(mostRanges, Math.max(1, fits)));
-    const before = mailbox.bound;
-    await fetchRanges(slice, mailbox, ranges);
-    read += mailbox.bound - before;
-    // Only what a new epoch unbound can be left over.
-    if (mailbox.epoch > 0 && backfillDone(mailbox))
-      await inAccount(context.db, context.fence, context.accountId, (account) =>
-        markUnbound(account, context.endpointId, mailbox.mailboxId, new Date()),
-      );
-    await noteProgress(context, null);
+  try {
+    await readUntil(slice, began);
+  } finally {
+    // Whatever happened, nothing of this slice is written once it has returned.
+    await slice.commits.drain();
   }
+  await noteProgress(context, null);
   return backfillPending(context);
 };

@@ -279,11 +279,12 @@ export class BulkRun {
 
   #add(command: FetchCommand, item: FetchedItem): void {
     const { job, seen } = command;
+    // Not as soon as it is full: the end of the range may come next, and should come with it.
+    if (job.items.length >= batchMessages || job.bytes >= batchBytes) this.#flush(job, null);
     this.#filling = job;
     seen.add(item.uid);
     job.items.push(item);
     job.bytes += item.octets?.size ?? 0;
-    if (job.items.length >= batchMessages || job.bytes >= batchBytes) this.#flush(job, null);
   }
 
   #flush(job: Job, rangeDone: UidRange | null): void {

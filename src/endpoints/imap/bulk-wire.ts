@@ -14,6 +14,9 @@ const maxLiterals = 64;
 /** Of a literal that is not the octets of a message. */
 const maxSmallLiteral = 64 * 1024;
 
+/** A message cut from a slab keeps all of it in memory; those of one slab are stored and dropped together. */
+const slabSize = 256 * 1024;
+
 const linefeed = 10;
 const carriageReturn = 13;
 const closeBrace = 125;
@@ -47,6 +50,8 @@ export class ResponseFramer {
   #text = "";
   #literals: Literal[] = [];
   #intake: Intake | null = null;
+  /** What is left of it. */
+  #slab: Buffer = Buffer.alloc(0);
   #stopped = false;
 
   constructor(sink: ResponseSink, spoolDir: string) {
@@ -121,10 +126,19 @@ export class ResponseFramer {
     } else if (size > partSize) {
       this.#intake = { kind: "spool", writer: startOctets({ size, spoolDir: this.#spoolDir }), left: size };
     } else {
-      const buffer = Buffer.allocUnsafeSlow(size);
+      const buffer = this.#roomFor(size);
       if (size === 0) this.#literals.push(buffer);
       else this.#intake = { kind: "memory", buffer, left: size };
     }
+  }
+
+  /** Small messages, which are most, share a slab: a buffer of its own for each keeps the garbage collector busy. */
+  #roomFor(size: number): Buffer {
+    if (size > slabSize / 8) return Buffer.allocUnsafeSlow(size);
+    if (size > this.#slab.length) this.#slab = Buffer.allocUnsafeSlow(slabSize);
+    const room = this.#slab.subarray(0, size);
+    this.#slab = this.#slab.subarray(size);
+    return room;
   }
 
   #takeOctets(intake: Intake, chunk: Buffer, from: number, to: number): void | Promise<void> {

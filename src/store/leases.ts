@@ -52,7 +52,9 @@ export const enrol = async (
     }
     await tx.query({ text: `delete from processes where expires_at < now() - interval '1 hour'` });
     await tx.query({
-      text: `insert into processes (id, host, expires_at) values ($1, $2, now() + make_interval(secs => $3))`,
+      // Whoever slept past its lease finds its own row again, run out.
+      text: `insert into processes (id, host, expires_at) values ($1, $2, now() + make_interval(secs => $3))
+             on conflict (id) do update set expires_at = excluded.expires_at`,
       values: [request.id, request.host, request.ttlSeconds],
     });
   });

@@ -254,17 +254,21 @@ export const updateMailbox = async (
   const regressed = brokeEpoch(mailbox, seen);
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
-  const { created, missing } = await takeNew(context, session, mailbox, ranges, signal);
   const absent = regressed ? [] : seen.present === null ? seen.vanished : gone;
   const flags = regressed ? [] : seen.flags;
+  // What went first, so that a mail that only changed its number is continued and not copied (ID-5a).
+  const goneFirst = absent.length > 0 && ranges.length > 0;
+  if (goneFirst) await commitObservation(context, mailbox, { flags, absent, move: { cursor, backfillLow: mailbox.backfillLow } });
+  const { created, missing } = await takeNew(context, session, mailbox, ranges, signal);
   const move: CursorMove = {
     cursor: { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq },
     backfillLow: mailbox.backfillLow,
     audited: seen.present !== null,
     permanentFlags: seen.permanentFlags,
   };
-  if (flags.length > 0 || absent.length > 0 || moved(mailbox, move))
-    await commitObservation(context, mailbox, { flags, absent, move });
+  const rest = goneFirst ? { flags: [], absent: [] } : { flags, absent };
+  if (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move))
+    await commitObservation(context, mailbox, { ...rest, move });
   if (regressed) mailbox.auditedAt = 1;
   return { candidates: absent.length > 0 || missing, created };
 };

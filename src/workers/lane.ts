@@ -44,7 +44,10 @@ export interface LaneServices {
   readonly onUnparsed: (account: AccountState) => void;
 }
 
-/** With NOTIFY the server tells of every mailbox; a sweep only makes sure that it does. */
+/**
+ * With NOTIFY the server tells of every mailbox; a sweep only makes sure that it does. It is believed by and by: mail
+ * put into a Maildir by another program is not told of (seen on Dovecot 2.3).
+ */
 const safetyPollMs = 15 * 60_000;
 /** A session that ended sooner counts as a failure, so that a server which drops every client is not hammered. */
 const shortSessionMs = 60_000;
@@ -72,6 +75,8 @@ export class AccountLane {
   private openedAt = 0;
   /** When the last look at everything began. */
   private sweptAt = 0;
+  /** Sweeps in a row that found nothing the server had not told. */
+  private quietSweeps = 0;
   private watching: readonly string[] = [];
   private health: EndpointHealth | null = null;
   private news: Set<string> | null = null;
@@ -215,6 +220,7 @@ export class AccountLane {
     const session = await this.openSession(loaded, signal);
     // Listening begins before looking, so that nothing falls between the two.
     if (this.watching.length === 0) await this.startWatch(session, signal);
+    const untold = because === "sweep" && !this.newsEverywhere && this.news === null;
     const news = this.takeNews(because);
     // Somebody asks: flags that only a whole listing shows are looked for too.
     if (because === "api") loaded.memory.fullPollAt = 0;
@@ -227,6 +233,7 @@ export class AccountLane {
       bulkTurn: this.services.bulkTurn,
       signal,
     });
+    if (untold) this.quietSweeps = result.moved > 0 ? 0 : this.quietSweeps + 1;
     await this.succeeded(loaded, session.profile, result.again);
     if (result.created > 0 || result.again) loaded.memory.unparsed = true;
     if (loaded.memory.unparsed && !result.again) {
@@ -300,7 +307,7 @@ export class AccountLane {
       (loaded.memory.candidates || loaded.memory.treeWaiting
         ? Math.min(this.services.pollMs, 65_000)
         : pushesAll
-          ? safetyPollMs
+          ? Math.max(this.services.pollMs, Math.min(safetyPollMs, this.services.pollMs * 2 ** this.quietSweeps))
           : this.services.pollMs);
     this.succeededAt = Date.now();
     const syncState = again || backfillPending(loaded.context) ? "backfilling" : "live";

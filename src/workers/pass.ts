@@ -47,6 +47,8 @@ export interface PassInput {
 export interface PassResult {
   readonly again: boolean;
   readonly created: number;
+  /** Mailboxes that a look at everything found moved. */
+  readonly moved: number;
 }
 
 /** A failure of one mailbox parks that mailbox; the account goes on (reliability 1.2). */
@@ -81,6 +83,8 @@ const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolea
   return status.highestModseq === null && (pollFlags || mailbox.role === "inbox");
 };
 
+type Followed = Omit<PassResult, "again">;
+
 /** There is always an INBOX (RFC 9051 5.1): an account of which nothing can be seen is not in order. */
 const listsNothing = (): SyncError =>
   new SyncError("bug", "endpoint", {
@@ -90,7 +94,7 @@ const listsNothing = (): SyncError =>
   });
 
 /** Updates every mailbox whose counters moved since our cursors. */
-const followSurvey = async (input: PassInput, survey: Survey): Promise<number> => {
+const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed> => {
   const { context, session, memory } = input;
   if (survey.mailboxes.length === 0) throw listsNothing();
   const print = treePrint(survey.mailboxes);
@@ -104,21 +108,26 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<number> =
   const pollFlags = now - memory.fullPollAt > fullPollMs;
   if (pollFlags) memory.fullPollAt = now;
   const statuses = new Map(survey.mailboxes.map((box) => [box.path, box.status]));
-  let created = 0;
+  const followed = { created: 0, moved: 0 };
   for (const mailbox of inboxFirst(context.mailboxes.values())) {
     const status = statuses.get(mailbox.path) ?? null;
     if (!mailbox.selectable || status === null || mailbox.parkedUntil > now) continue;
     if (mailbox.cursor === null) await beginMailbox(context, mailbox, status);
     else if (mustLook(mailbox, status, pollFlags)) {
-      if (input.watching && mailbox.role === "inbox" && hasMoved(mailbox, status)) safetyPollFound.inc();
-      created += await guarded(input, mailbox, () => updateMailbox(context, session, mailbox, { full: false }, input.signal));
+      if (hasMoved(mailbox, status)) {
+        followed.moved += 1;
+        if (input.watching && mailbox.role === "inbox") safetyPollFound.inc();
+      }
+      followed.created += await guarded(input, mailbox, () =>
+        updateMailbox(context, session, mailbox, { full: false }, input.signal),
+      );
     }
     mailbox.exists = status.messages;
   }
-  return created;
+  return followed;
 };
 
-const followNews = async (input: PassInput, paths: readonly string[]): Promise<number> => {
+const followNews = async (input: PassInput, paths: readonly string[]): Promise<Followed> => {
   let created = 0;
   for (const mailbox of inboxFirst(input.context.mailboxes.values())) {
     if (!paths.includes(mailbox.path) || mailbox.cursor === null) continue;
@@ -126,7 +135,7 @@ const followNews = async (input: PassInput, paths: readonly string[]): Promise<n
       updateMailbox(input.context, input.session, mailbox, { full: false }, input.signal),
     );
   }
-  return created;
+  return { created, moved: 0 };
 };
 
 /** V0: looks again until a survey agrees with every cursor, then decides what is missing. */
@@ -146,9 +155,9 @@ const settle = async (input: PassInput): Promise<void> => {
 
 export const runPass = async (input: PassInput): Promise<PassResult> => {
   const { context, session, memory, news, signal } = input;
-  const created = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
+  const followed = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
   await settle(input);
-  if (!backfillPending(context)) return { again: false, created };
+  if (!backfillPending(context)) return { again: false, ...followed };
   const again = await input.bulkTurn(() => runBackfillSlice(context, session, memory.resuming, signal));
   memory.resuming = false;
   if (!again) {
@@ -156,5 +165,5 @@ export const runPass = async (input: PassInput): Promise<PassResult> => {
     memory.candidates = await inAccount(context.db, context.fence, context.accountId, hasCandidates);
     await settle(input);
   }
-  return { again, created };
+  return { again, ...followed };
 };

@@ -8,6 +8,7 @@ import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import type { Logger } from "../telemetry/log.ts";
 import { dbErrors, dbPoolConnections } from "../telemetry/metrics.ts";
+import { type Copy, CopyBurst } from "./copy-burst.ts";
 import { PrismaClient } from "./generated/client.ts";
 import { isUnavailable } from "./unavailable.ts";
 
@@ -27,8 +28,11 @@ declare const inTransaction: unique symbol;
 /** A connection inside a transaction. Whatever writes asks for one, so that nothing is written by halves. */
 export interface Tx extends Queryable {
   readonly [inTransaction]: true;
-  /** Runs `copy … from stdin (format binary)` with the given bytes, header and trailer included. */
-  copy(text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<void>;
+  /**
+   * Runs `copy … from stdin (format binary)` with the given bytes, header and trailer included. Arrays asked for one behind
+   * the other go in one round trip; their bytes stand in memory until then.
+   */
+  copy(text: string, chunks: readonly Buffer[] | AsyncIterable<Buffer>): Promise<void>;
 }
 
 export interface Database extends Queryable {
@@ -66,7 +70,7 @@ const runOn = async <Row>(runner: pg.Pool | pg.PoolClient, statement: Statement)
   return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
 };
 
-const copyInto = async (client: pg.PoolClient, text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<void> => {
+const copyInto = async (client: pg.PoolClient, text: string, chunks: AsyncIterable<Buffer>): Promise<void> => {
   const stream = client.query(copyFrom(text));
   const finished = once(stream, "finish");
   // Without a listener a failing server would raise the error a second time, outside the promise.
@@ -86,9 +90,32 @@ const makeTx = (client: pg.PoolClient): Tx => {
     result.catch(() => undefined);
     return result;
   };
+  /** Copies that wait for their turn together; null when the next one has to wait for a turn of its own. */
+  let waiting: Copy[] | null = null;
+  let burst: Promise<void> = Promise.resolve();
+  const joinBurst = (copy: Copy): Promise<void> => {
+    if (waiting !== null) {
+      waiting.push(copy);
+      return burst;
+    }
+    const copies = [copy];
+    waiting = copies;
+    burst = inTurn(() => {
+      waiting = null;
+      return client.query(new CopyBurst(copies)).done;
+    });
+    return burst;
+  };
+  const apart = <T>(work: () => Promise<T>): Promise<T> => {
+    waiting = null;
+    return inTurn(work);
+  };
   return {
-    query: (statement: Statement) => inTurn(() => runOn(client, statement)),
-    copy: (text: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>) => inTurn(() => copyInto(client, text, chunks)),
+    query: (statement: Statement) => apart(() => runOn(client, statement)),
+    copy: (text: string, chunks: readonly Buffer[] | AsyncIterable<Buffer>) =>
+      Array.isArray(chunks)
+        ? joinBurst({ text, chunks: chunks as readonly Buffer[] })
+        : apart(() => copyInto(client, text, chunks as AsyncIterable<Buffer>)),
   } as unknown as Tx;
 };
 

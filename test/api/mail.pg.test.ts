@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type AccountId, formatId, type MailboxId, type MessageId } from "../../src/model/ids.ts";
+import { formatId, type MailboxId, type MessageId } from "../../src/model/ids.ts";
 import { openParser, type Parser } from "../../src/mime/parser.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { openTestApi, type Reply, type Request, type TestApi } from "../support/api.ts";
@@ -72,7 +72,7 @@ afterAll(async () => {
 });
 
 const get = (path: string, request: Request = {}): Promise<Reply> => api.request(account + path, request);
-const ofMessage = (subject: string): string => `/messages/${formatId("msg", plain.get(subject)?.id ?? ("" as MessageId))}`;
+const ofMessage = (subject: string): string => `/messages/${formatId("msg", plain.get(subject)?.id ?? (""))}`;
 const ofRich = (): string => `/messages/${formatId("msg", richId)}`;
 
 test("mailboxes have role, path, parent, counters and the state of what upstream shows", async () => {
@@ -349,7 +349,7 @@ test.each(["msg_", "msg_1", "acc_00000000000000000000000000000000", "msg_0000000
 );
 
 test("an account id in another spelling is another id", async () => {
-  const id = formatId("acc", rows.accountId as AccountId);
+  const id = formatId("acc", rows.accountId);
   for (const other of [id.toUpperCase(), id.slice(0, -1), `${id}0`, rows.accountId])
     expect((await api.request(`/v1/accounts/${other}/messages`)).status).toBe(404);
 });

@@ -1,4 +1,4 @@
-/** When to come back after a failure, and what the account's owner is told meanwhile (reliability 1.5). Pure. */
+/** When to come back after a failure or a success, and what the account's owner is told meanwhile (reliability 1.5). Pure. */
 import type { SyncState } from "../model/account.ts";
 import type { SyncError } from "../model/failure.ts";
 
@@ -52,4 +52,25 @@ export const planRetry = (failure: SyncError, attempts: number, random: number, 
       return { syncState: "connecting", attempts: next, waitMs };
     }
   }
+};
+
+/** Candidates and mailboxes that seem gone are looked at again after so long at the latest: gates wait for a minute. */
+const waitingMostMs = 65_000;
+const safetyPollMs = 15 * 60_000;
+
+/**
+ * Time from one look at everything to the next, in ms. Where the server tells of every mailbox a look only makes sure
+ * that it does, and it is believed by and by: mail put into a Maildir by another program is not told of (Dovecot 2.3).
+ */
+export const planSweep = (account: {
+  readonly pollMs: number;
+  /** Something waits to be seen a second time. */
+  readonly waiting: boolean;
+  readonly toldOfAll: boolean;
+  /** Looks in a row that found nothing untold. */
+  readonly quietSweeps: number;
+}): number => {
+  const { pollMs, waiting, toldOfAll, quietSweeps } = account;
+  if (waiting) return Math.min(pollMs, waitingMostMs);
+  return toldOfAll ? Math.max(pollMs, Math.min(safetyPollMs, pollMs * 2 ** quietSweeps)) : pollMs;
 };

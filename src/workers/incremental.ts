@@ -226,6 +226,10 @@ const takeNew = async (
 const rangeOfNew = (cursor: MailboxCursor, seen: MailboxObservation): UidRange[] =>
   seen.uidNext > cursor.uidNext ? [{ from: cursor.uidNext, to: seen.uidNext - 1 }] : [];
 
+/** Facts on known items. None where mod-sequences went backwards (G5): the next look is a whole listing. */
+const factsOf = (seen: MailboxObservation, gone: readonly number[], regressed: boolean) =>
+  regressed ? { flags: [], absent: [] } : { flags: seen.flags, absent: seen.present === null ? seen.vanished : gone };
+
 /**
  * Looks at one mailbox and commits what it showed.
  * @returns whether placements became absence candidates, and how many messages were new.
@@ -250,12 +254,10 @@ export const updateMailbox = async (
     if (seen.uidValidity !== cursor.uidValidity || seen.uidNext < cursor.uidNext) return { candidates: false, created: 0 };
   }
   if (!believesEmpty(mailbox, seen)) return { candidates: false, created: 0 };
-  // Mod-sequences went backwards (G5): neither absences nor flags are taken from this read; the next look is a whole listing.
   const regressed = brokeEpoch(mailbox, seen);
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
-  const absent = regressed ? [] : seen.present === null ? seen.vanished : gone;
-  const flags = regressed ? [] : seen.flags;
+  const { flags, absent } = factsOf(seen, gone, regressed);
   // What went first, so that a mail that only changed its number is continued and not copied (ID-5a).
   const goneFirst = absent.length > 0 && ranges.length > 0;
   if (goneFirst) await commitObservation(context, mailbox, { flags, absent, move: { cursor, backfillLow: mailbox.backfillLow } });

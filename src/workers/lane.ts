@@ -3,8 +3,8 @@
  * queue believes. A lane can be dropped at any moment; PostgreSQL has everything that counts.
  */
 import type { Because, Fence } from "../model/account.ts";
-import type { EndpointDriver, Session } from "../endpoints/endpoint.ts";
-import type { Credentials, EndpointProfile } from "../model/endpoint.ts";
+import type { Session } from "../endpoints/endpoint.ts";
+import type { EndpointProfile } from "../model/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { AccountId, EndpointId } from "../model/ids.ts";
 import { AccountGoneError, inAccount } from "../store/account-tx.ts";
@@ -16,39 +16,17 @@ import {
   readAccountState,
   writeHealth,
 } from "../store/account-state.ts";
-import type { Database } from "../store/database.ts";
 import { FencedError } from "../store/leases.ts";
 import { hasCandidates } from "../store/candidates.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { passDuration, passes } from "../telemetry/metrics.ts";
-import { planRetry, type RetryTimes } from "./backoff.ts";
+import { planRetry, planSweep } from "./backoff.ts";
 import { backfillPending } from "./backfill.ts";
+import type { LaneServices } from "./lane-services.ts";
 import type { LaneContext } from "./lane-state.ts";
 import { type PassMemory, runPass } from "./pass.ts";
 import { refreshMailboxes } from "./tree.ts";
 
-export interface LaneServices {
-  readonly db: Database;
-  readonly log: Logger;
-  readonly driver: EndpointDriver;
-  readonly unseal: (account: AccountState, endpoint: EndpointState) => Promise<Credentials>;
-  readonly retryTimes: RetryTimes;
-  /** Between sweeps of an account whose server pushes news of INBOX only, or nothing. */
-  readonly pollMs: number;
-  readonly bulkTurn: <T>(work: () => Promise<T>) => Promise<T>;
-  /** At most so many connections are opened at once by this process. */
-  readonly connectTurn: <T>(work: () => Promise<T>) => Promise<T>;
-  /** The lane wants a pass soon. */
-  readonly ring: (accountId: AccountId, because: Because) => void;
-  /** Mail came that nobody has parsed yet. */
-  readonly onUnparsed: (account: AccountState) => void;
-}
-
-/**
- * With NOTIFY the server tells of every mailbox; a sweep only makes sure that it does. It is believed by and by: mail
- * put into a Maildir by another program is not told of (seen on Dovecot 2.3).
- */
-const safetyPollMs = 15 * 60_000;
 /** A session that ended sooner counts as a failure, so that a server which drops every client is not hammered. */
 const shortSessionMs = 60_000;
 
@@ -235,7 +213,7 @@ export class AccountLane {
     });
     if (untold) this.quietSweeps = result.moved > 0 ? 0 : this.quietSweeps + 1;
     await this.succeeded(loaded, session.profile, result.again);
-    if (result.created > 0 || result.again) loaded.memory.unparsed = true;
+    loaded.memory.unparsed ||= result.created > 0 || result.again;
     if (loaded.memory.unparsed && !result.again) {
       loaded.memory.unparsed = false;
       this.services.onUnparsed(loaded.account);
@@ -245,7 +223,8 @@ export class AccountLane {
   }
 
   private takeNews(because: Because): readonly string[] | null {
-    const news = this.newsEverywhere || because === "sweep" || because === "api" ? null : [...(this.news ?? [])];
+    const isDue = because === "sweep" || because === "api" || this.dueAt <= Date.now();
+    const news = this.newsEverywhere || isDue ? null : [...(this.news ?? [])];
     this.news = null;
     this.newsEverywhere = false;
     if (news === null) this.sweptAt = Date.now();
@@ -300,15 +279,15 @@ export class AccountLane {
   }
 
   private async succeeded(loaded: Loaded, profile: EndpointProfile, again: boolean): Promise<void> {
-    const pushesAll = profile.push === "notify" && this.watching.length > 0;
     // Counted from the last sweep: a long first reading, or a busy INBOX, must not put off the look at the rest for ever.
     this.dueAt =
       this.sweptAt +
-      (loaded.memory.candidates || loaded.memory.treeWaiting
-        ? Math.min(this.services.pollMs, 65_000)
-        : pushesAll
-          ? Math.max(this.services.pollMs, Math.min(safetyPollMs, this.services.pollMs * 2 ** this.quietSweeps))
-          : this.services.pollMs);
+      planSweep({
+        pollMs: this.services.pollMs,
+        waiting: loaded.memory.candidates || loaded.memory.treeWaiting,
+        toldOfAll: profile.push === "notify" && this.watching.length > 0,
+        quietSweeps: this.quietSweeps,
+      });
     this.succeededAt = Date.now();
     const syncState = again || backfillPending(loaded.context) ? "backfilling" : "live";
     const { health } = this;
@@ -363,12 +342,12 @@ export class AccountLane {
     const nextAttemptAt = retry.waitMs === null ? null : new Date(Date.now() + retry.waitMs);
     this.dueAt = nextAttemptAt?.getTime() ?? Number.POSITIVE_INFINITY;
     this.log.warn({ failure: error.kind, scope: error.scope, err: error }, "pass failed");
-    const lastError = { code: error.code, message: error.message, action: error.action, at: new Date().toISOString() };
+    const { code, message, action } = error;
     const profile = this.health?.profile ?? loaded.endpoint.profile;
     try {
       await this.writeHealth(loaded, {
         syncState: retry.syncState,
-        lastError,
+        lastError: { code, message, action, at: new Date().toISOString() },
         attempts: retry.attempts,
         nextAttemptAt,
         lastSuccessAt: null,

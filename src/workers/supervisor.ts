@@ -11,7 +11,8 @@ import type { Answering, Bell, Hint } from "../queue/bell.ts";
 import { listShardAccounts, noteSuccesses } from "../store/account-state.ts";
 import { balanceLeases, enrol, heartbeat, resign, virtualShardOf } from "../store/leases.ts";
 import { accounts, leasesHeld, leasesLost, queueJobs, sweeperRequeued } from "../telemetry/metrics.ts";
-import { AccountLane, type LaneServices } from "./lane.ts";
+import { AccountLane } from "./lane.ts";
+import type { LaneServices } from "./lane-services.ts";
 
 export interface SupervisorOptions {
   readonly bell: Bell;

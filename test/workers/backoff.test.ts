@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type FailureKind, SyncError } from "../../src/model/failure.ts";
-import { defaultRetryTimes as times, planRetry, type Retry } from "../../src/workers/backoff.ts";
+import { defaultRetryTimes as times, planRetry, planSweep, type Retry } from "../../src/workers/backoff.ts";
 
 const failure = (kind: FailureKind, retryAfterMs: number | null = null): SyncError =>
   new SyncError(kind, "endpoint", { code: "endpoint_unavailable", message: "m", action: "a", retryAfterMs });
@@ -55,5 +55,23 @@ describe("a retry", () => {
         expect(planRetry(failure("throttle", asked), attempts, random, times).waitMs).toBeGreaterThanOrEqual(asked);
       }),
     );
+  });
+});
+
+describe("a look at everything", () => {
+  const quiet = { pollMs: 60_000, waiting: false, toldOfAll: true, quietSweeps: 0 };
+
+  it("comes half as often after each that found nothing untold, up to a quarter of an hour", () => {
+    const waits = [0, 1, 2, 3, 4, 50].map((quietSweeps) => planSweep({ ...quiet, quietSweeps }));
+    expect(waits).toEqual([60_000, 120_000, 240_000, 480_000, 900_000, 900_000]);
+  });
+
+  it("comes at every interval where the server does not tell of all", () => {
+    expect(planSweep({ ...quiet, toldOfAll: false, quietSweeps: 9 })).toBe(60_000);
+  });
+
+  it("comes after a minute while something waits for it, and never sooner than was asked", () => {
+    expect(planSweep({ ...quiet, pollMs: 3_600_000, waiting: true, quietSweeps: 9 })).toBe(65_000);
+    expect(planSweep({ ...quiet, pollMs: 3_600_000 })).toBe(3_600_000);
   });
 });

@@ -3,7 +3,7 @@
  * FETCH line is read. Text is latin-1: one character is one octet.
  */
 import type { Octets } from "../../model/octets.ts";
-import { internalDateOf, uint32Of } from "./tokens.ts";
+import { internalDateOf, isLasting, uint32Of } from "./tokens.ts";
 
 /** The server spoke something that is not IMAP, or more of it than is accepted. `code` is one that `classify` knows. */
 export class ProtocolFault extends Error {
@@ -110,7 +110,8 @@ export interface FetchFacts {
 }
 
 const noFlags: readonly string[] = [];
-const flagsOf = (list: string): readonly string[] => (list === "" ? noFlags : list.split(" ").filter((flag) => flag !== ""));
+const flagsOf = (list: string): readonly string[] =>
+  list === "" ? noFlags : list.split(" ").filter((flag) => flag !== "" && isLasting(flag));
 
 const space = 32;
 const doubleQuote = 34;

@@ -22,6 +22,9 @@ export interface Line {
   readonly numbers?: readonly number[];
 }
 
+/** \Recent is the session's, not the message's: whoever selects next takes it away (RFC 3501 2.3.2). */
+export const isLasting = (flag: string): boolean => flag.toLowerCase() !== "\\recent";
+
 /** What one FETCH line said; absent items are null. */
 export interface FetchLine {
   readonly uid: number | null;
@@ -128,7 +131,7 @@ export const fetchLineOf = (line: Line): FetchLine => {
         uid = uint32Of(value) || null;
         break;
       case "FLAGS":
-        flags = listOf(value) === null ? null : textsOf(value);
+        flags = listOf(value) === null ? null : textsOf(value).filter(isLasting);
         break;
       case "MODSEQ":
         modseq = bigintOf(listOf(value)?.[0]);

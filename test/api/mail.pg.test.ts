@@ -72,7 +72,7 @@ afterAll(async () => {
 });
 
 const get = (path: string, request: Request = {}): Promise<Reply> => api.request(account + path, request);
-const ofMessage = (subject: string): string => `/messages/${formatId("msg", plain.get(subject)?.id ?? (""))}`;
+const ofMessage = (subject: string): string => `/messages/${formatId("msg", plain.get(subject)?.id ?? "")}`;
 const ofRich = (): string => `/messages/${formatId("msg", richId)}`;
 
 test("mailboxes have role, path, parent, counters and the state of what upstream shows", async () => {

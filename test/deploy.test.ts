@@ -121,9 +121,11 @@ describe("the systemd unit", () => {
   it("starts what npm start starts, lets it end in peace, and sets only settings that exist", async () => {
     const unit = await read("deploy/samebox.service");
     const { scripts } = JSON.parse(await read("package.json")) as { scripts: { start: string } };
-    expect(unit).toContain(`\nExecStart=/opt/samebox/node_modules/.bin/${scripts.start}\n`);
+    const [, allocator, command] = /^((?:MALLOC_\w+=\d+ )+)exec (node .*)$/.exec(scripts.start) ?? [];
+    expect(unit).toContain(`\nExecStart=/opt/samebox/node_modules/.bin/${command}\n`);
+    expect(unit).toContain(`\nEnvironment=${allocator?.trim()}\n`);
     for (const line of unit.split("\n")) expect(line).toMatch(/^(?:|#.*|\[\w+\]|[A-Z]\w+=.*)$/);
-    const settings = [...unit.matchAll(/^Environment=(\w+)=/gm)].map(([, name]) => name);
+    const settings = [...unit.matchAll(/^Environment=(?!MALLOC_)(\w+)=/gm)].map(([, name]) => name);
     expect(settingNames()).toEqual(expect.arrayContaining(settings));
     const stopSeconds = Number(/stopDeadlineMs = (\d+)_000/.exec(await read("src/main.ts"))?.[1]);
     expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(unit)?.[1])).toBeGreaterThan(stopSeconds);

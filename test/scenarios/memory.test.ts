@@ -46,7 +46,8 @@ afterAll(async () => {
   await daemon.stop();
   await server.stop();
   await database.drop();
-});
+  // A hundred thousand files are removed, beside whatever else runs.
+}, 300_000);
 
 it("a message of 60 MB is read, stored and given out again within the bound", { timeout: 180_000 }, async () => {
   const raw = hugeMessage();

@@ -1,7 +1,7 @@
 /**
  * bench:backfill – 20,000 messages from a local Dovecot until every one is durable and readable over the API, against
  * mbsync to Maildir (when installed) and against a client that throws everything away, in turn and in one run.
- * --messages N, --rounds N, --mean BYTES, --delay MS (added each way).
+ * --messages N, --rounds N, --mean BYTES, --delay MS (added each way), --warm N (read by the daemon before the clock starts).
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -20,6 +20,8 @@ const count = option("messages", 20_000);
 const rounds = option("rounds", 3);
 const meanBytes = option("mean", 8_000);
 const delayMs = option("delay", 0);
+/** Messages read before the clock starts; 0 measures a daemon that has just been started. */
+const warmCount = option("warm", 2_000);
 
 interface Target {
   readonly host: string;
@@ -60,6 +62,40 @@ interface Status {
   readonly progress: { readonly done: number; readonly total: number };
 }
 
+interface Page {
+  readonly items: readonly { readonly parseStatus: string }[];
+  readonly nextCursor: string | null;
+}
+
+/** Until the API says that all is read. @returns the most memory the daemon held meanwhile, in bytes. */
+const untilLive = async (daemon: Daemon, path: string, messages: number): Promise<number> => {
+  const began = performance.now();
+  let peakRss = 0;
+  for (;;) {
+    const { body } = await daemon.call<Status>("GET", `${path}/status`);
+    peakRss = Math.max(peakRss, await daemon.rss());
+    if (body.syncState === "live" && body.progress.done >= messages) return peakRss;
+    if (performance.now() - began > 600_000) throw new Error(`not live: ${JSON.stringify(body)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};
+
+/** Reads a small account first and waits until all of it is parsed: a daemon that has been at work before. */
+const warmUp = async (daemon: Daemon, server: Dovecot): Promise<void> => {
+  const { body } = await daemon.call<{ id: string }>("POST", "/v1/accounts", dovecotAccount(server, 2));
+  const path = `/v1/accounts/${body.id}`;
+  await untilLive(daemon, path, warmCount);
+  let cursor: string | null = "";
+  while (cursor !== null) {
+    const { body: page }: { body: Page } = await daemon.call<Page>(
+      "GET",
+      `${path}/messages?limit=200${cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`}`,
+    );
+    if (page.items.every(({ parseStatus }) => parseStatus !== "pending")) cursor = page.nextCursor;
+    else await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};
+
 /** Creates the account and waits until the API says that all is read; then reads some of it back. */
 const runSamebox = async (
   daemon: Daemon,
@@ -74,14 +110,7 @@ const runSamebox = async (
     dovecotAccount(server, 1, { host: target.host, port: target.port }),
   );
   const path = `/v1/accounts/${created.body.id}`;
-  let peakRss = 0;
-  for (;;) {
-    const { body } = await daemon.call<Status>("GET", `${path}/status`);
-    peakRss = Math.max(peakRss, await daemon.rss());
-    if (body.syncState === "live" && body.progress.done >= count) break;
-    if (performance.now() - began > 600_000) throw new Error(`not live: ${JSON.stringify(body)}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  const peakRss = await untilLive(daemon, path, count);
   const seconds = (performance.now() - began) / 1000;
   const { body } = await daemon.call<{ items: { id: string }[] }>("GET", `${path}/messages?limit=20`);
   for (const { id } of body.items) {
@@ -96,8 +125,9 @@ const runSamebox = async (
   return { seconds, peakRss };
 };
 
-await using server = await startDovecot({ users: 1 });
+await using server = await startDovecot({ users: 2 });
 progress(`delivering ${count} messages`);
+if (warmCount > 0) await fill(server, 2, { count: warmCount, mailboxes: 12, meanBytes });
 const { bytes, hashes } = await fill(server, 1, { count, mailboxes: 12, meanBytes });
 await using proxy = await startFaultProxy({
   host: server.host,
@@ -113,6 +143,7 @@ const freshRun = async (): Promise<{ seconds: number; peakRss: number }> => {
   const dataDir = await mkdtemp(join(tmpdir(), "samebox-bench-"));
   try {
     await using daemon = await startDaemon({ built: true, env: { SAMEBOX_DATA_DIR: dataDir } });
+    if (warmCount > 0) await warmUp(daemon, server);
     return await runSamebox(daemon, server, target, hashes);
   } finally {
     await rm(dataDir, { recursive: true, force: true });

@@ -10,7 +10,7 @@ const sourceEntry = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 const builtEntry = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 /** As in the start script of package.json: freed octets go back to the system, and the heap stays small. */
 const builtEnv = { MALLOC_ARENA_MAX: "2", MALLOC_MMAP_THRESHOLD_: "131072", MALLOC_TRIM_THRESHOLD_: "131072" };
-const builtArguments = ["--max-semi-space-size=8", "--heap-growing-percent=60", "--enable-source-maps", builtEntry];
+const builtArguments = ["--max-semi-space-size=8", "--heap-growing-percent=40", "--enable-source-maps", builtEntry];
 export const testAdminKey = "sbx_admin_for_tests_only_0123456789";
 export const testSecretKey = Buffer.alloc(32, 7).toString("base64");
 

@@ -1,6 +1,7 @@
 /**
  * bench:backfill – 20,000 messages from a local Dovecot until every one is durable and readable over the API, against
- * mbsync to Maildir (when installed) and against a client that throws everything away, in turn and in one run.
+ * mbsync to Maildir (when installed), against a client that throws everything away, and against that client piped straight
+ * into one bare table of PostgreSQL (what durability alone costs), in turn and in one run.
  * --messages N, --rounds N, --mean BYTES, --delay MS (added each way), --warm N (read by the daemon before the clock starts).
  */
 import { spawn } from "node:child_process";
@@ -12,8 +13,9 @@ import { join } from "node:path";
 import { type Daemon, dovecotAccount, startDaemon } from "../test/support/daemon.ts";
 import { type Dovecot, startDovecot } from "../test/support/dovecot.ts";
 import { startFaultProxy } from "../test/support/fault-proxy.ts";
+import { fetchAndStore } from "./bare-store.ts";
 import { fill } from "./mail.ts";
-import { fetchAndDiscard } from "./raw-imap.ts";
+import { fetchRaw, type RawRun, type Target } from "./raw-imap.ts";
 import { median, option, progress, report } from "./report.ts";
 
 const count = option("messages", 20_000);
@@ -22,13 +24,6 @@ const meanBytes = option("mean", 8_000);
 const delayMs = option("delay", 0);
 /** Messages read before the clock starts; 0 measures a daemon that has just been started. */
 const warmCount = option("warm", 2_000);
-
-interface Target {
-  readonly host: string;
-  readonly port: number;
-  readonly user: string;
-  readonly password: string;
-}
 
 const has = async (program: string): Promise<boolean> => {
   const child = spawn("which", [program], { stdio: "ignore" });
@@ -135,7 +130,7 @@ await using proxy = await startFaultProxy({
   faults: delayMs > 0 ? { toServer: { latencyMs: delayMs }, toClient: { latencyMs: delayMs } } : {},
 });
 const target: Target = { host: server.host, port: delayMs > 0 ? proxy.port : server.imapPort, ...server.account(1) };
-const figures = { samebox: [] as number[], mbsync: [] as number[], raw: [] as number[] };
+const figures = { samebox: [] as number[], mbsync: [] as number[], raw: [] as number[], bare: [] as number[] };
 let peakRss = 0;
 
 /** A daemon and a database of its own, so that nothing of an earlier round is still being parsed or removed. */
@@ -150,21 +145,27 @@ const freshRun = async (): Promise<{ seconds: number; peakRss: number }> => {
   }
 };
 
+/** Seconds of a run that saw every message. */
+const complete = (run: RawRun): number => {
+  if (run.messages !== count) throw new Error(`the raw client saw ${run.messages} messages`);
+  return run.seconds;
+};
+
 const mbsync = await has("mbsync");
 for (let round = 1; round <= rounds; round += 1) {
-  const raw = await fetchAndDiscard(target);
-  if (raw.messages !== count) throw new Error(`the raw client saw ${raw.messages} messages`);
-  figures.raw.push(raw.seconds);
+  figures.raw.push(complete(await fetchRaw(target, null)));
+  figures.bare.push(complete(await fetchAndStore(target)));
   if (mbsync) figures.mbsync.push(await runMbsync(target, "/dev/shm"));
   const mine = await freshRun();
   figures.samebox.push(mine.seconds);
   peakRss = Math.max(peakRss, mine.peakRss);
   progress(
-    `round ${round}: raw ${raw.seconds.toFixed(2)} s, mbsync ${figures.mbsync.at(-1)?.toFixed(2) ?? "-"} s, samebox ${mine.seconds.toFixed(2)} s`,
+    `round ${round}: raw ${figures.raw.at(-1)?.toFixed(2)} s, raw into PostgreSQL ${figures.bare.at(-1)?.toFixed(2)} s, mbsync ${figures.mbsync.at(-1)?.toFixed(2) ?? "-"} s, samebox ${mine.seconds.toFixed(2)} s`,
   );
 }
-const against = (other: readonly number[]): number =>
-  median(figures.samebox.map((seconds, at) => seconds / (other[at] ?? Number.NaN)));
+const ratio = (mine: readonly number[], other: readonly number[]): number =>
+  median(mine.map((seconds, at) => seconds / (other[at] ?? Number.NaN)));
+const against = (other: readonly number[]): number => ratio(figures.samebox, other);
 const seconds = median(figures.samebox);
 report(
   "backfill",
@@ -175,9 +176,11 @@ report(
     seconds: figures,
     ratioMbsync: figures.mbsync.length > 0 ? against(figures.mbsync) : null,
     ratioRaw: against(figures.raw),
+    ratioBare: against(figures.bare),
+    bareToMbsync: figures.mbsync.length > 0 ? ratio(figures.bare, figures.mbsync) : null,
     peakRssMb: peakRss / 1e6,
   },
   `${count} messages (${(bytes / 1e6).toFixed(0)} MB) durable in ${seconds.toFixed(2)} s, ${Math.round(count / seconds)}/s; ` +
-    `${figures.mbsync.length > 0 ? `${against(figures.mbsync).toFixed(2)} x mbsync, ` : "mbsync is not installed, "}${against(figures.raw).toFixed(2)} x fetch-and-discard; ` +
+    `${figures.mbsync.length > 0 ? `${against(figures.mbsync).toFixed(2)} x mbsync, ` : "mbsync is not installed, "}${against(figures.raw).toFixed(2)} x fetch-and-discard, ${against(figures.bare).toFixed(2)} x the octets alone into PostgreSQL${figures.mbsync.length > 0 ? ` (themselves ${ratio(figures.bare, figures.mbsync).toFixed(2)} x mbsync)` : ""}; ` +
     `peak memory ${(peakRss / 1e6).toFixed(0)} MB`,
 );

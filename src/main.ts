@@ -137,7 +137,9 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
     started.add("embedded PostgreSQL", () => postgres.stop());
     databaseUrl = postgres.url;
   }
-  await migrate(databaseUrl, log);
+  await migrate(databaseUrl, log).catch((cause: unknown) => {
+    throw config.databaseUrl === null ? cause : databaseTrouble(cause);
+  });
   const db = openDatabase({ url: databaseUrl, max: 16, log });
   started.add("database", () => db.close());
   const shards = await ensureInstallation(db, config.shards ?? (config.redisUrl === null ? 4 : 64));
@@ -151,6 +153,20 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
+};
+
+/** PostgreSQL's own codes for a connection it does not want (classes 08, 28, 3D) and those of the network. */
+const databaseTrouble = (cause: unknown): unknown => {
+  if (!(cause instanceof Error)) return cause;
+  const { code, syscall } = cause as NodeJS.ErrnoException;
+  const refused = syscall !== undefined || /^(?:08|28|3D)/.test(code ?? "") || /timeout|terminated/i.test(cause.message);
+  if (!refused) return cause;
+  return new Error(
+    `The PostgreSQL of DATABASE_URL cannot be used: ${cause.message || code}. Check its host, port, user and name.`,
+    {
+      cause,
+    },
+  );
 };
 
 const readAdminKey = async (config: Config, log: Logger): Promise<string> => {

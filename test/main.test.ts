@@ -55,6 +55,19 @@ describe("the daemon", () => {
     }
   });
 
+  it("names the setting when the database is not there", async () => {
+    const gone = createServer().listen(0, "127.0.0.1");
+    await eventually("the port is known", () => gone.listening);
+    const { port } = gone.address() as AddressInfo;
+    await new Promise((resolve) => gone.close(resolve));
+    await using daemon = await launch({ DATABASE_URL: `postgres://samebox:hidden@127.0.0.1:${port}/samebox` });
+    expect(await daemon.exited).toBe(1);
+    expect(daemon.lines.at(-1)?.["text"]).toMatch(
+      /^Samebox did not start: The PostgreSQL of DATABASE_URL cannot be used: .* Check/,
+    );
+    expect(JSON.stringify(daemon.lines)).not.toContain("hidden");
+  });
+
   it("shows the operator's key once, at the very first start", async () => {
     const keysShown = async (): Promise<number> => {
       await using daemon = await launch({ SAMEBOX_ADMIN_KEY: "" });

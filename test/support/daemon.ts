@@ -90,9 +90,10 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
   const lines: Record<string, unknown>[] = [];
   gather(child, lines);
   let running = true;
+  let ending = "";
   const exited = once(child, "exit").then(([code, signal]) => {
     running = false;
-    lines.push({ text: `ended with ${code ?? signal}` });
+    ending = String(code ?? signal);
     return (code ?? signal) as number | NodeJS.Signals | null;
   });
   const endWithUs = (): void => void child.kill("SIGKILL");
@@ -131,7 +132,7 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
         ...(body !== undefined && { body: JSON.stringify(body) }),
       }).catch((cause: unknown) => {
         if (running) throw cause;
-        throw new Error(`the daemon has ended: ${JSON.stringify(lines.slice(-5))}`, { cause });
+        throw new Error(`the daemon ended with ${ending}: ${JSON.stringify(lines.slice(-5))}`, { cause });
       });
       const text = await response.text();
       const isJson = response.headers.get("content-type")?.includes("json") === true;

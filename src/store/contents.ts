@@ -7,24 +7,26 @@ export interface Unparsed {
   readonly id: MessageId;
   readonly sha256: Buffer;
   readonly size: number;
+  readonly receivedAt: Date;
 }
 
-/** Durable messages without parsed content, newest id first, below `before` (exclusive; null: from the newest). */
+/** Durable messages without parsed content, newest first as lists show them, behind `before` (null: from the newest). */
 export const listUnparsed = async (
   db: Queryable,
   accountId: AccountId,
-  before: MessageId | null,
+  before: Pick<Unparsed, "id" | "receivedAt"> | null,
   limit: number,
 ): Promise<Unparsed[]> => {
-  const { rows } = await db.query<{ id: MessageId; sha256: Buffer; size: bigint }>({
+  const { rows } = await db.query<{ id: MessageId; sha256: Buffer; size: bigint; received_at: Date }>({
     name: "messages_unparsed",
-    text: `select m.id, m.sha256, m.size from messages m
-           where m.account_id = $1 and m.durability = 'durable' and m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    text: `select m.id, m.sha256, m.size, m.received_at from messages m
+           where m.account_id = $1 and m.durability = 'durable'
+             and (m.received_at, m.id) < (coalesce($2, 'infinity'::timestamptz), coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
              and not exists (select from message_contents c where c.account_id = m.account_id and c.message_id = m.id)
-           order by m.id desc limit $3`,
-    values: [accountId, before, limit],
+           order by m.received_at desc, m.id desc limit $4`,
+    values: [accountId, before?.receivedAt ?? null, before?.id ?? null, limit],
   });
-  return rows.map((row) => ({ id: row.id, sha256: row.sha256, size: Number(row.size) }));
+  return rows.map((row) => ({ id: row.id, sha256: row.sha256, size: Number(row.size), receivedAt: row.received_at }));
 };
 
 /** The reason of a message whose words are more than a text search index holds (1 MiB): it is found by its subject only. */

@@ -62,11 +62,11 @@ export class ParseQueue {
   }
 
   private async parseAll(owner: Owner): Promise<void> {
-    let before: MessageId | null = null;
+    let before: Unparsed | null = null;
     while (!this.stopping.signal.aborted) {
       const page: Unparsed[] = await listUnparsed(this.db, owner.id, before, pageSize);
       if (page.length === 0) return;
-      before = page.at(-1)?.id ?? null;
+      before = page.at(-1) ?? null;
       const small = await readSmall(
         this.db,
         owner.id,

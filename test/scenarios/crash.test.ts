@@ -40,7 +40,7 @@ const expectQuiet = async (daemon: Daemon, accountId: string, url: string): Prom
   const sweep = async (): Promise<void> => {
     const before = await passes();
     await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
-    await eventually("a pass", async () => (await passes()) > before);
+    await eventually("a pass", async () => (await passes()) > before, { timeoutMs: 60_000 });
   };
   await sweep();
   const dump = await dumpCanonical(url);

@@ -20,6 +20,7 @@ import { type Database, openDatabase } from "./store/database.ts";
 import { ensureInstallation } from "./store/leases.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSealer, type Sealer } from "./store/sealing.ts";
+import { isUnavailable } from "./store/unavailable.ts";
 import { armFailpoint } from "./telemetry/failpoint.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
 import { buildInfo, collectProcessMetrics } from "./telemetry/metrics.ts";
@@ -155,17 +156,16 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
 };
 
-/** PostgreSQL's own codes for a connection it does not want (classes 08, 28, 3D) and those of the network. */
+/** Out of reach, or refused: a wrong user or password (class 28), no such database (class 3D). */
 const databaseTrouble = (cause: unknown): unknown => {
   if (!(cause instanceof Error)) return cause;
-  const { code, syscall } = cause as NodeJS.ErrnoException;
-  const refused = syscall !== undefined || /^(?:08|28|3D)/.test(code ?? "") || /timeout|terminated/i.test(cause.message);
-  if (!refused) return cause;
+  const { code = "" } = cause as NodeJS.ErrnoException;
+  if (!isUnavailable(cause) && !/^(?:28|3D)/.test(code)) return cause;
+  // A name with several addresses fails at each of them, and then has no message of its own.
+  const first = cause instanceof AggregateError ? (cause.errors[0] as Error | undefined) : cause;
   return new Error(
-    `The PostgreSQL of DATABASE_URL cannot be used: ${cause.message || code}. Check its host, port, user and name.`,
-    {
-      cause,
-    },
+    `The PostgreSQL of DATABASE_URL cannot be used: ${first?.message || code}. Check its host, port, user, password and name.`,
+    { cause },
   );
 };
 

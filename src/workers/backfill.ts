@@ -105,8 +105,6 @@ interface Slice {
   readonly context: LaneContext;
   readonly session: Session;
   readonly signal: AbortSignal;
-  /** First slice after the lane was loaded: a crash may have left part of a range durable. */
-  readonly resuming: boolean;
   readonly commits: Commits;
   /** Mailboxes of which a UID may be bound already. Elsewhere nothing below the low mark ever was. */
   readonly partlyBound: Set<MailboxLane>;
@@ -138,10 +136,9 @@ const handOver = async (slice: Slice, mailbox: MailboxLane, items: readonly Fetc
   if (items.some(({ octets }) => octets !== null && octets.size > partSize)) await slice.commits.drain();
 };
 
-/** UIDs that an earlier run had bound when it was cut off. */
+/** UIDs below the low mark that are bound: an earlier run was cut off in the middle of a range. */
 const boundBefore = async (slice: Slice, mailbox: MailboxLane): Promise<number[]> => {
   const { context } = slice;
-  if (!slice.resuming) return [];
   const bindings = await inAccount(context.db, context.fence, context.accountId, (account) =>
     loadBindingsBelow(account, scopeOf(context, mailbox), lowOf(slice, mailbox)),
   );
@@ -153,7 +150,7 @@ const boundBefore = async (slice: Slice, mailbox: MailboxLane): Promise<number[]
 const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<number> => {
   const { session, signal } = slice;
   const bound = await boundBefore(slice, mailbox);
-  const asked = planned.map((range) => ({ range, parts: slice.resuming ? withoutBound(range, bound) : [range] }));
+  const asked = planned.map((range) => ({ range, parts: withoutBound(range, bound) }));
   // A planned range is done when the last of its parts is.
   const lowAfter = new Map<string, number>();
   for (const { range, parts } of asked) {
@@ -225,13 +222,8 @@ const readUntil = async (slice: Slice, began: number): Promise<void> => {
  * Reads for about five seconds. @returns whether more is left.
  * Crash-safe at every point: a range counts as read only in the transaction that stored its last item.
  */
-export const runBackfillSlice = async (
-  context: LaneContext,
-  session: Session,
-  resuming: boolean,
-  signal: AbortSignal,
-): Promise<boolean> => {
-  const slice: Slice = { context, session, signal, resuming, commits: new Commits(), partlyBound: new Set(), lowRead: new Map() };
+export const runBackfillSlice = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<boolean> => {
+  const slice: Slice = { context, session, signal, commits: new Commits(), partlyBound: new Set(), lowRead: new Map() };
   const began = Date.now();
   await noteProgress(context, new Date(began));
   try {

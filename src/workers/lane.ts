@@ -157,7 +157,7 @@ export class AccountLane {
       account,
       endpoint,
       context,
-      memory: { treePrint: "", treeWaiting: false, candidates, resuming: true, unparsed: true, fullPollAt: Date.now() },
+      memory: { treePrint: "", treeWaiting: false, candidates, unparsed: true, fullPollAt: Date.now() },
     };
     this.health = {
       syncState: account.syncState,

@@ -25,8 +25,6 @@ export interface PassMemory {
   /** Mailboxes may be gone: the tree must be looked at even when it looks the same. */
   treeWaiting: boolean;
   candidates: boolean;
-  /** A crash may have left part of a range durable. */
-  resuming: boolean;
   /** Mail was stored that nobody has parsed yet. */
   unparsed: boolean;
   fullPollAt: number;
@@ -158,8 +156,7 @@ export const runPass = async (input: PassInput): Promise<PassResult> => {
   const followed = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
   await settle(input);
   if (!backfillPending(context)) return { again: false, ...followed };
-  const again = await input.bulkTurn(() => runBackfillSlice(context, session, memory.resuming, signal));
-  memory.resuming = false;
+  const again = await input.bulkTurn(() => runBackfillSlice(context, session, signal));
   if (!again) {
     // A new epoch read to its end may have left placements that nothing continued.
     memory.candidates = await inAccount(context.db, context.fence, context.accountId, hasCandidates);

@@ -48,6 +48,7 @@ export const PACKAGE_ROOMS: Readonly<Record<string, readonly Room[]>> = {
   ioredis: ["queue"],
   "ipaddr.js": ["api", "endpoints"],
   libmime: ["mime"],
+  "node-pop3": ["endpoints"],
   "p-limit": ["mime", "workers"],
   pg: ["store"],
   "pg-copy-streams": ["store"],

@@ -24,6 +24,8 @@ const skippedFields = new Set([
   "x-uidl",
   "x-yahoo-newman-property",
 ]);
+/** Names of other fields are not even made to text. */
+const skippedInitials = new Set([...skippedFields].flatMap((name) => [name.charCodeAt(0), name.charCodeAt(0) - 32]));
 
 const tab = 9;
 const newline = 10;
@@ -37,6 +39,7 @@ const unnamedLimit = 64 * 1024;
 
 /** Shared by all messages: used within one synchronous call only, never across an await. */
 const scratch = Buffer.allocUnsafeSlow(64 * 1024);
+const empty = Buffer.alloc(0);
 const newlines = Buffer.alloc(1024, newline);
 
 export interface NormalFormSink {
@@ -63,6 +66,7 @@ const fateOfField = (line: Buffer, whole: boolean): Fate | null => {
     const octet = line[at] ?? 0;
     if (octet <= space || octet >= 127) return "unnamed";
   }
+  if (!skippedInitials.has(line[0] ?? 0)) return "keep";
   return skippedFields.has(line.toString("latin1", 0, length).toLowerCase()) ? "skip" : "keep";
 };
 
@@ -77,8 +81,11 @@ export class NormalForm {
   private returns = 0;
   /** Line ends that are not given out until something follows them. */
   private pendingNewlines = 0;
+  /** Octets of the scratch that are to be handed on. */
+  private runFrom = 0;
+  private runTo = 0;
   /** The start of a header line whose fate is open; null while the rest of a line shares the fate of its start. */
-  private lineStart: Buffer | null = Buffer.alloc(0);
+  private lineStart: Buffer | null = empty;
   /** Of the line being read, and of the field to which continuation lines belong. */
   private line: Fate = "unnamed";
   private field: Fate = "unnamed";
@@ -92,26 +99,28 @@ export class NormalForm {
     this.sink = sink;
   }
 
-  /** The next octets of the message. */
+  /** The next octets of the message. On the hot path of ingest: whole lines are copied, not octets. */
   push(chunk: Buffer): void {
-    let length = 0;
-    let lines = 0;
-    for (const octet of chunk) {
-      if (octet === carriageReturn) {
+    let filled = 0;
+    for (let at = 0; at < chunk.length;) {
+      if (chunk[at] === carriageReturn) {
         this.returns += 1;
+        at += 1;
         continue;
       }
       if (this.returns > 0) {
-        if (octet !== newline) length = this.loneReturns(length);
+        if (chunk[at] !== newline) filled = this.loneReturns(filled);
         this.returns = 0;
       }
-      if (octet === newline) lines += 1;
-      scratch[length] = octet;
-      length += 1;
-      if (length === scratch.length) length = this.flush(length);
+      const found = chunk.indexOf(carriageReturn, at);
+      for (const end = found < 0 ? chunk.length : found; at < end;) {
+        const copied = chunk.copy(scratch, filled, at, end);
+        at += copied;
+        filled += copied;
+        if (filled === scratch.length) filled = this.flush(filled);
+      }
     }
-    this.flush(length);
-    this.total += lines;
+    this.flush(filled);
   }
 
   /** Call once, behind the last octet. CRs at the very end are part of a line end that one of the views completes. */
@@ -122,27 +131,31 @@ export class NormalForm {
     this.endHeader();
   }
 
+  /** Puts CRs that end no line behind the first `length` octets of the scratch; answers the new length. */
   private loneReturns(length: number): number {
-    let at = length;
+    let filled = length;
     for (let left = this.returns; left > 0; left -= 1) {
-      scratch[at] = carriageReturn;
-      at += 1;
-      if (at === scratch.length) at = this.flush(at);
+      scratch[filled] = carriageReturn;
+      filled += 1;
+      if (filled === scratch.length) filled = this.flush(filled);
     }
-    return at;
+    return filled;
   }
 
   /** Hands the first `length` octets of the scratch on; they have LF line ends. Always 0, the new length. */
   private flush(length: number): 0 {
+    const octets = scratch.subarray(0, length);
     this.total += length;
     let at = 0;
-    while (this.inHeader && at < length) {
-      const found = scratch.subarray(0, length).indexOf(newline, at);
-      const end = found < 0 ? length : found + 1;
-      this.headerPiece(scratch.subarray(at, end), found >= 0);
-      at = end;
+    for (let found = octets.indexOf(newline); found >= 0; found = octets.indexOf(newline, found + 1)) {
+      this.total += 1;
+      if (!this.inHeader) continue;
+      this.headerPiece(octets.subarray(at, found + 1), true);
+      at = found + 1;
     }
-    if (at < length) this.give(scratch.subarray(at, length));
+    if (at < length && this.inHeader) this.headerPiece(octets.subarray(at), false);
+    else if (at < length) this.give(octets.subarray(at));
+    this.settle();
     return 0;
   }
 
@@ -159,7 +172,7 @@ export class NormalForm {
       // A copy: the piece lies in the scratch.
       this.lineStart = this.judge(line, ends) ? null : Buffer.from(line);
     }
-    if (ends) this.lineStart = Buffer.alloc(0);
+    if (ends) this.lineStart = empty;
   }
 
   /** Decides a line by its start and disposes of it; false when more of it has to be seen. */
@@ -210,11 +223,29 @@ export class NormalForm {
     if (this.unnamed !== null) this.giveUnnamed();
     this.inHeader = false;
     this.lineStart = null;
+    this.settle();
     this.sink.headEnded();
   }
 
-  /** Final line ends wait until something follows: POP3 and mbox add some that IMAP does not show. */
+  /** Lines that stand together in the scratch are handed on together. */
   private give(octets: Buffer): void {
+    const inScratch = octets.buffer === scratch.buffer;
+    if (!inScratch || octets.byteOffset !== this.runTo) this.settle();
+    if (!inScratch) this.put(octets);
+    else {
+      if (this.runFrom === this.runTo) this.runFrom = octets.byteOffset;
+      this.runTo = octets.byteOffset + octets.length;
+    }
+  }
+
+  private settle(): void {
+    if (this.runFrom < this.runTo) this.put(scratch.subarray(this.runFrom, this.runTo));
+    this.runFrom = 0;
+    this.runTo = 0;
+  }
+
+  /** Final line ends wait until something follows: POP3 and mbox add some that IMAP does not show. */
+  private put(octets: Buffer): void {
     let end = octets.length;
     while (end > 0 && octets[end - 1] === newline) end -= 1;
     if (end > 0) {

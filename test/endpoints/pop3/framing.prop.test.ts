@@ -16,8 +16,11 @@ const sentBy = (raw: string, lineEnd: "\r\n" | "\n" = "\r\n"): string => {
 const completed = (raw: string, lineEnd = "\r\n"): string => (raw === "" || raw.endsWith(lineEnd) ? raw : raw + lineEnd);
 
 /** All that came of octets in these pieces, in a form that can be compared. */
-const framed = async (pieces: readonly Buffer[], expected: readonly Expectation[]): Promise<string[]> => {
-  const replies: (Promise<string> | string)[] = [];
+const framed = async (
+  pieces: readonly Buffer[],
+  expected: readonly Expectation[],
+  replies: (Promise<string> | string)[] = [],
+): Promise<string[]> => {
   const due = [...expected];
   let begun = 0;
   const framer = new ReplyFramer(
@@ -39,7 +42,7 @@ const framed = async (pieces: readonly Buffer[], expected: readonly Expectation[
   for (const piece of pieces) await framer.feed(piece);
   if (!framer.empty) replies.push("unfinished");
   await framer.abort();
-  return Promise.all(replies);
+  return Promise.all(replies.map((reply) => Promise.resolve(reply)));
 };
 
 const message: Expectation = { body: "message", limit: 10_000_000, size: null };
@@ -84,6 +87,11 @@ const recorded: Readonly<Record<string, Recorded>> = {
     expected: [message, none],
     sent: `+OK\n${sentBy("Subject: a\n\n.\n.b\r\n.c\n", "\n")}+OK\n`,
     replies: ["+OK |Subject: a\n\n.\n.b\r\n.c\n", "+OK "],
+  },
+  "dots that were not doubled, and are taken for doubled ones": {
+    expected: [message],
+    sent: "+OK\r\n.a\r\n.\rb\r\n.\n.\r\n.\r\r\n.\r\n",
+    replies: ["+OK |a\r\n\rb\r\n\n.\r\n\r\r\n"],
   },
   "lone LFs around dots, which end nothing": {
     expected: [message],
@@ -211,15 +219,18 @@ describe("large replies", () => {
 });
 
 describe("what is no reply is a fault", () => {
-  test.each<[string, string, readonly Expectation[]]>([
-    ["another protocol", "* OK IMAP4rev1 ready\r\n", [none]],
-    ["a status that only begins like one", "+OKAY\r\n", [none]],
-    ["a challenge out of place", "+ go on\r\n", [none]],
-    ["an answer to nothing", "+OK\r\n+OK\r\n", [none]],
-    ["a message whose dots were not doubled", "+OK\r\nbefore\r\n.\r\nafter\r\n.\r\n", [message, message]],
-    ["such a message at the end of a flight", "+OK\r\nbefore\r\n.\r\n+OK no reply\r\n.\r\n", [message]],
-    ["anything behind the answer to STLS", "+OK\r\n+OK injected\r\n", [{ body: "tls" }]],
-  ])("%s", async (_, sent, expected) => {
-    await expect(framed([octets(sent)], expected)).rejects.toBeInstanceOf(ProtocolFault);
+  const broken = "ResponseProcessingFailed";
+  test.each<[string, string, readonly Expectation[], string, number]>([
+    ["another protocol", "* OK IMAP4rev1 ready\r\n", [none], broken, 0],
+    ["a status that only begins like one", "+OKAY\r\n", [none], broken, 0],
+    ["a challenge out of place", "+ go on\r\n", [none], broken, 0],
+    ["an answer to nothing", "+OK\r\n+OK\r\n", [none], broken, 1],
+    ["a message whose dots were not doubled", "+OK\r\nbefore\r\n.\r\nafter\r\n.\r\n", [message, message], broken, 0],
+    ["such a message at the end of a flight", "+OK\r\nbefore\r\n.\r\n+OK no reply\r\n.\r\n", [message], broken, 0],
+    ["anything behind the answer to STLS", "+OK\r\n+OK injected\r\n", [{ body: "tls" }], "STARTTLS_INJECTION", 0],
+  ])("%s", async (_, sent, expected, code, before) => {
+    const replies: (Promise<string> | string)[] = [];
+    await expect(framed([octets(sent)], expected, replies)).rejects.toMatchObject({ name: "ProtocolFault", code });
+    expect(replies.length).toBe(before);
   });
 });

@@ -8,8 +8,8 @@ export interface Fingerprint {
   /** SHA-256 of the normal form of the header block, 32 bytes; the same from `TOP n 0` and from the whole message. */
   readonly hHead: Buffer;
   /**
-   * Octets with every line end counted as two and without the dropped fields, final line ends included: views of one mail
-   * differ by the final line ends only.
+   * Octets with every bare LF counted as CR LF and without the dropped fields, final line ends included: what views of one
+   * server differ in by the final line ends only.
    */
   readonly size: number;
 }

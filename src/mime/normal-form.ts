@@ -27,6 +27,12 @@ const skippedFields = new Set([
 /** Names of other fields are not even made to text. */
 const skippedInitials = new Set([...skippedFields].flatMap((name) => [name.charCodeAt(0), name.charCodeAt(0) - 32]));
 
+/**
+ * An IMAP literal holds no NUL (RFC 9051 §4.3): Dovecot 2.3.19 puts 0x80 in its place, and shows it as it is over POP3. Other
+ * octets are the same in both views.
+ */
+const nul = 0;
+const shownNul = 0x80;
 const tab = 9;
 const newline = 10;
 const carriageReturn = 13;
@@ -71,7 +77,7 @@ const fateOfField = (line: Buffer, whole: boolean): Fate | null => {
 };
 
 export class NormalForm {
-  /** Octets so far with every line end counted as CR LF, final ones included. */
+  /** Octets so far with every bare LF counted as CR LF: what a server lists that has the same line ends. */
   total = 0;
   /** Of those, octets of fields and lines that the normal form lacks. */
   dropped = 0;
@@ -109,7 +115,8 @@ export class NormalForm {
         continue;
       }
       if (this.returns > 0) {
-        if (chunk[at] !== newline) filled = this.loneReturns(filled);
+        if (chunk[at] === newline) this.total += this.returns - 1;
+        else filled = this.loneReturns(filled);
         this.returns = 0;
       }
       const found = chunk.indexOf(carriageReturn, at);
@@ -145,6 +152,7 @@ export class NormalForm {
   /** Hands the first `length` octets of the scratch on; they have LF line ends. Always 0, the new length. */
   private flush(length: number): 0 {
     const octets = scratch.subarray(0, length);
+    for (let found = octets.indexOf(nul); found >= 0; found = octets.indexOf(nul, found + 1)) octets[found] = shownNul;
     this.total += length;
     let at = 0;
     for (let found = octets.indexOf(newline); found >= 0; found = octets.indexOf(newline, found + 1)) {

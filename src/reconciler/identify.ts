@@ -36,7 +36,7 @@ export interface Claimable {
   readonly hFull: string | null;
   readonly hHead: string | null;
   readonly hSem: string | null;
-  /** With CRLF line ends and without the fields that the normal form lacks; null where not known. */
+  /** Of its fingerprint: with bare LF counted as CRLF and without the fields that the normal form lacks; null: not known. */
   readonly size: number | null;
 }
 

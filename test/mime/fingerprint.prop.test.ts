@@ -62,6 +62,7 @@ const anything = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 500 }).map((bytes) => Buffer.from(bytes)) },
 );
 const shares = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 6 });
+const manyReturns = views["CR CR LF"];
 const mails = [...makeMessages({ count: 200, meanBytes: 600 })].map(({ raw }) => raw);
 const made = fc.constantFrom(...mails);
 
@@ -93,7 +94,8 @@ describe("the normal form", () => {
         const b = printOf(other(one(raw)));
         expect(b.hFull).toEqual(a.hFull);
         expect(b.hHead).toEqual(a.hHead);
-        expect(Math.abs(a.size - b.size)).toBeLessThanOrEqual(8);
+        // Servers that turn CR CR LF to CR LF do so for both views.
+        if (one !== manyReturns && other !== manyReturns) expect(Math.abs(a.size - b.size)).toBeLessThanOrEqual(8);
       }),
       { numRuns: 500 },
     );
@@ -124,7 +126,7 @@ describe("the normal form", () => {
         const whole = printOf(shown);
         expect(hHead).toEqual(whole.hHead);
         // What the server lists, less what is dropped, is the size to compare.
-        if (!shown.includes("\r\r\n")) expect(shown.length - dropped).toBe(whole.size);
+        expect(shown.length - dropped).toBe(whole.size);
       }),
       { numRuns: 500 },
     );

@@ -28,6 +28,12 @@ const pairs: readonly { readonly what: string; readonly imap: string; readonly p
     common: "Subject: a\n\none\ntwo\rthree",
   },
   {
+    what: "NUL, which no IMAP literal holds: Dovecot puts 0x80 in its place",
+    imap: "Subject: a\u0080\r\n\r\none\u0080two\r\n",
+    pop3: "Subject: a\0\r\n\r\none\0two\r\n",
+    common: "Subject: a\u0080\n\none\u0080two",
+  },
+  {
     what: "an mbox that keeps its own fields",
     imap: "Subject: a\r\nFrom: b@example.com\r\n\r\nbody\r\n\r\n",
     pop3: "X-UIDL: 17\r\nSubject: a\r\nStatus: RO\r\nX-Keywords: one\r\n two\r\nFrom: b@example.com\r\n\r\nbody\r\n",

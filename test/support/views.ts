@@ -17,6 +17,7 @@ const endsInNewline = (raw: Buffer): boolean => raw.at(-1) === 10;
 export const views: Readonly<Record<string, (raw: Buffer) => Buffer>> = {
   "as it is": (raw) => raw,
   "bare LF": (raw) => octets(latin1(raw).replaceAll("\r\n", "\n")),
+  "NUL as IMAP shows it": (raw) => octets(latin1(raw).replaceAll("\0", "\u0080")),
   "CR CR LF": (raw) => octets(latin1(raw).replaceAll("\r\n", "\r\r\n")),
   "POP3 completes the last line": (raw) => (endsInNewline(raw) ? raw : Buffer.concat([raw, octets("\r\n")])),
   "mbox adds a blank line": (raw) => Buffer.concat([raw, octets("\r\n\r\n")]),

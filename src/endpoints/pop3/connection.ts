@@ -90,8 +90,12 @@ export class Pop3Connection {
   }
 
   async list(signal: AbortSignal): Promise<Listing<ListedMessage>> {
-    const { lines } = await this.#say(["LIST"], { body: "lines", limit: maxListing }, signal);
-    return sizesOf(lines ?? Buffer.alloc(0));
+    try {
+      const { lines } = await this.#ask(["LIST"], { body: "lines", limit: maxListing }, signal);
+      return sizesOf(lines ?? Buffer.alloc(0));
+    } catch (error) {
+      throw this.#failure(error, "work");
+    }
   }
 
   /** Null where the server refuses the command without a response code, as one does that has no UIDL. */

@@ -9,12 +9,16 @@
 import { type Octets, partSize } from "../../model/octets.ts";
 import { memoryOctets, type OctetsWriter, startOctets } from "../octets.ts";
 import { ProtocolFault } from "../protocol-fault.ts";
+import { Pieces } from "./pieces.ts";
 
 /** RFC 2449 §4 allows 512; the free text of some servers is longer. */
 const maxStatusLine = 8192;
 
 /** A message above the limit is passed over up to this many octets more; a server that goes on sends without end. */
 const passedOver = 64 * 1024 * 1024;
+
+/** Written to a file at once, in bytes. */
+const spoolAtOnce = 128 * 1024;
 
 const linefeed = 10;
 const carriageReturn = 13;
@@ -59,7 +63,7 @@ export interface ReplySink {
 class Intake {
   readonly #expected: Extract<Expectation, { body: "lines" | "message" }>;
   readonly #spoolDir: string;
-  #chunks: Buffer[] = [];
+  readonly #pieces = new Pieces();
   #size = 0;
   #spool: OctetsWriter | null = null;
 
@@ -68,39 +72,40 @@ class Intake {
     this.#spoolDir = spoolDir;
   }
 
-  write(chunk: Buffer): void | Promise<void> {
-    this.#size += chunk.length;
+  write(octets: Buffer): void | Promise<void> {
+    this.#size += octets.length;
     const { body, limit } = this.#expected;
     if (this.#size > limit) return this.#passOver(limit);
-    if (this.#spool !== null) return this.#spool.write(chunk);
-    this.#chunks.push(chunk);
-    if (body === "lines" || this.#size <= partSize) return undefined;
-    this.#spool = startOctets({ size: this.#size, spoolDir: this.#spoolDir });
-    const all = Buffer.concat(this.#chunks);
-    this.#chunks = [];
-    return this.#spool.write(all);
+    this.#pieces.push(octets);
+    if (body === "lines" || this.#pieces.bytes <= (this.#spool === null ? partSize : spoolAtOnce)) return undefined;
+    this.#spool ??= startOctets({ size: this.#size, spoolDir: this.#spoolDir });
+    return this.#spool.write(this.#pieces.take());
   }
 
   /** A promise where the octets lie in a file. */
   finish(): Pick<Reply, "lines" | "message"> | Promise<Pick<Reply, "lines" | "message">> {
     const { body, limit } = this.#expected;
     if (this.#size > limit) return { lines: null, message: { passedOver: this.#size } };
-    if (this.#spool !== null) return this.#spool.finish().then((message) => ({ lines: null, message }));
-    // Copied: a small message must not hold the buffer of the socket it was cut from.
-    const all = Buffer.concat(this.#chunks);
-    return body === "lines" ? { lines: all, message: null } : { lines: null, message: memoryOctets(all) };
+    const rest = this.#pieces.take();
+    if (this.#spool !== null) return this.#finishSpool(this.#spool, rest);
+    return body === "lines" ? { lines: rest, message: null } : { lines: null, message: memoryOctets(rest) };
   }
 
   async abort(): Promise<void> {
-    this.#chunks = [];
+    this.#pieces.drop();
     await this.#spool?.abort();
+  }
+
+  async #finishSpool(spool: OctetsWriter, rest: Buffer): Promise<Pick<Reply, "lines" | "message">> {
+    await spool.write(rest);
+    return { lines: null, message: await spool.finish() };
   }
 
   #passOver(limit: number): void | Promise<void> {
     if (this.#expected.body === "lines" || this.#size > limit + passedOver)
       throw new ProtocolFault("ResponseTooLarge", "a reply is longer than is accepted");
     const spool = this.#spool;
-    this.#chunks = [];
+    this.#pieces.drop();
     this.#spool = null;
     return spool?.abort();
   }
@@ -141,7 +146,7 @@ export class ReplyFramer {
 
   /**
    * Takes the next octets; the chunk must not be changed afterwards. A promise means that the disk is behind: wait for it
-   * before the next call. @throws ProtocolFault, the promise too
+   * before the next call. @throws ProtocolFault or an Error with a `code` of verdict.ts, the promise too
    */
   feed(chunk: Buffer): void | Promise<void> {
     for (let at = 0; at < chunk.length && !this.#stopped;) {
@@ -181,8 +186,12 @@ export class ReplyFramer {
 
   #endStatus(ended: string, chunk: Buffer, next: number): void {
     const expected = this.#sink.expect();
-    if (expected === null) throw new ProtocolFault("ResponseProcessingFailed", "an answer to nothing that was asked");
     const line = ended.endsWith("\r") ? ended.slice(0, -1) : ended;
+    if (expected === null) {
+      // A refusal that nobody asked for says that the session is over, e.g. for having been idle.
+      if (/^-ERR\b/i.test(line)) throw Object.assign(new Error("the server ended the session"), { code: "EConnectionClosed" });
+      throw new ProtocolFault("ResponseProcessingFailed", "an answer to nothing that was asked");
+    }
     const [, status, text = ""] = /^(\+OK|-ERR|\+)(?: (.*))?$/is.exec(line) ?? [];
     if (status === undefined || (status === "+" && expected.body !== "challenge"))
       throw new ProtocolFault("ResponseProcessingFailed", "an answer that begins with neither +OK nor -ERR");

@@ -1,4 +1,5 @@
 /** What STAT, LIST and UIDL answer, read without belief: servers leave numbers out, repeat ids and round sizes. */
+import { ProtocolFault } from "../protocol-fault.ts";
 
 export interface Stat {
   /** Null where the answer is none. */
@@ -44,23 +45,31 @@ const withoutBlanksAround = (text: string): string => {
   return text.slice(from, to);
 };
 
+/** No maildrop has more; a server that lists more of them fills the memory. */
+const maxMessages = 1_000_000;
+
 const listingOf = <T>(body: Buffer, read: (number: number, rest: string) => T): Listing<T> => {
   const messages: T[] = [];
   let unreadable = 0;
-  for (const ended of body.toString("latin1").split("\n")) {
-    const line = withoutBlanksAround(ended.endsWith("\r") ? ended.slice(0, -1) : ended);
+  for (let at = 0, next = 0; at < body.length; at = next) {
+    const lineEnd = body.indexOf("\n", at);
+    const end = lineEnd < 0 ? body.length : lineEnd;
+    next = end + 1;
+    // Line by line: an id that was cut from the whole text would hold all of it in memory.
+    const line = withoutBlanksAround(body.toString("latin1", at, end > at && body[end - 1] === 13 ? end - 1 : end));
     if (line === "") continue;
     const [, number] = /^([1-9]\d{0,8})(?: |$)/.exec(line) ?? [];
     if (number === undefined) unreadable += 1;
     else messages.push(read(Number(number), withoutBlanksAround(line.slice(number.length))));
+    if (messages.length > maxMessages) throw new ProtocolFault("ResponseTooLarge", "a listing is longer than is accepted");
   }
   return { messages, unreadable };
 };
 
-/** `body`: the lines of LIST (RFC 1939 §5). What follows the size is not looked at. */
+/** `body`: the lines of LIST (RFC 1939 §5). What follows the size is not looked at. @throws ProtocolFault above a million */
 export const sizesOf = (body: Buffer): Listing<ListedMessage> =>
   listingOf(body, (number, rest) => ({ number, size: integer(rest.split(" ", 1)[0]) }));
 
-/** `body`: the lines of UIDL (RFC 1939 §7). */
+/** `body`: the lines of UIDL (RFC 1939 §7). @throws ProtocolFault above a million */
 export const uidsOf = (body: Buffer): Listing<ListedUid> =>
   listingOf(body, (number, rest) => ({ number, uidl: rest === "" ? null : rest }));

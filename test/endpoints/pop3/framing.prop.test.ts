@@ -17,7 +17,7 @@ const completed = (raw: string, lineEnd = "\r\n"): string => (raw === "" || raw.
 
 /** All that came of octets in these pieces, in a form that can be compared. */
 const framed = async (
-  pieces: readonly Buffer[],
+  pieces: Iterable<Buffer>,
   expected: readonly Expectation[],
   replies: (Promise<string> | string)[] = [],
 ): Promise<string[]> => {
@@ -191,6 +191,21 @@ describe("large replies", () => {
       expect(came === `+OK |${completed(raw)}`, `in pieces of ${step}`).toBe(true);
     }
     expect(await readdir(limits.spoolDir)).toEqual([]);
+  });
+
+  test("of lines that all begin with a dot cost what they weigh", async () => {
+    const sent = Buffer.concat([octets("+OK\r\n"), some(32_000_000, octets("..\r\n")), octets(".\r\n")]);
+    let most = 0;
+    const watched = function* (): Generator<Buffer> {
+      for (let at = 0; at < sent.length; at += 65_536) {
+        most = Math.max(most, process.memoryUsage().heapUsed);
+        yield sent.subarray(at, at + 65_536);
+      }
+    };
+    const before = process.memoryUsage().heapUsed;
+    const [came] = await framed(watched(), [{ body: "lines", limit: 50_000_000 }]);
+    expect(came?.length).toBe(5 + 24_000_000);
+    expect((most - before) / 1e6).toBeLessThan(150);
   });
 
   test("that are above the limit are passed over, the next one is not", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Capabilities } from "../../../src/endpoints/pop3/capabilities.ts";
 import { sizesOf, statOf, uidsOf } from "../../../src/endpoints/pop3/listing.ts";
-import { forever, openAt } from "./connection-fixture.ts";
+import { failureOf, forever, openAt } from "./connection-fixture.ts";
 import { lineServer } from "./line-server.ts";
 
 const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
@@ -35,6 +35,14 @@ describe("UIDL", () => {
     expect(uidsOf(many).messages.at(-1)).toEqual({ number: 100_000, uidl: "u99999" });
     expect(uidsOf(Buffer.alloc(20_000_000, " ")).messages).toEqual([]);
     expect(performance.now() - started).toBeLessThan(5000);
+  });
+
+  test("more than a million of them are not taken", async () => {
+    const many = Buffer.concat([latin1("+OK\r\n"), Buffer.alloc(6_000_006, "1 u\r\n2 v\r\n"), latin1("\r\n.\r\n")]);
+    await using server = await lineServer({ CAPA: "+OK\r\nUSER\r\n.\r\n", UIDL: many });
+    const connection = await openAt(server);
+    const error = await failureOf(connection.uidl(forever));
+    expect(error).toMatchObject({ kind: "bug", scope: "endpoint", code: "endpoint_limit_exceeded" });
   });
 
   test("is null where the server has none", async () => {

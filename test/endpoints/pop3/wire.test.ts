@@ -76,6 +76,17 @@ describe("a connection that ends", () => {
     await eventually("the spool is empty", async () => (await readdir(limits.spoolDir)).length === 0);
   });
 
+  test("with a word of its own while nothing is asked is lost, not broken", async () => {
+    await using server = await startLines("+OK\r\n", (line, socket) => {
+      if (line === "NOOP") setImmediate(() => socket.end("-ERR Autologout; idle for too long\r\n"));
+      return line === "CAPA" ? capa : "+OK\r\n";
+    });
+    const connection = await openAt(server);
+    await connection.noop(forever);
+    await eventually("the connection is gone", () => Promise.resolve(!connection.usable));
+    expect(await failureOf(connection.stat(forever))).toMatchObject(lost);
+  });
+
   test("is not a confirmation of QUIT, nor is a refusal of it", async () => {
     await using closing = await startLines("+OK\r\n", (line, socket) => {
       if (line === "QUIT") socket.end();

@@ -1,7 +1,7 @@
 /**
  * bench:idle – memory and CPU of the daemon for accounts where nothing happens, over TLS as in production, beside what
  * bare TLS sockets to the same server cost in the same run.
- * --accounts N, --seconds N (how long the CPU is watched).
+ * --accounts N, --settle N (seconds until the CPU is watched: looks at a quiet account grow rarer), --seconds N (for how long).
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +15,8 @@ import { fill } from "./mail.ts";
 import { option, progress, report } from "./report.ts";
 
 const accounts = option("accounts", 1_000);
-const seconds = option("seconds", 60);
+const settle = option("settle", 90);
+const seconds = option("seconds", 120);
 
 const metric = async (daemon: Daemon, pattern: RegExp): Promise<number> => {
   const { body } = await daemon.call<{ text: string }>("GET", "/metrics");
@@ -77,7 +78,7 @@ try {
   for (let n = base + 1; n <= accounts; n += 1) await create(n);
   await live(accounts);
   progress(`all ${accounts} live`);
-  await wait(15_000);
+  await wait(settle * 1_000);
   const after = await settledRss(daemon);
   const cpu = () => metric(daemon, /^process_cpu_seconds_total ([\d.e+-]+)$/m);
   const cpuBefore = await cpu();

@@ -1,18 +1,25 @@
-/** The limit: a client that fetches everything and throws it away, with the fewest octets looked at. */
+/** The limits: a client that fetches everything and throws it away, or hands it on, with the fewest octets looked at. */
 import { connect, type Socket } from "node:net";
 
-/** Counts the literals of a FETCH stream without keeping them. */
-class Discarding {
+/** Takes the octets of one message; a promise means: wait for it before the next is read. */
+export type Taker = (octets: Buffer) => void | Promise<void>;
+
+/** Counts the literals of a FETCH stream; keeps them only where somebody takes them. */
+class RawClient {
   messages = 0;
   private literal = 0;
+  private octets: Buffer | null = null;
   private rest = "";
   private wanted = "";
   private settle: (lines: string[]) => void = () => undefined;
   private lines: string[] = [];
   private readonly socket: Socket;
 
-  constructor(socket: Socket) {
+  private readonly take: Taker | null;
+
+  constructor(socket: Socket, take: Taker | null) {
     this.socket = socket;
+    this.take = take;
     socket.on("data", (chunk: Buffer) => this.feed(chunk));
   }
 
@@ -24,13 +31,24 @@ class Discarding {
     return done;
   }
 
+  private handOn(): void {
+    const { octets } = this;
+    this.octets = null;
+    const waiting = octets === null ? undefined : this.take?.(octets);
+    if (waiting === undefined) return;
+    this.socket.pause();
+    void waiting.then(() => this.socket.resume());
+  }
+
   private feed(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
       if (this.literal > 0) {
         const taken = Math.min(this.literal, chunk.length - at);
+        this.octets?.set(chunk.subarray(at, at + taken), this.octets.length - this.literal);
         this.literal -= taken;
         at += taken;
+        if (this.literal === 0) this.handOn();
         continue;
       }
       const end = chunk.indexOf(10, at);
@@ -45,10 +63,18 @@ class Discarding {
       if (size !== null) {
         this.literal = Number(size[1]);
         this.messages += 1;
+        if (this.take !== null) this.octets = Buffer.allocUnsafe(this.literal);
       } else if (line.startsWith(this.wanted)) this.settle(this.lines);
       else if (!line.startsWith(")")) this.lines.push(line);
     }
   }
+}
+
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
 }
 
 export interface RawRun {
@@ -57,15 +83,10 @@ export interface RawRun {
 }
 
 /** Logs in and fetches UID, FLAGS, INTERNALDATE and BODY.PEEK[] of every message of every mailbox. */
-export const fetchAndDiscard = async (target: {
-  host: string;
-  port: number;
-  user: string;
-  password: string;
-}): Promise<RawRun> => {
+export const fetchRaw = async (target: Target, take: Taker | null): Promise<RawRun> => {
   const began = performance.now();
   const socket = connect({ host: target.host, port: target.port, noDelay: true });
-  const client = new Discarding(socket);
+  const client = new RawClient(socket, take);
   await new Promise((resolve) => socket.once("data", resolve));
   await client.command("a", `LOGIN ${target.user} ${target.password}`);
   const listed = await client.command("b", `LIST "" "*"`);

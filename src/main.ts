@@ -8,8 +8,8 @@ import { startApi } from "./api/server.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { keepSecret } from "./embedded/kept-secret.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
-import { clearSpool } from "./endpoints/octets.ts";
 import { driverFor } from "./endpoints/registry.ts";
+import { openSpoolFolder } from "./endpoints/spool-folder.ts";
 import { openParser } from "./mime/parser.ts";
 import type { Bell } from "./queue/bell.ts";
 import { openPostgresBell } from "./queue/postgres.ts";
@@ -76,9 +76,8 @@ interface Rooms {
 
 const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
   const { config, log, db, bell, sealer, shards, parser } = rooms;
-  const spoolDir = join(config.dataDir, "spool");
-  await mkdir(spoolDir, { recursive: true, mode: 0o700 });
-  await clearSpool(spoolDir);
+  const spool = await openSpoolFolder(join(config.dataDir, "spool"));
+  started.add("spool folder", () => spool.remove());
   const parsing = new ParseQueue({ db, parser, log });
   started.add("parsing", () => parsing.stop());
   const { allowPrivateHosts, allowCleartext, maxMessageBytes } = config;
@@ -91,7 +90,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     services: {
       db,
       log,
-      driver: driverFor("imap", { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir }),
+      driver: driverFor("imap", { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir }),
       unseal: (account, endpoint) =>
         sealer.openCredentials(
           db,

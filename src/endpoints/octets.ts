@@ -3,7 +3,7 @@
  * messages go to a spool file while they arrive, so that a 60 MB message costs the memory of a small one.
  */
 import { createHash, hash, randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SyncError } from "../model/failure.ts";
 import { type Octets, partSize } from "../model/octets.ts";
@@ -218,14 +218,7 @@ class Collector implements OctetsWriter {
 
 /**
  * Starts to take the octets of one message. `size` is what the server announced, in bytes, or null; it only decides where
- * the octets go at first. Every writer must end with `finish` or `abort`, or its file stays until the next start.
+ * the octets go at first. Every writer must end with `finish` or `abort`, or its file stays until its process has ended.
  */
 export const startOctets = (options: { size: number | null; spoolDir: string }): OctetsWriter =>
   new Collector(options.size, options.spoolDir);
-
-/** Makes the spool folder and removes what a crash left in it. Only one process may use a spool folder at a time. */
-export const clearSpool = async (spoolDir: string): Promise<void> => {
-  await mkdir(spoolDir, { recursive: true, mode: 0o700 });
-  const names = await readdir(spoolDir);
-  await Promise.all(names.filter((name) => name.endsWith(spoolSuffix)).map((name) => rm(join(spoolDir, name), { force: true })));
-};

@@ -58,7 +58,7 @@ export interface Parser extends AsyncDisposable {
 
 const defaultIdleMs = 30_000;
 const sliceSize = 64 * 1024;
-const youngHeapMb = 16;
+const youngHeapMb = 4;
 /** Node runs TypeScript as it is; what was compiled stands beside us as JavaScript. */
 const threadFile = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url).href;
 

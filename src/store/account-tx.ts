@@ -32,14 +32,18 @@ export const inAccount = <T>(
   work: (account: AccountTx) => Promise<T>,
 ): Promise<T> =>
   db.transaction(async (tx) => {
-    await checkFence(tx, fence);
     const { rows } = await tx.query<{ tenant_id: TenantId; head_seq: bigint; state_epoch: number; policy: Policy }>({
       name: "account_lock",
-      text: `select tenant_id, head_seq, state_epoch, policy from accounts where id = $1 and deleted_at is null for update`,
-      values: [accountId],
+      text: `select a.tenant_id, a.head_seq, a.state_epoch, a.policy from shards s, accounts a
+             where s.id = $1 and s.owner = $2 and s.epoch = $3 and a.id = $4 and a.deleted_at is null
+             for share of s for update of a`,
+      values: [fence.shard, fence.owner, fence.epoch, accountId],
     });
     const row = rows[0];
-    if (row === undefined) throw new AccountGoneError("The account was deleted.");
+    if (row === undefined) {
+      await checkFence(tx, fence);
+      throw new AccountGoneError("The account was deleted.");
+    }
     return work({
       tx,
       accountId,

@@ -52,23 +52,27 @@ const insertMissing = async (tx: Tx, owner: Owner, blobs: readonly Octets[]): Pr
 /**
  * Makes the octets durable; those the account has already are not written again. One transaction, not under the
  * account's row lock: a blob that nothing refers to is harmless.
+ * @returns the hashes that may have been there before; whatever is not among them was first stored by this call.
  */
-export const storeBlobs = async (db: Database, owner: Owner, blobs: readonly Octets[]): Promise<void> => {
+export const storeBlobs = async (db: Database, owner: Owner, blobs: readonly Octets[]): Promise<readonly Buffer[]> => {
   const unique = [...new Map(blobs.map((blob) => [blob.sha256.toString("latin1"), blob])).values()];
-  if (unique.length === 0) return;
+  if (unique.length === 0) return [];
   const { rows } = await db.query<{ sha256: Buffer }>({
     name: "blobs_present",
     text: `select sha256 from blobs where account_id = $1 and sha256 = any($2::bytea[]) and part = 0`,
     values: [owner.accountId, unique.map((blob) => blob.sha256)],
   });
-  const present = new Set(rows.map((row) => row.sha256.toString("latin1")));
+  const seen = rows.map((row) => row.sha256);
+  const present = new Set(seen.map((sha256) => sha256.toString("latin1")));
   const missing = unique.filter((blob) => !present.has(blob.sha256.toString("latin1")));
-  if (missing.length === 0) return;
+  if (missing.length === 0) return seen;
   try {
     await db.transaction((tx) => tx.copy(`copy blobs (${columns}) from stdin (format binary)`, encode(owner, missing)));
+    return seen;
   } catch (error) {
     // Somebody stored one of them since we looked (an import beside the sync): take the way that lets duplicates be.
     if (!(error instanceof Error && "code" in error && error.code === "23505")) throw error;
     await db.transaction((tx) => insertMissing(tx, owner, missing));
+    return unique.map((blob) => blob.sha256);
   }
 };

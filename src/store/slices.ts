@@ -58,6 +58,7 @@ export interface BoundItems {
 
 /** Placements bound to the given UIDs of a scope; all of the scope when `uids` is null. */
 export const loadBound = async (account: AccountTx, scope: Scope, uids: readonly number[] | null): Promise<BoundItems> => {
+  if (uids?.length === 0) return { bound: new Map(), closed: new Set() };
   const { rows } = await account.tx.query<PlacementRow>({
     name: uids === null ? "bound_all" : "bound_uids",
     text: `select ${placementColumns}, ${bindingColumns}
@@ -77,12 +78,23 @@ export const loadBound = async (account: AccountTx, scope: Scope, uids: readonly
 
 /** UIDs actively bound in a scope, ascending. */
 export const loadBoundUids = async (account: AccountTx, scope: Scope): Promise<number[]> => {
-  const { rows } = await account.tx.query<{ uid: bigint }>({
-    name: "bound_uid_list",
-    text: `select uid from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and active order by uid`,
-    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch],
+  const bindings = await loadBindingsBelow(account, scope, Number.MAX_SAFE_INTEGER);
+  return bindings.flatMap(({ uid, active }) => (active ? [uid] : []));
+};
+
+/** UIDs below a limit that were ever bound in a scope, ascending. */
+export const loadBindingsBelow = async (
+  account: AccountTx,
+  scope: Scope,
+  limit: number,
+): Promise<{ uid: number; active: boolean }[]> => {
+  const { rows } = await account.tx.query<{ uid: bigint; active: boolean }>({
+    name: "bindings_below",
+    text: `select uid, active from bindings
+           where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid < $5 order by uid`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, limit],
   });
-  return rows.map((row) => Number(row.uid));
+  return rows.map((row) => ({ uid: Number(row.uid), active: row.active }));
 };
 
 /** Messages that have exactly these octets, with all their placements and each one's last binding at the endpoint. */

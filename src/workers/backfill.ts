@@ -5,7 +5,7 @@ import { partSize } from "../model/octets.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { writeProgress } from "../store/account-state.ts";
 import { markUnbound } from "../store/candidates.ts";
-import { loadBoundUids } from "../store/slices.ts";
+import { loadBindingsBelow } from "../store/slices.ts";
 import { commitItems, disposeItems, emptyBatch, prepareBatch, type PreparedBatch } from "./commit.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
@@ -108,6 +108,8 @@ interface Slice {
   /** First slice after the lane was loaded: a crash may have left part of a range durable. */
   readonly resuming: boolean;
   readonly commits: Commits;
+  /** Mailboxes of which a UID may be bound already. Elsewhere nothing below the low mark ever was. */
+  readonly partlyBound: Set<MailboxLane>;
   /** Everything from here up is read, though perhaps not committed yet. */
   readonly lowRead: Map<MailboxLane, number>;
 }
@@ -119,7 +121,7 @@ const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBa
   const { cursor } = mailbox;
   if (cursor === null) return;
   const move = low === null ? null : { cursor, backfillLow: low, audited: low <= 1 };
-  await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move });
+  await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move, unbound: !slice.partlyBound.has(mailbox) });
 };
 
 /** Hands a batch over: its octets begin to be stored at once, its rows are committed in turn. */
@@ -136,14 +138,21 @@ const handOver = async (slice: Slice, mailbox: MailboxLane, items: readonly Fetc
   if (items.some(({ octets }) => octets !== null && octets.size > partSize)) await slice.commits.drain();
 };
 
+/** UIDs that an earlier run had bound when it was cut off. */
+const boundBefore = async (slice: Slice, mailbox: MailboxLane): Promise<number[]> => {
+  const { context } = slice;
+  if (!slice.resuming) return [];
+  const bindings = await inAccount(context.db, context.fence, context.accountId, (account) =>
+    loadBindingsBelow(account, scopeOf(context, mailbox), lowOf(slice, mailbox)),
+  );
+  if (bindings.length > 0) slice.partlyBound.add(mailbox);
+  return bindings.flatMap(({ uid, active }) => (active ? [uid] : []));
+};
+
 /** Reads ranges of one mailbox. @returns how many messages came. */
 const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<number> => {
-  const { context, session, signal } = slice;
-  const bound = slice.resuming
-    ? await inAccount(context.db, context.fence, context.accountId, (account) =>
-        loadBoundUids(account, scopeOf(context, mailbox)),
-      )
-    : [];
+  const { session, signal } = slice;
+  const bound = await boundBefore(slice, mailbox);
   const asked = planned.map((range) => ({ range, parts: slice.resuming ? withoutBound(range, bound) : [range] }));
   // A planned range is done when the last of its parts is.
   const lowAfter = new Map<string, number>();
@@ -154,13 +163,17 @@ const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly
   const ranges = asked.flatMap(({ parts }) => parts);
   const lowest = planned.at(-1)?.from ?? 1;
   const request = { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges };
-  let told = lowOf(slice, mailbox);
   let read = 0;
+  // How far the reading came, and how far the commits on their way say it came.
+  let low: number | null = null;
+  let told = lowOf(slice, mailbox);
   if (ranges.length > 0)
     for await (const { items, rangeDone } of session.fetch(request, signal)) {
-      const low = rangeDone === null ? null : (lowAfter.get(`${rangeDone.from}:${rangeDone.to}`) ?? null);
-      told = low ?? told;
+      low = (rangeDone === null ? null : lowAfter.get(`${rangeDone.from}:${rangeDone.to}`)) ?? low;
+      // The end of a range that comes alone waits for the next batch: one transaction says both.
+      if (items.length === 0) continue;
       read += items.length;
+      told = low ?? told;
       await handOver(slice, mailbox, items, low);
     }
   if (lowest < told) await slice.commits.add(nothing, 0, (batch) => commitBatch(slice, mailbox, batch, lowest));
@@ -218,7 +231,7 @@ export const runBackfillSlice = async (
   resuming: boolean,
   signal: AbortSignal,
 ): Promise<boolean> => {
-  const slice: Slice = { context, session, signal, resuming, commits: new Commits(), lowRead: new Map() };
+  const slice: Slice = { context, session, signal, resuming, commits: new Commits(), partlyBound: new Set(), lowRead: new Map() };
   const began = Date.now();
   await noteProgress(context, new Date(began));
   try {

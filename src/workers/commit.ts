@@ -26,6 +26,8 @@ export interface PreparedBatch {
   readonly items: readonly FetchedItem[];
   readonly facts: readonly ItemFact[];
   readonly contents: readonly MessageContent[];
+  /** Hashes that may belong to messages the account has; the others were stored for the first time with this batch. */
+  readonly seen: readonly Buffer[];
 }
 
 /** Makes the octets of a batch durable. Done before, and apart from, the commit that refers to them. */
@@ -35,9 +37,9 @@ export const prepareBatch = async (context: LaneContext, items: readonly Fetched
   // Read while the database writes.
   stored.catch(() => undefined);
   const prepared = { items, facts: items.map(factOf), contents: items.map(contentOf) };
-  await stored;
+  const seen = await stored;
   step("after blobs");
-  return prepared;
+  return { ...prepared, seen };
 };
 
 const factOf = (item: FetchedItem): ItemFact => ({
@@ -78,31 +80,33 @@ const cursorWrite = (mailbox: MailboxLane, move: CursorMove) => ({
   permanentFlags: move.permanentFlags ?? null,
 });
 
-export const emptyBatch: PreparedBatch = { items: [], facts: [], contents: [] };
+export const emptyBatch: PreparedBatch = { items: [], facts: [], contents: [], seen: [] };
 
-/** New items whose octets are stored: identity, rows, log, and the cursor. Answers how many messages are new. */
-export const commitItems = async (
-  context: LaneContext,
-  mailbox: MailboxLane,
-  request: { readonly batch: PreparedBatch; readonly reason: "backfilled" | "delivered"; readonly move: CursorMove | null },
-): Promise<number> => {
+export interface ItemsCommit {
+  readonly batch: PreparedBatch;
+  readonly reason: "backfilled" | "delivered";
+  readonly move: CursorMove | null;
+  /** No UID of the batch was ever bound in this epoch, so that nobody has to look for bindings. */
+  readonly unbound?: boolean;
+}
+
+/** Somebody made a message of the same octets after its octets were looked for. */
+const isLateTwin = (error: unknown): boolean =>
+  error instanceof Error &&
+  "code" in error &&
+  error.code === "23505" &&
+  "table" in error &&
+  /^messages/.test(String(error.table));
+
+const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCommit, seen: readonly Buffer[]) => {
   const { move } = request;
   const { items, facts, contents } = request.batch;
-  if (items.length === 0 && move === null) return 0;
   const at = new Date();
   const scope = scopeOf(context, mailbox);
-  step("before commit");
-  const outcome = await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const { bound, closed } = await loadBound(
-      account,
-      scope,
-      items.map((item) => item.uid),
-    );
-    const known = await loadKnown(
-      account,
-      context.endpointId,
-      octetsOf(items).map((octets) => octets.sha256),
-    );
+  const uids = request.unbound === true ? [] : items.map((item) => item.uid);
+  return inAccount(context.db, context.fence, context.accountId, async (account) => {
+    const { bound, closed } = await loadBound(account, scope, uids);
+    const known = await loadKnown(account, context.endpointId, seen);
     const decision = reconcileItems({
       scope,
       items: facts,
@@ -115,6 +119,22 @@ export const commitItems = async (
     await applyDecision(account, decision, { scope, contents, existing, at, inputId: null });
     if (move !== null) await writeCursor(account, context.endpointId, cursorWrite(mailbox, move), at);
     return { created: decision.newMessages.length, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
+  });
+};
+
+/** New items whose octets are stored: identity, rows, log, and the cursor. Answers how many messages are new. */
+export const commitItems = async (context: LaneContext, mailbox: MailboxLane, request: ItemsCommit): Promise<number> => {
+  const { batch, move } = request;
+  if (batch.items.length === 0 && move === null) return 0;
+  step("before commit");
+  const outcome = await writeItems(context, mailbox, request, batch.seen).catch((error: unknown) => {
+    if (!isLateTwin(error)) throw error;
+    return writeItems(
+      context,
+      mailbox,
+      request,
+      octetsOf(batch.items).map((octets) => octets.sha256),
+    );
   });
   step("after commit");
   mailbox.bound += outcome.bound;
@@ -134,8 +154,7 @@ export const commitObservation = async (
   step("before commit");
   const closedCount = await inAccount(context.db, context.fence, context.accountId, async (account) => {
     const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
-    const { bound, closed } =
-      uids.length === 0 ? { bound: new Map(), closed: new Set<number>() } : await loadBound(account, scope, uids);
+    const { bound, closed } = await loadBound(account, scope, uids);
     const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
     const flags = reconcileFlags({ scope, facts: request.flags, bound });
     await applyDecision(account, flags, surroundings);

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { clearSpool, memoryOctets, startOctets } from "../../src/endpoints/octets.ts";
+import { memoryOctets, startOctets } from "../../src/endpoints/octets.ts";
 import { type Octets, partSize } from "../../src/model/octets.ts";
 
 let spoolDir: string;
@@ -108,21 +108,5 @@ describe("octets that arrive in chunks", () => {
     const writer = startOctets({ size: 4 * partSize, spoolDir: join(spoolDir, "missing") });
     await expect(writer.write(Buffer.alloc(partSize))).rejects.toMatchObject({ kind: "transient", scope: "endpoint" });
     await writer.abort();
-  });
-});
-
-describe("clearSpool", () => {
-  it("removes what a crash left and nothing else", async () => {
-    const writer = startOctets({ size: 2 * partSize, spoolDir });
-    await writer.write(Buffer.alloc(partSize));
-    await writeFile(join(spoolDir, "note.txt"), "mine");
-    await clearSpool(spoolDir);
-    expect(await readdir(spoolDir)).toEqual(["note.txt"]);
-    await writer.abort();
-  });
-
-  it("makes the folder where there is none", async () => {
-    await clearSpool(join(spoolDir, "a", "b"));
-    expect(await readdir(join(spoolDir, "a", "b"))).toEqual([]);
   });
 });

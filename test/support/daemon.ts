@@ -10,7 +10,7 @@ const sourceEntry = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 const builtEntry = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 /** As in the start script of package.json: freed octets go back to the system, and the heap stays small. */
 const builtEnv = { MALLOC_ARENA_MAX: "2", MALLOC_MMAP_THRESHOLD_: "131072", MALLOC_TRIM_THRESHOLD_: "131072" };
-const builtArguments = ["--max-semi-space-size=4", "--heap-growing-percent=20", "--enable-source-maps", builtEntry];
+const builtArguments = ["--max-semi-space-size=8", "--heap-growing-percent=40", "--enable-source-maps", builtEntry];
 export const testAdminKey = "sbx_admin_for_tests_only_0123456789";
 export const testSecretKey = Buffer.alloc(32, 7).toString("base64");
 
@@ -92,6 +92,7 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
   let running = true;
   const exited = once(child, "exit").then(([code, signal]) => {
     running = false;
+    lines.push({ text: `ended with ${code ?? signal}` });
     return (code ?? signal) as number | NodeJS.Signals | null;
   });
   const endWithUs = (): void => void child.kill("SIGKILL");
@@ -128,6 +129,9 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
           ...headers,
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
+      }).catch((cause: unknown) => {
+        if (running) throw cause;
+        throw new Error(`the daemon has ended: ${JSON.stringify(lines.slice(-5))}`, { cause });
       });
       const text = await response.text();
       const isJson = response.headers.get("content-type")?.includes("json") === true;

@@ -107,9 +107,17 @@ describe("a server that takes its time", () => {
 
   test("and says nothing is given up", async () => {
     await using server = await startLines("+OK\r\n", (line) => (line === "STAT" ? null : line === "CAPA" ? capa : "+OK\r\n"));
-    const connection = await openAt(server, { timing });
-    expect(await failureOf(connection.stat(forever))).toMatchObject(slow);
-    expect(connection.usable).toBe(false);
+    // Either is enough: the silence, and the time for the whole.
+    for (const either of [
+      { commandMs: 60_000, silenceMs: 100 },
+      { commandMs: 100, silenceMs: 60_000 },
+    ]) {
+      const connection = await openAt(server, { timing: either });
+      const started = performance.now();
+      expect(await failureOf(connection.stat(forever))).toMatchObject(slow);
+      expect(performance.now() - started).toBeLessThan(5000);
+      expect(connection.usable).toBe(false);
+    }
   });
 
   test.each(["STAT", "UIDL"])("and drips without an end is given up: %s", async (verb) => {
@@ -174,6 +182,21 @@ describe("commands", () => {
     await wire.ask("NOOP\r\n", { body: "none" }, 1000);
     expect(server.chunks.join("")).toBe("NOOP\r\n");
     wire.destroy();
+  });
+
+  test("leave nothing behind when the socket is given back for TLS", async () => {
+    await using server = await lineServer({ HALF: "+OK\r\n+O", WHOLE: "+OK\r\n" });
+    const half = await wireTo(server);
+    await half.ask("HALF\r\n", { body: "none" }, 1000);
+    expect(() => half.detach()).toThrow(expect.objectContaining({ code: "STARTTLS_INJECTION" }));
+    half.destroy();
+    const asking = await wireTo(server);
+    const asked = asking.ask("WHOLE\r\n", { body: "none" }, 1000);
+    expect(() => asking.detach()).toThrow(expect.objectContaining({ code: "STARTTLS_INJECTION" }));
+    await asked;
+    const socket = asking.detach();
+    expect(asking.alive).toBe(false);
+    socket.destroy();
   });
 
   test("take numbers only", async () => {

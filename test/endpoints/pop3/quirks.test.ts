@@ -6,7 +6,7 @@ import { startScripted } from "../../support/scripted-server.ts";
 import { forever, openAt, wholeOf } from "./connection-fixture.ts";
 
 const quirks = loadQuirks().filter(({ protocol }) => protocol === "pop3");
-const timing = { connectMs: 2000, loginMs: 2000, commandMs: 2000, silenceMs: 500 };
+const timing = { connectMs: 5000, loginMs: 5000, commandMs: 10_000, silenceMs: 2000 };
 
 /** A whole visit; each step tells what it gave, or the kind and scope of its error. */
 const visit = async (connection: Pop3Connection): Promise<Record<string, unknown>> => {

@@ -96,7 +96,7 @@ const isLateTwin = (error: unknown): boolean =>
   "code" in error &&
   error.code === "23505" &&
   "table" in error &&
-  /^messages/.test(String(error.table));
+  String(error.table).startsWith("messages");
 
 const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCommit, seen: readonly Buffer[]) => {
   const { move } = request;

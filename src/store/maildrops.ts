@@ -228,3 +228,39 @@ export const openMaildropEpoch = async (account: AccountTx, endpointId: Endpoint
   });
   return rows[0]?.epoch ?? 0;
 };
+
+export interface Unhashed {
+  readonly id: MessageId;
+  readonly sha256: Buffer;
+  readonly size: number;
+}
+
+/** Messages of INBOX whose octets are stored but not hashed as other views of the account need them: at most 500. */
+export const listUnhashed = async (db: Queryable, accountId: AccountId, inbox: MailboxId): Promise<Unhashed[]> => {
+  const { rows } = await db.query<{ id: MessageId; sha256: Buffer; size: bigint }>({
+    name: "messages_unhashed",
+    text: `select id, sha256, size from messages m where account_id = $1 and h_head is null and durability = 'durable'
+             and exists (select from placements p where p.account_id = m.account_id and p.message_id = m.id and p.mailbox_id = $2 and p.lifecycle = 'live')
+           limit 500`,
+    values: [accountId, inbox],
+  });
+  return rows.map(({ id, sha256, size }) => ({ id, sha256, size: Number(size) }));
+};
+
+export const storeHashes = async (
+  account: AccountTx,
+  hashed: readonly { readonly id: MessageId; readonly hFull: Buffer; readonly hHead: Buffer; readonly size: number }[],
+): Promise<void> => {
+  await account.tx.query({
+    name: "messages_hash",
+    text: `update messages m set h_full = w.h_full, h_head = w.h_head, normal_size = w.size
+           from unnest($2::uuid[], $3::bytea[], $4::bytea[], $5::bigint[]) as w(id, h_full, h_head, size) where m.account_id = $1 and m.id = w.id`,
+    values: [
+      account.accountId,
+      hashed.map(({ id }) => id),
+      hashed.map(({ hFull }) => hFull),
+      hashed.map(({ hHead }) => hHead),
+      hashed.map(({ size }) => size),
+    ],
+  });
+};

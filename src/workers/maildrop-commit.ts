@@ -1,7 +1,7 @@
 /** Commits what a maildrop showed: one transaction each, decided by the reconciler. Octets are durable before. */
 import { uuidv7 } from "uuidv7";
 import type { ReadItem } from "../endpoints/endpoint.ts";
-import { FingerprintReader } from "../mime/fingerprint.ts";
+import { fingerprint, FingerprintReader } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import { readReceivedAt } from "../mime/received.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
@@ -14,11 +14,22 @@ import { reconcileGone } from "../reconciler/maildrop-vanish.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { writeProgress } from "../store/account-state.ts";
 import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
+import { storedOctets } from "../store/blob-reads.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { openHold } from "../store/candidates.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
-import { bindItems, type BoundItem, endItems, loadAlike, loadClaims, loadGone, openMaildropEpoch } from "../store/maildrops.ts";
+import {
+  bindItems,
+  type BoundItem,
+  endItems,
+  loadAlike,
+  loadClaims,
+  listUnhashed,
+  loadGone,
+  openMaildropEpoch,
+  storeHashes,
+} from "../store/maildrops.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { messagesStored } from "../telemetry/metrics.ts";
@@ -246,4 +257,18 @@ export const endFirstReading = async (context: MaildropContext, scope: Scope, to
   await inOwnAccount(context, (account) =>
     writeProgress(account, scope.endpointId, { done: total, total, startedAt: new Date() }),
   );
+};
+
+/** Hashes mail of INBOX that came over IMAP, from the octets in the store: nothing is read upstream for it. */
+export const hashInbox = async (context: MaildropContext, inbox: MailboxId, signal: AbortSignal): Promise<void> => {
+  while (!signal.aborted) {
+    const unhashed = await listUnhashed(context.db, context.accountId, inbox);
+    if (unhashed.length === 0) return;
+    const hashed: Parameters<typeof storeHashes>[1][number][] = [];
+    for (const { id, ...blob } of unhashed) {
+      const octets = await storedOctets(context.db, context.accountId, blob);
+      hashed.push({ id, ...(await fingerprint(octets.parts())) });
+    }
+    await inOwnAccount(context, (account) => storeHashes(account, hashed));
+  }
 };

@@ -56,7 +56,12 @@ export class MaildropLane implements EndpointLane {
       endpointId: endpoint.id,
       policy: account.policy,
     };
-    const memory = this.loaded?.memory ?? { settledPrint: "", missingSince: new Map(), refusedUntil: new Map() };
+    const memory = this.loaded?.memory ?? {
+      settledPrint: "",
+      missingSince: new Map(),
+      heads: new Map(),
+      refusedUntil: new Map(),
+    };
     this.loaded = { account, endpoint, context, memory };
     this.health.take(endpoint);
     return Promise.resolve();

@@ -16,6 +16,7 @@ import {
   commitKnown,
   commitRead,
   endFirstReading,
+  hashInbox,
   makeMailboxes,
   type MaildropContext,
   renameItems,
@@ -23,12 +24,16 @@ import {
   type WholeItem,
 } from "./maildrop-commit.ts";
 
+type Head = NonNullable<UnknownItem["head"]>;
+
 /** What a lane remembers between looks. */
 export interface MaildropMemory {
   /** Of the last listing after which nothing was left to do; "" where something was. */
   settledPrint: string;
   /** When a complete listing first lacked a bound item, in ms since 1970. */
   readonly missingSince: Map<string, number>;
+  /** Header hashes of items that IMAP has not shown yet. */
+  readonly heads: Map<string, Head>;
   /** When an item that could not be read is tried again, in ms since 1970. */
   readonly refusedUntil: Map<string, number>;
 }
@@ -70,21 +75,17 @@ const printOf = ({ complete, items }: MaildropListing): string => {
   return hash.digest("base64");
 };
 
-/** Hashes of the header blocks of `items`, by key; what could not be read is left out. */
-const readHeads = async (
-  { session, signal }: MaildropPassInput,
-  items: readonly MaildropItem[],
-): Promise<Map<string, NonNullable<UnknownItem["head"]>>> => {
-  const heads = new Map<string, NonNullable<UnknownItem["head"]>>();
-  for await (const { item, octets } of session.heads(items, signal)) {
+/** Remembers the hashes of the header blocks of `items`; what could not be read is left out. */
+const readHeads = async ({ session, memory, signal }: MaildropPassInput, items: readonly MaildropItem[]): Promise<void> => {
+  const unread = items.filter((item) => !memory.heads.has(keyOf(item)));
+  for await (const { item, octets } of session.heads(unread, signal)) {
     if (octets === null) continue;
     const parts: Buffer[] = [];
     for await (const part of octets.parts()) parts.push(part);
     const { hHead, dropped } = fingerprintOfHead(Buffer.concat(parts));
-    heads.set(keyOf(item), { hHead: hHead.toString("hex"), dropped });
+    memory.heads.set(keyOf(item), { hHead: hHead.toString("hex"), dropped });
     await octets.dispose();
   }
-  return heads;
 };
 
 /** Binds what is known by its header block (L4). @returns the items that are left, those that have to be read first. */
@@ -97,17 +98,20 @@ const bindByHeads = async (
   readonly ambiguous: readonly MaildropItem[];
   readonly bound: number;
 }> => {
-  const { context } = input;
+  const { context, memory, imap } = input;
   if (fresh.length === 0) return { unmatched: [], ambiguous: [], bound: 0 };
-  const { claimable, views } = await loadClaims(context.db, context.accountId, {
+  if (imap === "read") await hashInbox(context, scope.mailboxId, input.signal);
+  const { claimable: all, views } = await loadClaims(context.db, context.accountId, {
     endpointId: scope.endpointId,
     inbox: scope.mailboxId,
     hashes: null,
   });
+  // Of what IMAP does not show IMAP decides (K9).
+  const claimable = imap === "read" ? all.filter(({ standing }) => standing === "imap") : all;
   if (claimable.length === 0) return { unmatched: fresh, ambiguous: [], bound: 0 };
-  const heads = await readHeads(input, fresh);
+  await readHeads(input, fresh);
   const items = fresh.map(({ uidl, occurrence, size }): UnknownItem => {
-    const head = heads.get(keyOf({ uidl, occurrence, size })) ?? null;
+    const head = memory.heads.get(keyOf({ uidl, occurrence, size })) ?? null;
     return { uidl, occurrence, size, meaning: null, head, body: null };
   });
   const { items: identified } = identify({ items, claimable, known: new Map(), imap: "none", regenerated: false });
@@ -116,6 +120,7 @@ const bindByHeads = async (
     const found = identified[index];
     return found?.kind === "body" && found.because === "ambiguous";
   };
+  for (const [index, item] of items.entries()) if (identified[index]?.kind === "bind") memory.heads.delete(keyOf(item));
   const left = [...fresh.entries()].filter(([index]) => identified[index]?.kind !== "bind");
   return {
     unmatched: left.flatMap(([index, item]) => (isAmbiguous(index) ? [] : [item])),
@@ -220,6 +225,7 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const listed = listing.items;
   const reading = readMaildrop({ known: maildrop.bound, listed, sizesCount: true });
   if (reading.newEpoch !== null) {
+    memory.heads.clear();
     if (!listing.complete) return { ...nothing, waiting: true, readOnce: maildrop.readOnce };
     scope = await startEpoch(context, scope, reading.newEpoch);
   }

@@ -8,7 +8,7 @@ import { startApi } from "./api/server.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { keepSecret } from "./embedded/kept-secret.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
-import { driverFor } from "./endpoints/registry.ts";
+import { driversFor } from "./endpoints/registry.ts";
 import { openSpoolFolder } from "./endpoints/spool-folder.ts";
 import { openParser } from "./mime/parser.ts";
 import type { Bell } from "./queue/bell.ts";
@@ -91,7 +91,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     services: {
       db,
       log,
-      driver: driverFor("imap", { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir }),
+      drivers: driversFor({ allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir }),
       unseal: (account, endpoint) =>
         sealer.openCredentials(
           db,

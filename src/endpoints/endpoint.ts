@@ -6,7 +6,10 @@
  * settles soon after `signal` aborts. After an endpoint-scoped error the session is dead: open a new one.
  */
 import type { Credentials, EndpointProfile, EndpointSettings } from "../model/endpoint.ts";
+import type { SyncError } from "../model/failure.ts";
+import type { ListedItem } from "../model/maildrop.ts";
 import type { FetchedBatch, FetchRequest, MailboxObservation, ObserveRequest, Survey } from "../model/observation.ts";
+import type { Octets } from "../model/octets.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 export interface Session {
@@ -47,6 +50,52 @@ export interface OpenRequest {
 
 export interface EndpointDriver {
   open(request: OpenRequest, signal: AbortSignal): Promise<Session>;
+}
+
+/** One item of a listing, with its number in this session. */
+export interface MaildropItem extends ListedItem {
+  readonly number: number;
+}
+
+/** A maildrop, listed once. `complete` (gate G2): all counts agree, so that what is missing is not there. */
+export interface MaildropListing {
+  readonly complete: boolean;
+  /** In the order of the server. */
+  readonly items: readonly MaildropItem[];
+}
+
+/** The octets of an item, or why the server would not give them. The caller disposes the octets. */
+export type ReadItem =
+  | { readonly item: MaildropItem; readonly octets: Octets; readonly error: null }
+  | { readonly item: MaildropItem; readonly octets: null; readonly error: SyncError };
+
+/**
+ * The seam to a source without mailboxes, flags and news: listed, read, closed, and opened anew for the next look. Nothing
+ * is ever removed. Calls fail as those of a {@link Session} do.
+ */
+export interface MaildropSession {
+  /** Learned at login and refined since; persist it when it changes. */
+  readonly profile: EndpointProfile;
+  list(signal: AbortSignal): Promise<MaildropListing>;
+  /** The header blocks, in order; marks nothing as read. */
+  heads(items: readonly MaildropItem[], signal: AbortSignal): AsyncIterable<ReadItem>;
+  /**
+   * Whole messages, in order, read ahead by a bounded number. What cannot be proven whole without marking it as read comes
+   * with an error unless `mayMark`.
+   */
+  octets(items: readonly MaildropItem[], options: { readonly mayMark: boolean }, signal: AbortSignal): AsyncIterable<ReadItem>;
+  /** Polite where that is quick (at most 2 s), then hard. Harmless when called twice. */
+  close(): Promise<void>;
+}
+
+export interface MaildropDriver {
+  open(request: OpenRequest, signal: AbortSignal): Promise<MaildropSession>;
+}
+
+/** One for each protocol. */
+export interface Drivers {
+  readonly imap: EndpointDriver;
+  readonly pop3: MaildropDriver;
 }
 
 /** What an operator allows for all endpoints of this installation. */

@@ -19,8 +19,18 @@ export const readTree = async (source: Source): Promise<Part | TreeFailure> => {
   return reader.end(source.size) ?? reader.failure ?? "too_many_parts";
 };
 
+/** Takes the octets of one part, transfer encoding still on. */
+export interface Reading {
+  readonly part: Part;
+  /** No more octets are needed. */
+  readonly satisfied: boolean;
+  push(chunk: Buffer): void;
+  /** Called once, behind the last octet. */
+  end(): void;
+}
+
 /** Decodes one part, counts its octets and keeps the first of them. */
-export class PartReading {
+export class PartReading implements Reading {
   readonly part: Part;
   /** Decoded octets so far. */
   size = 0;
@@ -66,7 +76,7 @@ export class PartReading {
 }
 
 /** Reads the source once and gives each reading its octets. */
-export const readParts = async (source: Source, readings: readonly PartReading[]): Promise<void> => {
+export const readParts = async (source: Source, readings: readonly Reading[]): Promise<void> => {
   const waiting = readings.filter(({ satisfied }) => !satisfied).toSorted((a, b) => a.part.bodyStart - b.part.bodyStart);
   let at = 0;
   let next = 0;

@@ -31,4 +31,8 @@ export interface EndpointProfile {
   readonly serverName?: string;
   /** Connections the server let us keep; lowered by one each time it says too many, never below 1. */
   readonly connectionBudget?: number;
+  /** POP3: which command was proven to give a whole message as it is; TOP marks nothing as read. */
+  readonly wholeBy?: "top" | "retr";
+  /** POP3: the server wants so long between two logins (RFC 2449 §6.5), in milliseconds. */
+  readonly loginDelayMs?: number;
 }

@@ -86,7 +86,7 @@ export const applyFlags = (
 };
 
 interface Continuation {
-  readonly how: "moved" | "rebound" | "reappeared" | "resurrected";
+  readonly how: "moved" | "rebound" | "joined" | "reappeared" | "resurrected";
   readonly placement: PlacementView;
 }
 
@@ -107,13 +107,18 @@ const continuation = (scope: Scope, fact: ItemFact, candidates: readonly Placeme
       p.binding.closedReason === "epoch",
   );
   if (epoch !== undefined) return { how: "rebound", placement: epoch };
+  // Another endpoint of the account showed it before this one did (K12).
+  const joined = first(
+    (p) => p.lifecycle === "live" && !p.kept && !p.absent && p.mailboxId === scope.mailboxId && p.binding === null,
+  );
+  if (joined !== undefined) return { how: "joined", placement: joined };
   const kept = first((p) => p.kept && p.mailboxId === scope.mailboxId);
   if (kept !== undefined) return { how: "reappeared", placement: kept };
   const removed = first((p) => p.lifecycle === "removed");
   return removed === undefined ? null : { how: "resurrected", placement: removed };
 };
 
-const rules = { moved: "ID-5a", rebound: "ID-5b", reappeared: "ID-5c", resurrected: "ID-5d" } as const;
+const rules = { moved: "ID-5a", rebound: "ID-5b", joined: "K12", reappeared: "ID-5c", resurrected: "ID-5d" } as const;
 
 const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, placement }: Continuation): void => {
   const shadow = placement.binding?.shadowFlags ?? [];
@@ -124,8 +129,9 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, pl
   const elsewhere = placement.mailboxId !== scope.mailboxId;
   const before = { mailboxId: placement.mailboxId, keywords: placement.keywords };
   const after = { mailboxId: scope.mailboxId, keywords };
+  const again = how === "resurrected" || how === "reappeared";
   let index: number | null = null;
-  if (how === "resurrected" || how === "reappeared")
+  if (again)
     index = record(
       draft,
       change(scope, placement, { kind: "message.restored", before, after, reason: "upstream_reappeared", rule: rules[how] }),
@@ -155,7 +161,7 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, pl
     lifecycle: "live",
     kept: false,
     absent: false,
-    reason: how === "moved" && elsewhere ? "upstream_move" : how === "moved" || how === "rebound" ? null : "upstream_reappeared",
+    reason: how === "moved" && elsewhere ? "upstream_move" : again ? "upstream_reappeared" : null,
     recoverableDays: null,
     change: index,
   });

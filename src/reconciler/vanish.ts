@@ -3,6 +3,7 @@ import type { Policy } from "../model/account.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+import { type Classification, classifyImapVanish, outcomeOf, type Pop3Devices } from "./vanish-rules.ts";
 
 export interface AbsenceInput {
   readonly scope: Scope;
@@ -63,26 +64,37 @@ export interface ResolveInput {
   readonly policy: Policy;
 }
 
-interface Classified {
-  readonly reason: string;
-  readonly rule: string;
-  readonly confidence: number;
-}
+const devicesOf = ({ pop3Devices }: Policy): Pop3Devices => (pop3Devices === "none" ? "denied" : pop3Devices);
 
-/** The part of the decision list of semantics 4.2 that needs no second protocol: V9, V11, V17. */
-const classify = (candidate: Candidate): Classified => {
-  if (candidate.markedDeleted) return { reason: "user_expunge", rule: "V9", confidence: 0.97 };
-  if (candidate.role === "trash" || candidate.role === "junk") return { reason: "user_expunge", rule: "V11", confidence: 0.85 };
-  return { reason: "user_expunge", rule: "V17", confidence: 0.75 };
-};
+/** By what a consistent cut shows of one item: neither its neighbours nor mod-sequences are looked at. */
+const classify = ({ role, markedDeleted }: Candidate, policy: Policy): Classification =>
+  classifyImapVanish({
+    ownCommand: false,
+    foundElsewhere: null,
+    epochChanged: false,
+    outsideWindow: false,
+    breakerTripped: false,
+    role,
+    shownByPop3After: false,
+    mailboxGone: false,
+    markedDeleted,
+    atRetentionAge: false,
+    storeExcluded: false,
+    batchShape: false,
+    goneFromInboxToo: false,
+    pop3Devices: devicesOf(policy),
+    cutHasGaps: false,
+  });
 
 /** Phase 2: what no cut has shown again is removed (and stays recoverable) or kept, as the policy says. */
 export const resolveCandidates = (input: ResolveInput): Decision => {
   const draft = emptyDraft();
-  const keep = input.policy.onUserExpunge === "keep";
+  const { policy } = input;
+  const pop3Devices = devicesOf(policy);
   for (const candidate of input.candidates) {
-    const found = classify(candidate);
-    const recoverableDays = found.confidence < 0.9 ? Math.max(90, input.policy.retentionDays) : input.policy.retentionDays;
+    const found = classify(candidate, policy);
+    const { action, recoverableDays } = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
+    const keep = action === "keep";
     const index = record(draft, {
       kind: keep ? "message.kept" : "message.removed",
       messageId: candidate.messageId,
@@ -93,7 +105,9 @@ export const resolveCandidates = (input: ResolveInput): Decision => {
       source: "imap",
       endpointId: input.endpointId,
       deviceId: null,
-      ...found,
+      reason: found.class,
+      rule: found.rule,
+      confidence: found.confidence,
       evidence:
         candidate.binding === null ? [] : [{ vanishedUid: candidate.binding.uid, markedDeleted: candidate.markedDeleted }],
     });
@@ -102,8 +116,8 @@ export const resolveCandidates = (input: ResolveInput): Decision => {
       absent: false,
       lifecycle: keep ? "live" : "removed",
       kept: keep,
-      reason: found.reason,
-      recoverableDays: keep ? null : recoverableDays,
+      reason: found.class,
+      recoverableDays,
       change: index,
     });
   }

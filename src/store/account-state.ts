@@ -12,6 +12,7 @@ export interface EndpointState {
   readonly sealedCredentials: string;
   readonly credentialsVersion: number;
   readonly profile: EndpointProfile;
+  readonly syncState: SyncState;
   readonly attempts: number;
   readonly nextAttemptAt: Date | null;
   readonly lastError: ShownError | null;
@@ -39,6 +40,7 @@ interface EndpointRow {
   readonly credentials: string;
   readonly credentials_version: number;
   readonly profile: EndpointProfile;
+  readonly sync_state: SyncState;
   readonly attempts: number;
   readonly next_attempt_at: Date | null;
   readonly last_error: ShownError | null;
@@ -56,6 +58,7 @@ const toEndpoint = (row: EndpointRow): EndpointState => ({
   sealedCredentials: row.credentials,
   credentialsVersion: row.credentials_version,
   profile: row.profile,
+  syncState: row.sync_state,
   attempts: row.attempts,
   nextAttemptAt: row.next_attempt_at,
   lastError: row.last_error,
@@ -79,7 +82,7 @@ export const readAccountState = async (db: Queryable, id: AccountId): Promise<Ac
   if (row === undefined) return null;
   const endpoints = await db.query<EndpointRow>({
     name: "account_endpoints",
-    text: `select id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, credentials, credentials_version, profile, attempts, next_attempt_at, last_error
+    text: `select id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, credentials, credentials_version, profile, sync_state, attempts, next_attempt_at, last_error
            from endpoints where account_id = $1 order by created_at, id`,
     values: [id],
   });
@@ -122,7 +125,7 @@ export interface EndpointHealth {
   readonly profile: EndpointProfile;
 }
 
-/** Writes an endpoint's health; the account's own state follows from it, and a change of it goes into the log. */
+/** Writes an endpoint's health; the account is as well as the worst of its endpoints, and a change of that goes into the log. */
 export const writeHealth = async (
   account: AccountTx,
   endpointId: EndpointId,
@@ -144,14 +147,19 @@ export const writeHealth = async (
       JSON.stringify(health.profile),
     ],
   });
-  const { rows } = await account.tx.query<{ before: SyncState }>({
+  const { rows } = await account.tx.query<{ before: SyncState; after: SyncState }>({
     name: "account_sync_state",
-    text: `update accounts a set sync_state = $2, updated_at = now() from (select sync_state as before from accounts where id = $1) old
-           where a.id = $1 and a.sync_state <> $2 returning old.before`,
-    values: [account.accountId, health.syncState],
+    text: `with worst as (
+             select sync_state from endpoints where account_id = $1
+             order by array_position(array['needs_reauth', 'needs_attention', 'held', 'connecting', 'backfilling', 'live'], sync_state) limit 1)
+           update accounts a set sync_state = w.sync_state, updated_at = now()
+           from (select sync_state as before from accounts where id = $1) old, worst w
+           where a.id = $1 and a.sync_state <> w.sync_state returning old.before, a.sync_state as after`,
+    values: [account.accountId],
   });
-  const before = rows[0]?.before;
-  if (before === undefined) return;
+  const row = rows[0];
+  if (row === undefined) return;
+  const { before, after } = row;
   await appendChanges(
     account,
     [
@@ -161,7 +169,7 @@ export const writeHealth = async (
         mailboxId: null,
         placementId: null,
         before: { syncState: before },
-        after: { syncState: health.syncState, ...(health.lastError !== null && { error: health.lastError.code }) },
+        after: { syncState: after, ...(health.lastError !== null && { error: health.lastError.code }) },
         source: "daemon",
         endpointId,
         deviceId: null,

@@ -11,6 +11,8 @@ export interface MessageContent {
   readonly headers: MessageHeaders | null;
   /** null for a stub: listed upstream, octets not had yet. */
   readonly octets: { readonly sha256: Buffer; readonly size: number } | null;
+  /** By which another view of the account knows the mail again; only where there is one. */
+  readonly fingerprint?: { readonly hFull: Buffer; readonly hHead: Buffer; readonly size: number };
 }
 
 export interface AppliedDecision {
@@ -49,10 +51,10 @@ const copyMessages = async (
   for (const message of messages) {
     const content = contents[message.item];
     if (content === undefined) continue;
-    const { octets } = content;
+    const { octets, fingerprint } = content;
     const headers = content.headers ?? noHeaders;
     rows
-      .row(19)
+      .row(22)
       .uuid(account.accountId)
       .uuid(message.id)
       .uuid(account.tenantId)
@@ -71,12 +73,16 @@ const copyMessages = async (
       .timestamp(content.receivedAt)
       .uuid(threadIdOf(message.id, headers))
       .null()
-      .int8(base + BigInt(message.change) + 1n);
+      .int8(base + BigInt(message.change) + 1n)
+      .bytes(fingerprint?.hFull ?? null)
+      .bytes(fingerprint?.hHead ?? null)
+      .int8(fingerprint?.size ?? null);
   }
   if (rows.rows > 0)
     await account.tx.copy(
       `copy messages (account_id, id, tenant_id, sha256, size, durability, message_id, in_reply_to, reference_ids, subject, from_addresses,
-         to_addresses, cc_addresses, bcc_addresses, sent_at, received_at, thread_id, upstream_id, created_seq) from stdin (format binary)`,
+         to_addresses, cc_addresses, bcc_addresses, sent_at, received_at, thread_id, upstream_id, created_seq,
+         h_full, h_head, normal_size) from stdin (format binary)`,
       rows.chunks(),
     );
 };

@@ -1,5 +1,5 @@
 /** What a lane needs of the process it runs in. */
-import type { EndpointDriver } from "../endpoints/endpoint.ts";
+import type { Drivers } from "../endpoints/endpoint.ts";
 import type { Because } from "../model/account.ts";
 import type { Credentials } from "../model/endpoint.ts";
 import type { AccountId } from "../model/ids.ts";
@@ -11,7 +11,7 @@ import type { RetryTimes } from "./backoff.ts";
 export interface LaneServices {
   readonly db: Database;
   readonly log: Logger;
-  readonly driver: EndpointDriver;
+  readonly drivers: Drivers;
   readonly unseal: (account: AccountState, endpoint: EndpointState) => Promise<Credentials>;
   readonly retryTimes: RetryTimes;
   /** Between sweeps of an account whose server pushes news of INBOX only, or nothing. */

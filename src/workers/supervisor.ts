@@ -189,9 +189,7 @@ export class Supervisor {
           sweeperRequeued.inc();
           await this.options.bell.forget(shard, accountId).catch(() => undefined);
           due.push({ accountId, because: "recovery" });
-        } else if (lane.dueAt > 0 && lane.dueAt <= now) {
-          // Once only; the pass gives the next time.
-          lane.dueAt = Number.POSITIVE_INFINITY;
+        } else if (lane.claimDue(now)) {
           due.push({ accountId, because: "sweep" });
         }
       }
@@ -225,9 +223,7 @@ export class Supervisor {
           await lane.stop();
           continue;
         }
-        if (lane.succeededAt > 0 && lane.endpointId !== null)
-          successes.push({ accountId: id, endpointId: lane.endpointId, at: new Date(lane.succeededAt) });
-        lane.succeededAt = 0;
+        successes.push(...lane.takeSuccesses());
       }
       const found = await bell.depth(shard).catch(() => null);
       if (found !== null) for (const state of ["waiting", "active", "delayed"] as const) depth[state] += found[state];

@@ -48,6 +48,7 @@ export const PACKAGE_ROOMS: Readonly<Record<string, readonly Room[]>> = {
   ioredis: ["queue"],
   "ipaddr.js": ["api", "endpoints"],
   libmime: ["mime"],
+  "node-pop3": ["endpoints"],
   "p-limit": ["mime", "workers"],
   pg: ["store"],
   "pg-copy-streams": ["store"],
@@ -104,6 +105,9 @@ const imapFlowItself: Pattern = {
   allowTypeImports: true,
 };
 
+/** One file says commands through node-pop3, over a wire that reads octets: its own reading is not to be relied on. */
+const nodePop3Itself: Pattern = { regex: "^node-pop3$", message: "Commands are said in commands.ts only." };
+
 const otherProtocols = (protocol: string): Pattern => ({
   regex: String.raw`^(\.\./)+(?:src/endpoints/|endpoints/)?${anyOf(PROTOCOLS.filter((other) => other !== protocol))}/`,
   message: "One protocol knows nothing of another; what they share lies in endpoints/.",
@@ -141,11 +145,15 @@ export default defineConfig({
     ...rooms.map((room) => ({ files: [`**/src/${room}/**`], rules: only(forRoom(room)) })),
     ...PROTOCOLS.map((protocol) => ({
       files: [`**/src/endpoints/${protocol}/**`],
-      rules: only([...forRoom("endpoints"), otherProtocols(protocol), imapFlowItself]),
+      rules: only([...forRoom("endpoints"), otherProtocols(protocol), imapFlowItself, nodePop3Itself]),
     })),
     {
       files: ["**/src/endpoints/imap/connect.ts"],
       rules: only([...forRoom("endpoints"), otherProtocols("imap")]),
+    },
+    {
+      files: ["**/src/endpoints/pop3/commands.ts"],
+      rules: only([...forRoom("endpoints"), otherProtocols("pop3"), imapFlowItself]),
     },
     {
       files: ["**/src/config.ts"],

@@ -9,6 +9,17 @@ export interface DovecotPorts {
   readonly pop3s: number;
 }
 
+export interface DovecotPop3 {
+  /** RETR marks nothing as read (false). */
+  readonly noFlagUpdates?: boolean;
+  /** One POP3 session at a time: the next one waits, and is refused with `[IN-USE]` after some ten seconds (false). */
+  readonly lockSession?: boolean;
+  /** DELE sets this keyword or flag in place of removing, and hides the message (none). */
+  readonly deletedFlag?: string;
+  /** How unique-ids are printed; `%u` is the UID, `%v` the UIDVALIDITY (`%08Xu%08Xv`). */
+  readonly uidlFormat?: string;
+}
+
 export interface DovecotSetup {
   readonly folder: string;
   readonly ports: DovecotPorts;
@@ -17,6 +28,7 @@ export interface DovecotSetup {
   readonly gid: number;
   readonly format: "maildir" | "sdbox";
   readonly maxUserIpConnections: number;
+  readonly pop3: DovecotPop3;
   /** The whole capability line; null for Dovecot's own. */
   readonly capability: readonly string[] | null;
   readonly extraConfig: string;
@@ -74,8 +86,10 @@ mail_location = ${setup.format}:~/mail
 mail_fsync = never
 mail_max_userip_connections = ${setup.maxUserIpConnections}
 maildir_very_dirty_syncs = no
-pop3_no_flag_updates = no
-pop3_uidl_format = %08Xu%08Xv
+pop3_no_flag_updates = ${setup.pop3.noFlagUpdates === true ? "yes" : "no"}
+pop3_lock_session = ${setup.pop3.lockSession === true ? "yes" : "no"}
+${setup.pop3.deletedFlag === undefined ? "" : `pop3_deleted_flag = '${setup.pop3.deletedFlag}'`}
+pop3_uidl_format = ${setup.pop3.uidlFormat ?? "%08Xu%08Xv"}
 default_process_limit = 2000
 default_client_limit = 8000
 # A refused login shall not slow down the next one from the same address.

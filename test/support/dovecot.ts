@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { testCertificates } from "./certificates.ts";
-import { accessTokenFor, dovecotConf, type DovecotSetup, oauth2Conf } from "./dovecot-config.ts";
+import { accessTokenFor, dovecotConf, type DovecotPop3, type DovecotSetup, oauth2Conf } from "./dovecot-config.ts";
 import { eventually } from "./eventually.ts";
 import { type GuardedProcess, startGuarded } from "./guarded-process.ts";
 import { ImapDevice } from "./imap-device.ts";
@@ -27,6 +27,8 @@ export interface DovecotOptions {
   readonly format?: "maildir" | "sdbox";
   /** Connections one user may hold at once (500; Dovecot's own default is 10). */
   readonly maxUserIpConnections?: number;
+  /** How its POP3 behaves. */
+  readonly pop3?: DovecotPop3;
 }
 
 export interface DovecotAccount {
@@ -244,11 +246,18 @@ const mailOwner = (): { uid: number; gid: number } => {
  * @throws Error with the server's own words when it does not come up, or when it lacks a capability that is to be hidden.
  */
 export const startDovecot = async (options: DovecotOptions = {}): Promise<Dovecot> => {
-  const { withoutCapabilities = [], extraConfig = "", users = 10, format = "maildir", maxUserIpConnections = 500 } = options;
+  const {
+    withoutCapabilities = [],
+    extraConfig = "",
+    users = 10,
+    format = "maildir",
+    maxUserIpConnections = 500,
+    pop3 = {},
+  } = options;
   const capability = await capabilityWithout(withoutCapabilities);
   const folder = await makeServerFolder("dovecot");
   try {
-    const wanted = { folder, ...mailOwner(), format, maxUserIpConnections, capability, extraConfig };
+    const wanted = { folder, ...mailOwner(), format, maxUserIpConnections, pop3, capability, extraConfig };
     const secrets = await writeFolder(wanted, users);
     const [server, setup] = await launchOnFreePorts(wanted);
     return new RunningDovecot(setup, server, secrets);

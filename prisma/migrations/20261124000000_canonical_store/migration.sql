@@ -207,6 +207,7 @@ create table messages (
   h_full bytea,
   h_head bytea,
   h_sem bytea,
+  normal_size bigint,
   upstream_id text,
   created_seq bigint not null,
   constraint messages_pkey primary key (account_id, id),
@@ -215,6 +216,8 @@ create table messages (
 ) partition by hash (account_id);
 create unique index messages_octets_once on messages (account_id, sha256);
 create index messages_newest_first on messages (account_id, received_at desc, id desc);
+-- Only mail of accounts with a POP3 endpoint has these: elsewhere they cost the first reading nothing.
+create index messages_by_normal_form on messages (account_id, h_full) where h_full is not null;
 create index messages_by_message_id on messages (account_id, "left"(message_id, 128));
 
 create table message_contents (
@@ -269,6 +272,7 @@ create table bindings (
   uid bigint not null default 0,
   uidl text not null default '',
   occurrence smallint not null default 0,
+  listed_size bigint,
   tenant_id uuid not null,
   placement_id uuid not null,
   active boolean not null default true,

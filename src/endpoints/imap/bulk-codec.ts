@@ -3,18 +3,8 @@
  * FETCH line is read. Text is latin-1: one character is one octet.
  */
 import type { Octets } from "../../model/octets.ts";
+import { ProtocolFault } from "../protocol-fault.ts";
 import { internalDateOf, isLasting, uint32Of } from "./tokens.ts";
-
-/** The server spoke something that is not IMAP, or more of it than is accepted. `code` is one that `classify` knows. */
-export class ProtocolFault extends Error {
-  override readonly name = "ProtocolFault";
-  readonly code: "ResponseProcessingFailed" | "LineTooLarge" | "ResponseTooLarge" | "STARTTLS_INJECTION";
-
-  constructor(code: ProtocolFault["code"], what: string) {
-    super(what);
-    this.code = code;
-  }
-}
 
 /** A literal that was passed over, octet by octet, without being kept. */
 export interface Skipped {
@@ -61,23 +51,6 @@ const modifiedUtf7 = (name: string): string =>
 export const mailboxArguments = (path: string): readonly string[] => {
   const encoded = modifiedUtf7(path);
   return encoded === path || /[\r\n\0]/.test(path) ? [quoted(encoded)] : [quoted(encoded), quoted(path)];
-};
-
-/** Can this be sent in an argument of LOGIN or in a SASL message at all? Other octets could end the line or the message. */
-export const isSendable = (secret: string): boolean => !/[\r\n\0\x01]/.test(secret);
-
-const base64 = (text: string): string => Buffer.from(text, "utf8").toString("base64");
-
-/** RFC 4616. */
-export const saslPlain = (user: string, password: string): string => base64(`\0${user}\0${password}`);
-
-/** Google's XOAUTH2, which Microsoft and others speak too. */
-export const saslXoauth2 = (user: string, token: string): string => base64(`user=${user}\x01auth=Bearer ${token}\x01\x01`);
-
-/** RFC 7628 §3.1, with the gs2 header of RFC 5801 §4. */
-export const saslOauthbearer = (login: { user: string; token: string; host: string; port: number }): string => {
-  const authzid = login.user.replaceAll("=", "=3D").replaceAll(",", "=2C");
-  return base64(`n,a=${authzid},\x01host=${login.host}\x01port=${login.port}\x01auth=Bearer ${login.token}\x01\x01`);
 };
 
 /**

@@ -2,21 +2,14 @@
  * From nothing to a logged-in connection for bulk reads: TCP, TLS, greeting, capabilities, login. Nothing that came before
  * TLS is believed, and no secret leaves before it where the endpoint asks for it (RFC 8314 §3, RFC 9051 §11.1).
  */
-import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import type { Socket } from "node:net";
 import type { Credentials, EndpointSettings } from "../../model/endpoint.ts";
 import { SyncError } from "../../model/failure.ts";
 import { withDeadline } from "../deadline.ts";
-import {
-  isSendable,
-  loginPieces,
-  ProtocolFault,
-  type Response,
-  responseCodeOf,
-  saslOauthbearer,
-  saslPlain,
-  saslXoauth2,
-} from "./bulk-codec.ts";
+import { dial, opened, protect } from "../dial.ts";
+import { ProtocolFault } from "../protocol-fault.ts";
+import { isSendable, saslOauthbearer, saslPlain, saslXoauth2 } from "../sasl.ts";
+import { loginPieces, type Response, responseCodeOf } from "./bulk-codec.ts";
 import { BulkWire, type WireListener } from "./bulk-wire.ts";
 import { classify } from "./classify.ts";
 
@@ -94,10 +87,8 @@ class Opening {
 
   /** Until the server may be spoken to as the endpoint's settings ask. */
   async connect(): Promise<void> {
-    const { settings, address } = this.#target;
-    const to = { host: address, port: settings.port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
-    if (settings.security === "tls") await this.#open(connectTls({ ...to, ...this.#tlsOptions() }), "secureConnect");
-    else await this.#open(connectTcp(to), "connect");
+    const { settings } = this.#target;
+    await this.#open(dial(this.#target), settings.security === "tls" ? "secureConnect" : "connect");
     await this.#greeting();
     if (settings.security === "starttls") await this.#startTls();
   }
@@ -115,27 +106,9 @@ class Opening {
 
   async #open(socket: Socket, ready: "connect" | "secureConnect"): Promise<void> {
     this.#socket = socket;
-    // Stays: an error nobody listens for would end the process.
-    socket.on("error", () => undefined);
-    await new Promise<void>((resolve, reject) => {
-      socket.once(ready, resolve);
-      socket.once("error", reject);
-      socket.once("close", () => reject(Object.assign(new Error("closed while connecting"), { code: "EConnectionClosed" })));
-    });
+    await opened(socket, ready);
     this.#dialogue = new Dialogue();
     this.#wire = new BulkWire(socket, this.#dialogue, this.#target.spoolDir);
-  }
-
-  #tlsOptions(): ConnectionOptions {
-    const { tls } = this.#target.settings;
-    const host = this.#target.settings.host.replaceAll(/^\[|\]$/g, "");
-    return {
-      // An address has no SNI; its certificate is checked against `host` of the connection.
-      ...(isIP(host) === 0 && { servername: host }),
-      ...(tls.caPem !== null && { ca: tls.caPem }),
-      rejectUnauthorized: tls.rejectUnauthorized,
-      minVersion: "TLSv1.2",
-    };
   }
 
   async #greeting(): Promise<void> {
@@ -154,10 +127,11 @@ class Opening {
     if (!isOk(text)) throw noEncryption();
     if (this.#dialogue.waiting > 0)
       throw new ProtocolFault("STARTTLS_INJECTION", "something was sent before the connection was protected");
-    const plain = this.#wire?.detach();
+    if (this.#wire === null) throw new ProtocolFault("ResponseProcessingFailed", "no connection");
+    const plain = this.#wire.detach();
     this.#wire = null;
     this.#capabilities = null;
-    await this.#open(connectTls({ socket: plain, host: this.#target.address, ...this.#tlsOptions() }), "secureConnect");
+    await this.#open(protect(plain, this.#target), "secureConnect");
   }
 
   async #authenticate(): Promise<void> {

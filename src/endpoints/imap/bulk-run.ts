@@ -13,6 +13,7 @@ import {
 } from "../../model/observation.ts";
 import { type Octets, partSize } from "../../model/octets.ts";
 import { memoryOctets } from "../octets.ts";
+import { ProtocolFault } from "../protocol-fault.ts";
 import {
   disposeLiterals,
   type FetchFacts,
@@ -20,7 +21,6 @@ import {
   isSkipped,
   type Literal,
   mailboxArguments,
-  ProtocolFault,
   type Response,
   searchedUidsOf,
 } from "./bulk-codec.ts";

@@ -6,7 +6,8 @@ import type { Socket } from "node:net";
 import { partSize } from "../../model/octets.ts";
 import { networkBytes } from "../../telemetry/metrics.ts";
 import { type OctetsWriter, startOctets } from "../octets.ts";
-import { announcesBody, disposeLiterals, type Literal, ProtocolFault, type Response } from "./bulk-codec.ts";
+import { ProtocolFault } from "../protocol-fault.ts";
+import { announcesBody, disposeLiterals, type Literal, type Response } from "./bulk-codec.ts";
 
 /** Of one response, its literals not counted; the UIDs of a large range stay below. */
 const maxText = 1024 * 1024;

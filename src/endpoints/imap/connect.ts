@@ -7,6 +7,7 @@ import { isIP } from "node:net";
 import { SyncError } from "../../model/failure.ts";
 import type { Credentials, EndpointSettings } from "../../model/endpoint.ts";
 import { withDeadline } from "../deadline.ts";
+import { refuseCleartext } from "../dial.ts";
 import type { VettedAddress } from "../egress.ts";
 import type { EndpointLimits } from "../endpoint.ts";
 import { Wire } from "./wire.ts";
@@ -23,25 +24,12 @@ const leastLiteralBytes = 64 * 1024 * 1024;
 const literalSlack = 16 * 1024 * 1024;
 const maxTokens = 200_000;
 
-const cleartextRefused = (host: string): SyncError =>
-  new SyncError("config", "endpoint", {
-    code: "endpoint_cleartext_refused",
-    message: `This installation does not connect to ${host} without protection.`,
-    action: "Set the endpoint's security to tls or starttls, and let the server's certificate be checked.",
-  });
-
 const nobodyAsked = (host: string): SyncError =>
   new SyncError("config", "endpoint", {
     code: "endpoint_refused",
     message: `${host} let us in without asking who we are, so whose mail it shows is not known.`,
     action: "Check host and port of the endpoint.",
   });
-
-/** May these settings be used at all? Also what a second connection must ask. */
-export const refuseCleartext = (settings: EndpointSettings, limits: EndpointLimits): void => {
-  const unprotected = settings.security === "none" || !settings.tls.rejectUnauthorized;
-  if (unprotected && !limits.allowCleartext) throw cleartextRefused(settings.host);
-};
 
 const authOf = (credentials: Credentials): NonNullable<ImapFlowOptions["auth"]> =>
   credentials.type === "password"

@@ -1,0 +1,178 @@
+/**
+ * A maildrop behind the seam: logged in to, listed, read, left. Whole messages come by TOP with more lines than any message
+ * has where that is proven to be the whole, for RETR counts as reading on many servers (semantics K6, K10).
+ */
+import { createHash } from "node:crypto";
+import type { EndpointProfile } from "../../model/endpoint.ts";
+import { SyncError } from "../../model/failure.ts";
+import type {
+  EndpointLimits,
+  MaildropDriver,
+  MaildropItem,
+  MaildropListing,
+  MaildropSession,
+  OpenRequest,
+  ReadItem,
+} from "../endpoint.ts";
+import type { Octets } from "../../model/octets.ts";
+import { responseCodeOf } from "./classify.ts";
+import { openPop3, type Pop3Connection } from "./connection.ts";
+import type { ListedMessage, ListedUid, Listing, Stat } from "./listing.ts";
+
+const allLines = 100_000_000;
+/** RETR ends a message that lacks its final line end with one; LIST need not count it. In octets. */
+const finalLineEnd = 2;
+const quitMs = 2_000;
+/** Between two tries while another client is in the maildrop (K6), in ms. */
+const inUseMs = 30_000;
+/** Longer unique-ids do not fit into an index; RFC 1939 allows 70 characters. */
+const longestUidl = 512;
+
+/** As the store can keep it: the hash stands for an id that is too long or has a NUL. */
+const storable = (uidl: string): string =>
+  uidl.length > longestUidl || uidl.includes("\0") ? `sha256:${createHash("sha256").update(uidl, "latin1").digest("hex")}` : uidl;
+
+/** Pairs what three commands said. Numbers that are in one answer only, or twice, make the listing incomplete (G2). */
+export const pairListing = (stat: Stat, sizes: Listing<ListedMessage>, uids: Listing<ListedUid>): MaildropListing => {
+  const sizeOf = new Map(sizes.messages.map(({ number, size }) => [number, size]));
+  const occurrences = new Map<string, number>();
+  const numbers = new Set<number>();
+  const items: MaildropItem[] = [];
+  for (const { number, uidl } of uids.messages) {
+    const size = sizeOf.get(number) ?? null;
+    if (uidl === null || size === null || numbers.has(number)) continue;
+    numbers.add(number);
+    const id = storable(uidl);
+    const occurrence = occurrences.get(id) ?? 0;
+    occurrences.set(id, occurrence + 1);
+    items.push({ number, uidl: id, occurrence, size });
+  }
+  const counts = [stat.count, sizes.messages.length, uids.messages.length];
+  const complete = sizes.unreadable + uids.unreadable === 0 && counts.every((count) => count === items.length);
+  return { complete, items };
+};
+
+const noUniqueIds = (): SyncError =>
+  new SyncError("config", "endpoint", {
+    code: "endpoint_refused",
+    message: "The server gives messages no unique-ids, without which they cannot be told apart.",
+    action: "Use an IMAP endpoint for this account.",
+  });
+
+const notProven = (): SyncError =>
+  new SyncError("transient", "message", {
+    code: "endpoint_unavailable",
+    message: "The message cannot be read whole over POP3 without marking it as read.",
+    action: "Nothing; it is read over IMAP.",
+  });
+
+class Pop3Maildrop implements MaildropSession {
+  profile: EndpointProfile;
+  readonly #connection: Pop3Connection;
+
+  constructor(connection: Pop3Connection, known: EndpointProfile) {
+    this.#connection = connection;
+    const { capabilities } = connection;
+    const { loginDelayMs, implementation } = capabilities;
+    this.profile = {
+      ...known,
+      push: "poll",
+      capabilities: capabilities.lines,
+      ...(implementation !== null && { serverName: implementation.slice(0, 100) }),
+      ...(loginDelayMs !== null && { loginDelayMs }),
+      ...(capabilities.known && !capabilities.has("TOP") && { wholeBy: "retr" as const }),
+    };
+  }
+
+  async list(signal: AbortSignal): Promise<MaildropListing> {
+    const stat = await this.#connection.stat(signal);
+    const sizes = await this.#connection.list(signal);
+    const uids = await this.#connection.uidl(signal);
+    if (uids === null) throw noUniqueIds();
+    return pairListing(stat, sizes, uids);
+  }
+
+  async *heads(items: readonly MaildropItem[], signal: AbortSignal): AsyncGenerator<ReadItem> {
+    const wanted = items.map(({ number }) => ({ number, size: null }));
+    let at = 0;
+    for await (const { octets, error } of this.#connection.topMany(wanted, 0, signal)) {
+      const item = items[at] as MaildropItem;
+      at += 1;
+      yield error === null ? { item, octets, error } : { item, octets: null, error };
+    }
+  }
+
+  async *octets(
+    items: readonly MaildropItem[],
+    { mayMark }: { readonly mayMark: boolean },
+    signal: AbortSignal,
+  ): AsyncGenerator<ReadItem> {
+    const byRetr = this.profile.wholeBy === "retr";
+    let at = 0;
+    if (byRetr && !mayMark) {
+      for (const item of items) yield { item, octets: null, error: notProven() };
+      return;
+    }
+    const read = byRetr ? this.#connection.retrMany(items, signal) : this.#connection.topMany(items, allLines, signal);
+    for await (const { octets, error } of read) {
+      const item = items[at] as MaildropItem;
+      at += 1;
+      if (octets !== null && (byRetr || this.#isWhole(item, octets))) yield { item, octets, error: null };
+      else if (error?.code === "endpoint_limit_exceeded" || (byRetr && error !== null)) yield { item, octets: null, error };
+      else if (mayMark) yield await this.#retrieve(item, octets, signal);
+      else {
+        await octets?.dispose();
+        yield { item, octets: null, error: error ?? notProven() };
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#connection.usable) await this.#connection.quit(AbortSignal.timeout(quitMs));
+    this.#connection.close();
+  }
+
+  /** As long as LIST says, or TOP has shown before that it gives the same as RETR. */
+  #isWhole({ size }: MaildropItem, octets: Octets): boolean {
+    const more = octets.size - size;
+    return this.profile.wholeBy === "top" || (size > 0 && (more === 0 || more === finalLineEnd));
+  }
+
+  /** Reads by RETR what TOP could not prove, and learns from it which of the two to use from here on. */
+  async #retrieve(item: MaildropItem, byTop: Octets | null, signal: AbortSignal): Promise<ReadItem> {
+    try {
+      const octets = await this.#connection.retr(item, signal);
+      const same = byTop !== null && byTop.sha256.equals(octets.sha256);
+      this.profile = { ...this.profile, wholeBy: same ? "top" : "retr" };
+      return { item, octets, error: null };
+    } catch (error) {
+      if (!(error instanceof SyncError) || error.scope !== "message") throw error;
+      return { item, octets: null, error };
+    } finally {
+      await byTop?.dispose();
+    }
+  }
+}
+
+/** Another client in the maildrop is no fault of anybody: come back after half a minute or more, not in step (K6). */
+const withPatience = (error: unknown): unknown => {
+  if (!(error instanceof SyncError) || responseCodeOf(error) !== "IN-USE") return error;
+  return new SyncError("throttle", "endpoint", {
+    code: "endpoint_throttled",
+    message: "Another client is in the maildrop.",
+    action: "Nothing; it is tried again by itself.",
+    retryAfterMs: Math.round(inUseMs * (1 + Math.random())),
+    cause: error,
+  });
+};
+
+/** POP3 under an operator's limits. */
+export const pop3Driver = (limits: EndpointLimits): MaildropDriver => ({
+  open: async ({ settings, credentials, profile }: OpenRequest, signal) => {
+    try {
+      return new Pop3Maildrop(await openPop3({ settings, credentials, limits }, signal), profile);
+    } catch (error) {
+      throw withPatience(error);
+    }
+  },
+});

@@ -1,0 +1,18 @@
+/** Words for a POP3 maildrop that the protocol's room and the reconciler share (RFC 1939). */
+
+/**
+ * What a unique-id says under a learned format. `item`: this UID of the present INBOX. `content`: an item with this object id
+ * (EMAILID or X-GUID), of which there may be several. `foreign`: an item that is not of the present INBOX epoch.
+ */
+export type UidlMeaning =
+  | { readonly kind: "item"; readonly uid: number }
+  | { readonly kind: "content"; readonly objectId: string }
+  | { readonly kind: "foreign" };
+
+/** One line of a listing. Items with one unique-id are told apart by `occurrence`, in listing order from 0 (RFC 1939 §7). */
+export interface ListedItem {
+  readonly uidl: string;
+  readonly occurrence: number;
+  /** Octets, as LIST says; the final line end may not be counted. */
+  readonly size: number;
+}

@@ -1,0 +1,89 @@
+/** Items that two complete POP3 listings lack: kept, removed, or left to IMAP (semantics 4.2 at its end, 4.5, K9). */
+import type { Policy } from "../model/account.ts";
+import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+import { vanishBreakerTrips } from "./vanish.ts";
+import { classifyPop3Vanish, outcomeOf, type Pop3Devices, type Pop3VanishEvidence } from "./vanish-rules.ts";
+
+export interface GoneItem {
+  readonly placement: PlacementView;
+  readonly imap: Pop3VanishEvidence["imap"];
+}
+
+export interface GoneInput {
+  readonly scope: Scope;
+  readonly gone: readonly GoneItem[];
+  readonly policy: Policy;
+  /** Placements that the maildrop showed before. */
+  readonly bound: number;
+}
+
+export interface GoneDecision extends Decision {
+  /** Indexes into `gone` whose bindings end, with the reason. */
+  readonly ended: readonly { readonly item: number; readonly reason: string }[];
+  /** Held back by breaker B1; nothing is decided about them. */
+  readonly held: number;
+  /** IMAP has to decide first. */
+  readonly waiting: number;
+}
+
+const devicesOf = ({ pop3Devices }: Policy): Pop3Devices => (pop3Devices === "none" ? "denied" : pop3Devices);
+
+/**
+ * Decides about every item that is gone. The breaker guards removals only: where the policy keeps mail, nothing is lost by
+ * believing the server, and keeping is what a hold would end in (B1, release c).
+ */
+export const reconcileGone = (input: GoneInput): GoneDecision => {
+  const { scope, policy } = input;
+  const draft = emptyDraft();
+  const ended: { item: number; reason: string }[] = [];
+  const open = input.gone.filter(({ placement, imap }) => imap === "none" && placement.lifecycle === "live" && !placement.kept);
+  const breakerTripped = policy.onPop3Drain === "mirror" && vanishBreakerTrips({ candidates: open.length, live: input.bound });
+  let held = 0;
+  let waiting = 0;
+  input.gone.forEach(({ placement, imap }, item) => {
+    if (placement.lifecycle !== "live" || placement.kept) return void ended.push({ item, reason: "absent" });
+    const evidence = { ownCommand: false, foundElsewhere: null, epochChanged: false, outsideWindow: false, breakerTripped };
+    const found = classifyPop3Vanish({ ...evidence, imap });
+    const { action, recoverableDays } = outcomeOf({
+      found,
+      policy,
+      pop3Devices: devicesOf(policy),
+      drainSuspect: false,
+      canRestore: false,
+    });
+    if (action === "hold") held += 1;
+    else if (action === "wait") waiting += 1;
+    else ended.push({ item, reason: found.class });
+    if (action !== "keep" && action !== "remove") return;
+    const { id, messageId, mailboxId, keywords } = placement;
+    const keep = action === "keep";
+    const change = record(draft, {
+      kind: keep ? "message.kept" : "message.removed",
+      messageId,
+      mailboxId,
+      placementId: id,
+      before: { mailboxId, keywords },
+      after: keep ? { mailboxId, keywords } : null,
+      source: "pop3",
+      endpointId: scope.endpointId,
+      deviceId: null,
+      reason: found.class,
+      rule: found.rule,
+      confidence: found.confidence,
+      evidence: [],
+    });
+    const lifecycle = keep ? "live" : "removed";
+    draft.placements.push({
+      id,
+      mailboxId,
+      keywords,
+      lifecycle,
+      kept: keep,
+      absent: false,
+      reason: found.class,
+      recoverableDays,
+      change,
+    });
+  });
+  return { ...draft, ended, held, waiting };
+};

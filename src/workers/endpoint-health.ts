@@ -1,0 +1,107 @@
+/** The health of one endpoint as its lane keeps it: may it run, how it went, when to come back. */
+import type { Because, Fence, SyncState } from "../model/account.ts";
+import type { EndpointProfile } from "../model/endpoint.ts";
+import { SyncError } from "../model/failure.ts";
+import type { AccountId } from "../model/ids.ts";
+import { AccountGoneError, inAccount } from "../store/account-tx.ts";
+import { type EndpointHealth, type EndpointState, writeHealth } from "../store/account-state.ts";
+import { FencedError } from "../store/leases.ts";
+import type { Logger } from "../telemetry/log.ts";
+import { planRetry } from "./backoff.ts";
+import type { LaneServices } from "./lane-services.ts";
+
+/** What all lanes of an account work with. */
+export interface LaneGround {
+  readonly accountId: AccountId;
+  readonly fence: Fence;
+  readonly services: LaneServices;
+  readonly log: Logger;
+}
+
+export class HealthBook {
+  private readonly ground: LaneGround;
+  private endpoint: EndpointState | null = null;
+  private health: EndpointHealth | null = null;
+
+  constructor(ground: LaneGround) {
+    this.ground = ground;
+  }
+
+  get state(): SyncState {
+    return this.health?.syncState ?? "connecting";
+  }
+
+  /** As last learned. */
+  get profile(): EndpointProfile {
+    return this.health?.profile ?? this.endpoint?.profile ?? {};
+  }
+
+  /** Takes what the store says; a person may have changed it. */
+  take(endpoint: EndpointState): void {
+    const { syncState, lastError, attempts, nextAttemptAt, profile } = endpoint;
+    this.endpoint = endpoint;
+    this.health = { syncState, lastError, attempts, nextAttemptAt, lastSuccessAt: null, profile };
+  }
+
+  /** When a pass may run, in ms since 1970; 0: now; infinity while parked or paused. */
+  mayRunAt(paused: boolean, because: Because): number {
+    const { health } = this;
+    if (paused || health === null) return Number.POSITIVE_INFINITY;
+    const parked = health.nextAttemptAt === null && health.attempts > 0 && health.syncState === "needs_reauth";
+    if (parked && because !== "changed") return Number.POSITIVE_INFINITY;
+    const wait = health.nextAttemptAt?.getTime() ?? 0;
+    return wait > Date.now() && because !== "changed" && because !== "api" ? wait : 0;
+  }
+
+  /** Writes only what is news. */
+  async succeeded(syncState: SyncState, profile: EndpointProfile): Promise<void> {
+    const { health } = this;
+    const quiet =
+      health !== null &&
+      health.syncState === syncState &&
+      health.lastError === null &&
+      health.attempts === 0 &&
+      JSON.stringify(health.profile) === JSON.stringify(profile);
+    if (quiet) return;
+    await this.write({ syncState, lastError: null, attempts: 0, nextAttemptAt: null, lastSuccessAt: new Date(), profile });
+  }
+
+  /** Notes a failure. @returns when to come back, in ms since 1970; infinity: not by itself. */
+  async failed(error: unknown): Promise<number> {
+    const { services, log } = this.ground;
+    if (error instanceof FencedError || error instanceof AccountGoneError) return Number.POSITIVE_INFINITY;
+    if (!(error instanceof SyncError) || this.endpoint === null) {
+      log.error({ err: error }, "pass gave up");
+      return Date.now() + services.retryTimes.transientFirstMs;
+    }
+    const { attempts = 0, lastError: before = null } = this.health ?? {};
+    // Only refusals in a row lead to parking: a server that was down before says nothing of the password.
+    const inARow = error.kind === "credential" && before?.code !== error.code ? 0 : attempts;
+    const retry = planRetry(error, inARow, Math.random(), services.retryTimes);
+    const nextAttemptAt = retry.waitMs === null ? null : new Date(Date.now() + retry.waitMs);
+    log.warn({ failure: error.kind, scope: error.scope, err: error }, "pass failed");
+    const { code, message, action } = error;
+    try {
+      await this.write({
+        syncState: retry.syncState,
+        lastError: { code, message, action, at: new Date().toISOString() },
+        attempts: retry.attempts,
+        nextAttemptAt,
+        lastSuccessAt: null,
+        profile: this.profile,
+      });
+    } catch (err) {
+      log.error({ err }, "health could not be written");
+    }
+    return nextAttemptAt?.getTime() ?? Number.POSITIVE_INFINITY;
+  }
+
+  private async write(health: EndpointHealth): Promise<void> {
+    const { services, fence, accountId } = this.ground;
+    const { endpoint } = this;
+    if (endpoint === null) return;
+    const at = new Date();
+    await inAccount(services.db, fence, accountId, (account) => writeHealth(account, endpoint.id, health, at));
+    this.health = health;
+  }
+}

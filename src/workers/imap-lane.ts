@@ -1,0 +1,238 @@
+/**
+ * The IMAP side of an account's lane: its session, what it remembers between passes, and when it wants the next one. It can
+ * be dropped at any moment; PostgreSQL has everything that counts.
+ */
+import type { Because } from "../model/account.ts";
+import type { Session } from "../endpoints/endpoint.ts";
+import type { EndpointProfile } from "../model/endpoint.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { type AccountState, countBound, type EndpointState } from "../store/account-state.ts";
+import { hasCandidates } from "../store/candidates.ts";
+import { passDuration, passes } from "../telemetry/metrics.ts";
+import { planSweep } from "./backoff.ts";
+import { backfillPending } from "./backfill.ts";
+import { HealthBook, type LaneGround } from "./endpoint-health.ts";
+import type { EndpointLane } from "./endpoint-lane.ts";
+import type { LaneContext } from "./lane-state.ts";
+import { type PassMemory, runPass } from "./pass.ts";
+import { refreshMailboxes } from "./tree.ts";
+
+/** A session that ended sooner counts as a failure, so that a server which drops every client is not hammered. */
+const shortSessionMs = 60_000;
+
+interface Loaded {
+  readonly account: AccountState;
+  readonly endpoint: EndpointState;
+  readonly context: LaneContext;
+  readonly memory: PassMemory;
+}
+
+export class ImapLane implements EndpointLane {
+  dueAt = 0;
+  succeededAt = 0;
+  private readonly ground: LaneGround;
+  private readonly health: HealthBook;
+  private loaded: Loaded | null = null;
+  private session: Session | null = null;
+  private openedAt = 0;
+  /** When the last look at everything began. */
+  private sweptAt = 0;
+  /** Sweeps in a row that found nothing the server had not told. */
+  private quietSweeps = 0;
+  private watching: readonly string[] = [];
+  private news: Set<string> | null = null;
+  private newsEverywhere = true;
+  private stopped = false;
+
+  constructor(ground: LaneGround) {
+    this.ground = ground;
+    this.health = new HealthBook(ground);
+  }
+
+  get state(): string {
+    return this.health.state;
+  }
+
+  get stale(): boolean {
+    return this.loaded === null;
+  }
+
+  get isRead(): boolean {
+    return this.loaded !== null && this.session !== null && !backfillPending(this.loaded.context);
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.dueAt = Number.POSITIVE_INFINITY;
+    await this.dropSession();
+  }
+
+  async run(because: Because, signal: AbortSignal): Promise<"done" | "again"> {
+    if (this.stopped) return "done";
+    const began = performance.now();
+    try {
+      if (this.loaded === null || !this.mayRun(this.loaded, because)) return "done";
+      const again = await this.pass(this.loaded, because, signal);
+      passes.inc({ trigger: because, result: "ok" });
+      return again;
+    } catch (error) {
+      passes.inc({ trigger: because, result: signal.aborted ? "stopped" : "failed" });
+      await this.failed(error, signal);
+      return "done";
+    } finally {
+      passDuration.observe({ trigger: because }, (performance.now() - began) / 1000);
+    }
+  }
+
+  /** Keeps the session when nothing about the endpoint changed. */
+  async take(account: AccountState, endpoint: EndpointState): Promise<void> {
+    const before = this.loaded;
+    const same =
+      before !== null &&
+      before.endpoint.credentialsVersion === endpoint.credentialsVersion &&
+      JSON.stringify(before.endpoint.settings) === JSON.stringify(endpoint.settings);
+    if (before !== null && same) {
+      const context: LaneContext = { ...before.context, policy: account.policy };
+      this.loaded = { ...before, account, endpoint, context };
+      this.health.take(endpoint);
+      return;
+    }
+    await this.dropSession();
+    const { services, fence } = this.ground;
+    const { db } = services;
+    const context: LaneContext = {
+      db,
+      log: this.ground.log.child({ endpoint: endpoint.id, protocol: "imap" }),
+      fence,
+      accountId: account.id,
+      tenantId: account.tenantId,
+      endpointId: endpoint.id,
+      policy: account.policy,
+      mailboxes: new Map(),
+    };
+    await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
+    const candidates = await inAccount(db, fence, account.id, hasCandidates);
+    this.loaded = {
+      account,
+      endpoint,
+      context,
+      memory: { treePrint: "", treeWaiting: false, candidates, unparsed: true, fullPollAt: Date.now() },
+    };
+    this.health.take(endpoint);
+    this.newsEverywhere = true;
+  }
+
+  private mayRun(loaded: Loaded, because: Because): boolean {
+    if (loaded.account.paused) void this.dropSession();
+    const at = this.health.mayRunAt(loaded.account.paused, because);
+    if (at > 0) this.dueAt = at;
+    return at === 0;
+  }
+
+  private async pass(loaded: Loaded, because: Because, signal: AbortSignal): Promise<"done" | "again"> {
+    const session = await this.openSession(loaded, signal);
+    // Listening begins before looking, so that nothing falls between the two.
+    if (this.watching.length === 0) await this.startWatch(session, signal);
+    const untold = because === "sweep" && !this.newsEverywhere && this.news === null;
+    const news = this.takeNews(because);
+    // Somebody asks: flags that only a whole listing shows are looked for too.
+    if (because === "api") loaded.memory.fullPollAt = 0;
+    const result = await runPass({
+      context: loaded.context,
+      session,
+      memory: loaded.memory,
+      news,
+      watching: this.watching.length > 0,
+      bulkTurn: this.ground.services.bulkTurn,
+      signal,
+    });
+    if (untold) this.quietSweeps = result.moved > 0 ? 0 : this.quietSweeps + 1;
+    await this.succeeded(loaded, session.profile, result.again);
+    loaded.memory.unparsed ||= result.created > 0 || result.again;
+    if (loaded.memory.unparsed && !result.again) {
+      loaded.memory.unparsed = false;
+      this.ground.services.onUnparsed(loaded.account);
+    }
+    const heard = this.newsEverywhere || this.news !== null;
+    return result.again || heard ? "again" : "done";
+  }
+
+  private takeNews(because: Because): readonly string[] | null {
+    const isDue = because === "sweep" || because === "api" || this.dueAt <= Date.now();
+    const news = this.newsEverywhere || isDue ? null : [...(this.news ?? [])];
+    this.news = null;
+    this.newsEverywhere = false;
+    if (news === null) this.sweptAt = Date.now();
+    return news;
+  }
+
+  private async openSession(loaded: Loaded, signal: AbortSignal): Promise<Session> {
+    if (this.session?.usable === true) return this.session;
+    await this.dropSession();
+    this.newsEverywhere = true;
+    const { services } = this.ground;
+    const credentials = await services.unseal(loaded.account, loaded.endpoint);
+    const { profile } = this.health;
+    const session = await services.connectTurn(() =>
+      services.drivers.imap.open({ settings: loaded.endpoint.settings, credentials, profile, log: loaded.context.log }, signal),
+    );
+    this.session = session;
+    this.openedAt = Date.now();
+    return session;
+  }
+
+  private async startWatch(session: Session, signal: AbortSignal): Promise<void> {
+    const { watching } = await session.watch(
+      {
+        onNews: (path) => {
+          if (path === null) this.newsEverywhere = true;
+          else (this.news ??= new Set()).add(path);
+          this.ground.services.ring(this.ground.accountId, "push");
+        },
+        onLost: (error) => this.lost(session, error),
+      },
+      signal,
+    );
+    this.watching = watching;
+  }
+
+  /** The connection went without our asking: come back at once after a long session, with patience after a short one. */
+  private lost(session: Session, error: Error): void {
+    if (this.session !== session || this.stopped) return;
+    this.session = null;
+    this.watching = [];
+    this.ground.log.info({ err: error }, "connection lost");
+    if (Date.now() - this.openedAt >= shortSessionMs) this.ground.services.ring(this.ground.accountId, "reconnect");
+    else this.dueAt = Math.min(this.dueAt, Date.now() + this.ground.services.retryTimes.transientFirstMs);
+    void session.close();
+  }
+
+  private async dropSession(): Promise<void> {
+    const { session } = this;
+    this.session = null;
+    this.watching = [];
+    await session?.close();
+  }
+
+  private async succeeded(loaded: Loaded, profile: EndpointProfile, again: boolean): Promise<void> {
+    // Counted from the last sweep: a long first reading, or a busy INBOX, must not put off the look at the rest for ever.
+    this.dueAt =
+      this.sweptAt +
+      planSweep({
+        pollMs: this.ground.services.pollMs,
+        waiting: loaded.memory.candidates || loaded.memory.treeWaiting,
+        toldOfAll: profile.push === "notify" && this.watching.length > 0,
+        quietSweeps: this.quietSweeps,
+      });
+    this.succeededAt = Date.now();
+    await this.health.succeeded(again || backfillPending(loaded.context) ? "backfilling" : "live", profile);
+  }
+
+  private async failed(error: unknown, signal: AbortSignal): Promise<void> {
+    await this.dropSession();
+    // Memory may be ahead of a transaction that did not commit: read it anew next time.
+    this.loaded = null;
+    if (this.stopped) this.dueAt = Number.POSITIVE_INFINITY;
+    else if (!signal.aborted) this.dueAt = await this.health.failed(error);
+  }
+}

@@ -1,0 +1,274 @@
+/** Commits what a maildrop showed: one transaction each, decided by the reconciler. Octets are durable before. */
+import { uuidv7 } from "uuidv7";
+import type { ReadItem } from "../endpoints/endpoint.ts";
+import { fingerprint, FingerprintReader } from "../mime/fingerprint.ts";
+import { readHeaders } from "../mime/headers.ts";
+import { readReceivedAt } from "../mime/received.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
+import type { ListedItem } from "../model/maildrop.ts";
+import type { Octets } from "../model/octets.ts";
+import { defaultMailboxCount, defaultMailboxes } from "../reconciler/default-mailboxes.ts";
+import { type Identified, identify, type UnknownItem } from "../reconciler/identify.ts";
+import { reconcileMaildrop } from "../reconciler/maildrop-items.ts";
+import { reconcileGone } from "../reconciler/maildrop-vanish.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
+import { writeProgress } from "../store/account-state.ts";
+import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
+import { storedOctets } from "../store/blob-reads.ts";
+import { storeBlobs } from "../store/blob-writes.ts";
+import { openHold } from "../store/candidates.ts";
+import { applyDecision, type MessageContent } from "../store/decisions.ts";
+import { applyMailboxDecision } from "../store/mailbox-writes.ts";
+import {
+  bindItems,
+  type BoundItem,
+  endItems,
+  loadAlike,
+  loadClaims,
+  listUnhashed,
+  loadGone,
+  openMaildropEpoch,
+  storeHashes,
+} from "../store/maildrops.ts";
+import { loadMailboxes } from "../store/slices.ts";
+import { step } from "../telemetry/failpoint.ts";
+import { messagesStored } from "../telemetry/metrics.ts";
+import type { LaneContext } from "./lane-state.ts";
+
+/** Of one account's maildrop; it has no mailboxes of its own. */
+export type MaildropContext = Omit<LaneContext, "mailboxes">;
+
+const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
+  step("before maildrop commit");
+  const result = await inAccount(context.db, context.fence, context.accountId, work);
+  step("after maildrop commit");
+  return result;
+};
+
+/** K3: an account without mailboxes of its own gets the usual ones. @returns its INBOX; null where a name is in the way. */
+export const makeMailboxes = (context: MaildropContext): Promise<MailboxId | null> =>
+  inOwnAccount(context, async (account) => {
+    const known = await loadMailboxes(account, context.endpointId);
+    const freshIds = Array.from({ length: defaultMailboxCount }, () => uuidv7());
+    const decision = defaultMailboxes({ endpointId: context.endpointId, known, freshIds });
+    await applyMailboxDecision(account, context.endpointId, decision, new Date());
+    const inbox = decision.mailboxes.find(({ role }) => role === "inbox") ?? known.find(({ role }) => role === "inbox");
+    return inbox?.id ?? null;
+  });
+
+/** ID-9: every binding of the last epoch ends. @returns the scope of the new one. */
+export const startEpoch = async (
+  context: MaildropContext,
+  scope: Scope,
+  reason: "ids_replaced" | "id_reused",
+): Promise<Scope> => {
+  const { endpointId, mailboxId } = scope;
+  const epoch = await inOwnAccount(context, async (account) => {
+    const next = await openMaildropEpoch(account, endpointId);
+    const before = { epoch: scope.epoch };
+    const after = { epoch: next };
+    const rest = { messageId: null, placementId: null, deviceId: null, confidence: null, evidence: [] };
+    const change = { kind: "epoch.changed", mailboxId, before, after, source: "pop3", endpointId, reason, rule: "ID-9" } as const;
+    await appendChanges(account, [{ ...change, ...rest }], new Date(), null);
+    return next;
+  });
+  return { ...scope, epoch };
+};
+
+/** ID-9b: bindings whose ids the server only numbered anew. */
+export const renameItems = async (
+  context: MaildropContext,
+  scope: Scope,
+  pairs: readonly { readonly from: BoundItem; readonly to: ListedItem }[],
+): Promise<void> => {
+  if (pairs.length === 0) return;
+  await inOwnAccount(context, async (account) => {
+    const ended = pairs.map(({ from }) => ({ ...from, reason: "renamed" }));
+    await endItems(account, scope, ended);
+    const bound = pairs.map(({ from, to }) => ({ ...to, placementId: from.placementId }));
+    await bindItems(account, scope, bound);
+  });
+};
+
+/** An item whose octets are durable, with what they tell. */
+interface PreparedItem {
+  readonly item: UnknownItem;
+  readonly content: MessageContent;
+  readonly hashes: readonly Buffer[];
+}
+
+const prepareItem = async ({ item, octets }: ReadItem & { octets: Octets }, now: Date): Promise<PreparedItem> => {
+  const reader = new FingerprintReader();
+  for await (const part of octets.parts()) reader.push(part);
+  const { hFull, hHead, size, dropped } = reader.end();
+  const headers = readHeaders(octets.head);
+  const said = readReceivedAt(octets.head) ?? headers.sentAt;
+  const { uidl, occurrence, size: listedSize } = item;
+  return {
+    item: {
+      uidl,
+      occurrence,
+      size: listedSize,
+      meaning: null,
+      head: { hHead: hHead.toString("hex"), dropped },
+      body: { sha256: octets.sha256.toString("hex"), hFull: hFull.toString("hex"), hSem: null },
+    },
+    content: {
+      // A clock that runs ahead must not keep mail on top for ever.
+      receivedAt: said === null || said > now ? now : said,
+      headers,
+      octets: { sha256: octets.sha256, size: octets.size },
+      fingerprint: { hFull, hHead, size },
+    },
+    hashes: [octets.sha256, hFull],
+  };
+};
+
+export type WholeItem = ReadItem & { octets: Octets };
+
+export interface BatchRequest {
+  readonly scope: Scope;
+  readonly reason: "backfilled" | "delivered";
+  /** False: an item is bound to what is there or left; mail is made from IMAP only. */
+  readonly mayCreate: boolean;
+  /** How far the first reading is with this batch; null: it is over. */
+  readonly progress: { readonly done: number; readonly total: number } | null;
+}
+
+/** Stores items that were read, in one transaction. @returns how many were bound, and how many messages are new. */
+export const commitRead = async (
+  context: MaildropContext,
+  whole: readonly WholeItem[],
+  request: BatchRequest,
+): Promise<{ readonly bound: number; readonly created: number }> => {
+  const { scope } = request;
+  const at = new Date();
+  step("before maildrop blobs");
+  const stored = request.mayCreate
+    ? storeBlobs(
+        context.db,
+        context,
+        whole.map(({ octets }) => octets),
+      )
+    : Promise.resolve();
+  stored.catch(() => undefined);
+  const prepared = await Promise.all(whole.map((item) => prepareItem(item, at)));
+  await stored;
+  const hashes = prepared.flatMap((item) => item.hashes);
+  const outcome = await inOwnAccount(context, async (account) => {
+    const { claimable, views } = await loadClaims(account.tx, account.accountId, {
+      endpointId: scope.endpointId,
+      inbox: scope.mailboxId,
+      hashes,
+    });
+    const known = await loadAlike(account, hashes);
+    const items = prepared.map(({ item }) => item);
+    const { items: identified } = identify({ items, claimable, known, imap: "none", regenerated: false });
+    const decision = reconcileMaildrop({
+      scope,
+      identified: request.mayCreate ? identified : identified.map(onlyBound),
+      receivedAt: prepared.map(({ content }) => content.receivedAt.getTime()),
+      views,
+      freshIds: Array.from({ length: 2 * prepared.length }, () => uuidv7()),
+      reason: request.reason,
+    });
+    const contents = prepared.map(({ content }) => content);
+    await applyDecision(account, decision, { scope, contents, existing: new Set(), at, inputId: null });
+    await bindItems(account, scope, boundOf(items, decision.items));
+    if (request.progress !== null) await writeProgress(account, scope.endpointId, { ...request.progress, startedAt: at });
+    return { bound: decision.items.length, created: decision.newMessages.length };
+  });
+  messagesStored.inc({ op: "created" }, outcome.created);
+  return outcome;
+};
+
+const onlyBound = (found: Identified): Identified => (found.kind === "bind" ? found : { kind: "provisional", rule: "K12" });
+
+const boundOf = (
+  items: readonly ListedItem[],
+  bindings: readonly { readonly item: number; readonly placementId: PlacementId }[],
+): BoundItem[] =>
+  bindings.flatMap(({ item, placementId }) => {
+    const listed = items[item];
+    return listed === undefined ? [] : [{ ...listed, placementId }];
+  });
+
+/** Binds items that are known by less than their octets; answers that ask for more are passed over. */
+export const commitKnown = async (
+  context: MaildropContext,
+  scope: Scope,
+  known: {
+    readonly items: readonly ListedItem[];
+    readonly identified: readonly Identified[];
+    readonly views: ReadonlyMap<PlacementId, PlacementView>;
+  },
+): Promise<number> => {
+  if (!known.identified.some(({ kind }) => kind === "bind")) return 0;
+  return inOwnAccount(context, async (account) => {
+    const decision = reconcileMaildrop({
+      scope,
+      identified: known.identified.map(onlyBound),
+      receivedAt: [],
+      views: known.views,
+      freshIds: [],
+      reason: "delivered",
+    });
+    await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at: new Date(), inputId: null });
+    await bindItems(account, scope, boundOf(known.items, decision.items));
+    return decision.items.length;
+  });
+};
+
+/** Decides about items that two complete listings lack. @returns whether some are left undecided. */
+export const commitGone = (
+  context: MaildropContext,
+  scope: Scope,
+  { gone, bound }: { readonly gone: readonly BoundItem[]; readonly bound: number },
+): Promise<boolean> =>
+  inOwnAccount(context, async (account) => {
+    const at = new Date();
+    const seen = await loadGone(
+      account,
+      scope.endpointId,
+      gone.map(({ placementId }) => placementId),
+    );
+    const items = gone.flatMap((item) => {
+      const found = seen.get(item.placementId);
+      return found === undefined ? [] : [{ item, found }];
+    });
+    const { policy } = account;
+    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, bound });
+    await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
+    const ended = decision.ended.flatMap(({ item, reason }) => {
+      const entry = items[item];
+      return entry === undefined ? [] : [{ ...entry.item, reason }];
+    });
+    await endItems(account, scope, ended);
+    if (decision.held > 0) {
+      const hold = { id: uuidv7(), mailboxId: scope.mailboxId, reason: "mass_drain", count: decision.held };
+      await openHold(account, scope.endpointId, hold, at);
+    }
+    messagesStored.inc({ op: "removed" }, decision.placements.length);
+    return decision.held + decision.waiting > 0;
+  });
+
+/** The first reading has come to its end: what is there was read. */
+export const endFirstReading = async (context: MaildropContext, scope: Scope, total: number): Promise<void> => {
+  await inOwnAccount(context, (account) =>
+    writeProgress(account, scope.endpointId, { done: total, total, startedAt: new Date() }),
+  );
+};
+
+/** Hashes mail of INBOX that came over IMAP, from the octets in the store: nothing is read upstream for it. */
+export const hashInbox = async (context: MaildropContext, inbox: MailboxId, signal: AbortSignal): Promise<void> => {
+  while (!signal.aborted) {
+    const unhashed = await listUnhashed(context.db, context.accountId, inbox);
+    if (unhashed.length === 0) return;
+    const hashed: Parameters<typeof storeHashes>[1][number][] = [];
+    for (const { id, ...blob } of unhashed) {
+      const octets = await storedOctets(context.db, context.accountId, blob);
+      hashed.push({ id, ...(await fingerprint(octets.parts())) });
+    }
+    await inOwnAccount(context, (account) => storeHashes(account, hashed));
+  }
+};

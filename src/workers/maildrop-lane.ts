@@ -1,0 +1,145 @@
+/** The POP3 side of an account's lane: a short session at each look, none in between (semantics K6). */
+import type { MaildropSession } from "../endpoints/endpoint.ts";
+import type { Because } from "../model/account.ts";
+import type { AccountState, EndpointState } from "../store/account-state.ts";
+import { passDuration, passes } from "../telemetry/metrics.ts";
+import { planSweep } from "./backoff.ts";
+import { HealthBook, type LaneGround } from "./endpoint-health.ts";
+import type { EndpointLane } from "./endpoint-lane.ts";
+import type { MaildropContext } from "./maildrop-commit.ts";
+import { type ImapSide, type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
+
+interface Loaded {
+  readonly account: AccountState;
+  readonly endpoint: EndpointState;
+  readonly context: MaildropContext;
+  readonly memory: MaildropMemory;
+}
+
+const asked: ReadonlySet<Because> = new Set(["api", "changed", "created", "recovery"]);
+
+export class MaildropLane implements EndpointLane {
+  dueAt = 0;
+  succeededAt = 0;
+  private readonly ground: LaneGround;
+  /** The IMAP side of the same account; null: it has none. */
+  private readonly imapSide: () => { readonly isRead: boolean } | null;
+  private readonly health: HealthBook;
+  private loaded: Loaded | null = null;
+  private session: MaildropSession | null = null;
+  private more = true;
+  private unparsed = true;
+  private stopped = false;
+
+  constructor(ground: LaneGround, imapSide: () => { readonly isRead: boolean } | null) {
+    this.ground = ground;
+    this.imapSide = imapSide;
+    this.health = new HealthBook(ground);
+  }
+
+  get state(): string {
+    return this.health.state;
+  }
+
+  get stale(): boolean {
+    return this.loaded === null;
+  }
+
+  take(account: AccountState, endpoint: EndpointState): Promise<void> {
+    const { services, fence } = this.ground;
+    const context: MaildropContext = {
+      db: services.db,
+      log: this.ground.log.child({ endpoint: endpoint.id, protocol: "pop3" }),
+      fence,
+      accountId: account.id,
+      tenantId: account.tenantId,
+      endpointId: endpoint.id,
+      policy: account.policy,
+    };
+    const memory = this.loaded?.memory ?? {
+      settledPrint: "",
+      missingSince: new Map(),
+      heads: new Map(),
+      refusedUntil: new Map(),
+    };
+    this.loaded = { account, endpoint, context, memory };
+    this.health.take(endpoint);
+    return Promise.resolve();
+  }
+
+  async run(because: Because, signal: AbortSignal): Promise<"done" | "again"> {
+    const { loaded } = this;
+    // Claimed as due, asked for, or in the middle of a reading; news of the IMAP side are none of a maildrop.
+    const isDue = this.dueAt === 0 || this.dueAt === Number.POSITIVE_INFINITY || this.dueAt <= Date.now();
+    if (this.stopped || loaded === null || !(isDue || this.more || asked.has(because))) return "done";
+    const mayRunAt = this.health.mayRunAt(loaded.account.paused, because);
+    if (mayRunAt > 0) {
+      this.dueAt = mayRunAt;
+      return "done";
+    }
+    const began = performance.now();
+    try {
+      const again = await this.look(loaded, signal);
+      passes.inc({ trigger: because, result: "ok" });
+      return again ? "again" : "done";
+    } catch (error) {
+      passes.inc({ trigger: because, result: signal.aborted ? "stopped" : "failed" });
+      // Memory may be ahead of a transaction that did not commit.
+      this.loaded = null;
+      if (this.stopped) this.dueAt = Number.POSITIVE_INFINITY;
+      else if (!signal.aborted) this.dueAt = await this.health.failed(error);
+      return "done";
+    } finally {
+      passDuration.observe({ trigger: because }, (performance.now() - began) / 1000);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.dueAt = Number.POSITIVE_INFINITY;
+    await this.session?.close();
+  }
+
+  /** @returns whether to go on at once. */
+  private async look(loaded: Loaded, signal: AbortSignal): Promise<boolean> {
+    const { services } = this.ground;
+    const imap = this.imapSide();
+    if (imap?.isRead === false) {
+      // What IMAP is going to bring must not be read a second time (K10).
+      this.dueAt = Date.now() + planSweep({ pollMs: services.pollMs, waiting: true, toldOfAll: false, quietSweeps: 0 });
+      return false;
+    }
+    const work = (): Promise<boolean> => this.visit(loaded, imap === null ? "none" : "read", signal);
+    return this.health.state === "live" ? work() : services.bulkTurn(work);
+  }
+
+  private async visit({ account, endpoint, context, memory }: Loaded, imap: ImapSide, signal: AbortSignal): Promise<boolean> {
+    const { services } = this.ground;
+    const credentials = await services.unseal(account, endpoint);
+    const { profile } = this.health;
+    const session = await services.connectTurn(() =>
+      services.drivers.pop3.open({ settings: endpoint.settings, credentials, profile, log: context.log }, signal),
+    );
+    this.session = session;
+    try {
+      const result = await runMaildropPass({ context, session, memory, imap, signal });
+      // Where logins are rationed the next session has to wait its time.
+      const apart = session.profile.loginDelayMs ?? 0;
+      const again = result.again && apart === 0;
+      this.more = result.again;
+      const sweep = { pollMs: services.pollMs, waiting: result.waiting, toldOfAll: false, quietSweeps: 0 };
+      this.dueAt = Date.now() + Math.max(apart, result.again ? 0 : planSweep(sweep));
+      this.succeededAt = Date.now();
+      await this.health.succeeded(result.readOnce ? "live" : "backfilling", session.profile);
+      this.unparsed ||= result.created > 0 || result.again;
+      if (this.unparsed && !result.again) {
+        this.unparsed = false;
+        services.onUnparsed(account);
+      }
+      return again;
+    } finally {
+      this.session = null;
+      await session.close();
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/** Accounts that are read over POP3, and what a POP3 device and an IMAP device see of the same mail. */
+import { createHash } from "node:crypto";
+import { forever, openDovecot } from "../endpoints/pop3/connection-fixture.ts";
+import { markWrites, dumpCanonical, rowsWrittenSince } from "./canonical-dump.ts";
+import { type Daemon, testAdminKey } from "./daemon.ts";
+import type { Dovecot } from "./dovecot.ts";
+import { eventually } from "./eventually.ts";
+
+export const pop3Endpoint = (server: Dovecot, n: number, rest: Record<string, unknown> = {}) => ({
+  protocol: "pop3",
+  host: server.host,
+  port: server.pop3Port,
+  security: "none",
+  auth: { type: "password", ...server.account(n) },
+  ...rest,
+});
+
+/** The body of `POST /v1/accounts` for an account that has POP3 only. */
+export const pop3Account = (server: Dovecot, n: number, rest: Record<string, unknown> = {}) => ({
+  name: `User ${n}`,
+  email: `user${n}@example.test`,
+  endpoints: [pop3Endpoint(server, n)],
+  ...rest,
+});
+
+export interface ListedPlacement {
+  readonly state: string;
+  readonly reason: string;
+  readonly recoverableUntil: string | null;
+  readonly bindings: readonly { readonly protocol: string; readonly uidl?: string; readonly uid?: number }[];
+}
+
+export interface ListedMail {
+  readonly id: string;
+  readonly subject: string | null;
+  readonly receivedAt: string;
+  readonly placements: readonly ListedPlacement[];
+}
+
+/** All messages, page by page. */
+export const mailOf = async (daemon: Daemon, accountId: string): Promise<readonly ListedMail[]> => {
+  const all: ListedMail[] = [];
+  for (let cursor = ""; ;) {
+    const query = `limit=500${cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`}`;
+    const { status, body } = await daemon.call<{ items: ListedMail[]; nextCursor: string | null }>(
+      "GET",
+      `/v1/accounts/${accountId}/messages?${query}`,
+    );
+    if (status !== 200) throw new Error(JSON.stringify(body));
+    all.push(...body.items);
+    if (body.nextCursor === null) return all;
+    cursor = body.nextCursor;
+  }
+};
+
+export const rawOf = async (daemon: Daemon, accountId: string, messageId: string): Promise<Buffer> => {
+  const response = await fetch(`${daemon.url}/v1/accounts/${accountId}/messages/${messageId}/raw`, {
+    headers: { authorization: `Bearer ${testAdminKey}` },
+  });
+  if (response.status !== 200) throw new Error(`raw: ${response.status}`);
+  return Buffer.from(await response.arrayBuffer());
+};
+
+export const sha256 = (octets: Buffer): string => createHash("sha256").update(octets).digest("hex");
+
+/** What devices can tell apart: the POP3 listing, and every flag and the mod-sequence over IMAP. */
+export const upstreamOf = async (server: Dovecot, n: number): Promise<unknown> => {
+  const connection = await openDovecot(server, n);
+  const uidls = await connection.uidl(forever);
+  const sizes = await connection.list(forever);
+  await connection.quit(forever);
+  await using device = await server.device(n);
+  await device.command("ENABLE CONDSTORE");
+  const selected = await device.select("INBOX");
+  const { untagged } = await device.command("UID FETCH 1:* (FLAGS MODSEQ)");
+  return { uidls, sizes, selected, flags: untagged.map(({ line }) => line) };
+};
+
+/** Removes the first `count` messages as a POP3 device does that keeps nothing on the server. */
+export const drain = async (server: Dovecot, n: number, count: number): Promise<void> => {
+  const connection = await openDovecot(server, n);
+  for (let number = 1; number <= count; number += 1) {
+    await (await connection.retr({ number, size: null }, forever)).dispose();
+    await connection.dele(number, forever);
+  }
+  if (!(await connection.quit(forever))) throw new Error("the server did not confirm");
+};
+
+/** Asks for a pass of each endpoint and waits for their end. */
+export const sweep = async (daemon: Daemon, accountId: string, endpoints = 1): Promise<void> => {
+  const passes = async (): Promise<number> => {
+    const { body } = await daemon.call<{ text: string }>("GET", "/metrics");
+    const counts = body.text.matchAll(/^samebox_sync_runs_total\{trigger="api",result="\w+"\} (\d+)$/gm);
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+  const before = await passes();
+  // Of several rings during a pass the queue keeps the last: asked again until it was heard.
+  await eventually(
+    "a pass",
+    async () => {
+      if ((await passes()) >= before + endpoints) return true;
+      await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
+      return false;
+    },
+    { everyMs: 250, timeoutMs: 20_000 },
+  );
+};
+
+/** Three passes later nothing was written. @throws Error otherwise. */
+export const staysQuiet = async (daemon: Daemon, accountId: string, url: string, endpoints = 1): Promise<bigint> => {
+  await sweep(daemon, accountId, endpoints);
+  const dump = JSON.stringify(await dumpCanonical(url));
+  const mark = await markWrites(url);
+  for (let times = 0; times < 3; times += 1) await sweep(daemon, accountId, endpoints);
+  if (JSON.stringify(await dumpCanonical(url)) !== dump) throw new Error("the account changed");
+  return rowsWrittenSince(url, mark);
+};

@@ -51,6 +51,18 @@ const count = async (context: LaneContext, table: string): Promise<number> => {
 };
 
 describe("a committed batch", () => {
+  it("joins a message that another batch made of the same octets after they were looked for", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const [inbox, archive] = [await mailbox("INBOX", 2), await mailbox("Archive", 2)];
+    const early = await prepareBatch(context, [itemOf(1, message(1), [])]);
+    expect(early.seen).toEqual([]);
+    expect(await take(context, archive, [itemOf(1, message(1), [])], 1)).toBe(1);
+    expect(await commitItems(context, inbox, { batch: early, reason: "backfilled", move: null, unbound: true })).toBe(0);
+    expect(await count(context, "messages")).toBe(1);
+    expect(await count(context, "placements")).toBe(2);
+    expect(await seqs(context)).toEqual([1n, 2n]);
+  });
+
   it("keeps every octet, numbers every change and moves the cursor in one step", async () => {
     const { context, mailbox } = await makeAccount(db);
     const inbox = await mailbox("INBOX", 101);

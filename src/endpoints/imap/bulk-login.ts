@@ -8,7 +8,7 @@ import { SyncError } from "../../model/failure.ts";
 import { withDeadline } from "../deadline.ts";
 import { dial, opened, protect } from "../dial.ts";
 import { ProtocolFault } from "../protocol-fault.ts";
-import { isSendable, saslOauthbearer, saslPlain, saslXoauth2 } from "../sasl.ts";
+import { isSendable, saslOauthbearer, saslPlain, saslXoauth2, unsendable } from "../sasl.ts";
 import { loginPieces, type Response, responseCodeOf } from "./bulk-codec.ts";
 import { BulkWire, type WireListener } from "./bulk-wire.ts";
 import { classify } from "./classify.ts";
@@ -203,13 +203,6 @@ const nobodyAsked = (host: string): SyncError =>
     code: "endpoint_refused",
     message: `${host} let us in without asking who we are, so whose mail it shows is not known.`,
     action: "Check host and port of the endpoint.",
-  });
-
-const unsendable = (): SyncError =>
-  new SyncError("config", "endpoint", {
-    code: "endpoint_auth_failed",
-    message: "The user name or the secret contains a character that no mail server takes.",
-    action: "Check them for line breaks, then change the endpoint.",
   });
 
 /** @throws SyncError/endpoint of every kind, `stopped` included. The connection is gone then. */

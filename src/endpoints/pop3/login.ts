@@ -4,10 +4,9 @@
  */
 import type { Socket } from "node:net";
 import type { Credentials, EndpointSettings } from "../../model/endpoint.ts";
-import { SyncError } from "../../model/failure.ts";
 import { withDeadline } from "../deadline.ts";
 import { dial, opened, protect } from "../dial.ts";
-import { isSendable, saslPlain, saslXoauth2 } from "../sasl.ts";
+import { isSendable, saslPlain, saslXoauth2, unsendable } from "../sasl.ts";
 import { Capabilities } from "./capabilities.ts";
 import { classify, NoMechanism, NoProtection, Refusal } from "./classify.ts";
 import { Commands } from "./commands.ts";
@@ -130,13 +129,6 @@ class Opening {
 const accepted = (reply: Reply): void => {
   if (reply.status !== "+OK") throw new Refusal(reply.text);
 };
-
-const unsendable = (): SyncError =>
-  new SyncError("config", "endpoint", {
-    code: "endpoint_auth_failed",
-    message: "The user name or the secret is too long or contains a character that no mail server takes.",
-    action: "Check them for line breaks, then change the endpoint.",
-  });
 
 /** @throws SyncError/endpoint of every kind, `stopped` included. The connection is gone then. */
 export const logIn = async (target: LoginTarget, signal: AbortSignal): Promise<LoggedIn> => {

@@ -1,5 +1,7 @@
 import fc from "fast-check";
 import { readdir } from "node:fs/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { type Expectation, ReplyFramer } from "../../../src/endpoints/pop3/framing.ts";
 import { ProtocolFault } from "../../../src/endpoints/protocol-fault.ts";
@@ -170,13 +172,23 @@ describe("replies are the same octets", () => {
           const came = await framed(cutAt(octets(sent), places), [none, lines, message]);
           expect(came.length).toBeLessThanOrEqual(4);
         } catch (error) {
-          expect(error).toBeInstanceOf(ProtocolFault);
+          // A refusal that nobody asked for says that the server ends the session.
+          if (!(error instanceof ProtocolFault)) expect(error).toMatchObject({ code: "EConnectionClosed" });
         }
       }),
       { numRuns: 1000 },
     );
   });
 });
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+/** What is really held on the heap: garbage that waits for the collector is not counted. */
+const heldBytes = (): number => {
+  collect();
+  return process.memoryUsage().heapUsed;
+};
 
 describe("large replies", () => {
   const some = (size: number, filler: Buffer): Buffer => Buffer.alloc(size, filler);
@@ -198,14 +210,14 @@ describe("large replies", () => {
     let most = 0;
     const watched = function* (): Generator<Buffer> {
       for (let at = 0; at < sent.length; at += 65_536) {
-        most = Math.max(most, process.memoryUsage().heapUsed);
+        if (at % (40 * 65_536) === 0) most = Math.max(most, heldBytes());
         yield sent.subarray(at, at + 65_536);
       }
     };
-    const before = process.memoryUsage().heapUsed;
+    const before = heldBytes();
     const [came] = await framed(watched(), [{ body: "lines", limit: 50_000_000 }]);
     expect(came?.length).toBe(5 + 24_000_000);
-    expect((most - before) / 1e6).toBeLessThan(150);
+    expect((most - before) / 1e6).toBeLessThan(100);
   });
 
   test("that are above the limit are passed over, the next one is not", async () => {

@@ -42,6 +42,10 @@ export class ImapLane implements EndpointLane {
   private watching: readonly string[] = [];
   private news: Set<string> | null = null;
   private newsEverywhere = true;
+  /** The server told of the tree since the last look. */
+  private toldOfTree = false;
+  /** The last look came of that. */
+  private settling = false;
   private stopped = false;
 
   constructor(ground: LaneGround) {
@@ -163,6 +167,8 @@ export class ImapLane implements EndpointLane {
     this.news = null;
     this.newsEverywhere = false;
     if (news === null) this.sweptAt = Date.now();
+    this.settling = this.toldOfTree;
+    this.toldOfTree = false;
     return news;
   }
 
@@ -185,7 +191,7 @@ export class ImapLane implements EndpointLane {
     const { watching } = await session.watch(
       {
         onNews: (path) => {
-          if (path === null) this.newsEverywhere = true;
+          if (path === null) this.newsEverywhere = this.toldOfTree = true;
           else (this.news ??= new Set()).add(path);
           this.ground.services.ring(this.ground.accountId, "push");
         },
@@ -223,6 +229,7 @@ export class ImapLane implements EndpointLane {
         waiting: loaded.memory.candidates || loaded.memory.treeWaiting,
         toldOfAll: profile.push === "notify" && this.watching.length > 0,
         quietSweeps: this.quietSweeps,
+        settling: this.settling,
       });
     this.succeededAt = Date.now();
     await this.health.succeeded(again || backfillPending(loaded.context) ? "backfilling" : "live", profile);

@@ -18,6 +18,8 @@ export interface DovecotPop3 {
   readonly deletedFlag?: string;
   /** How unique-ids are printed; `%u` is the UID, `%v` the UIDVALIDITY (`%08Xu%08Xv`). */
   readonly uidlFormat?: string;
+  /** The greeting offers APOP (false). */
+  readonly apop?: boolean;
 }
 
 export interface DovecotSetup {
@@ -78,7 +80,7 @@ ssl_cert = <${setup.folder}/server.pem
 ssl_key = <${setup.folder}/server.key
 disable_plaintext_auth = no
 login_trusted_networks = 127.0.0.0/8
-auth_mechanisms = plain login xoauth2 oauthbearer
+auth_mechanisms = plain login xoauth2 oauthbearer${setup.pop3.apop === true ? " apop" : ""}
 auth_failure_delay = 0
 first_valid_uid = 1
 first_valid_gid = 0
@@ -107,7 +109,7 @@ passdb {
 }
 passdb {
   driver = passwd-file
-  mechanisms = plain login
+  mechanisms = plain login apop
   args = scheme=PLAIN username_format=%u ${setup.folder}/passwd
 }
 userdb {

@@ -2,11 +2,12 @@
  * From nothing to a maildrop: TCP, TLS, greeting, capabilities, login. Nothing that came before TLS is believed, and no
  * secret leaves before it where the endpoint asks for it (RFC 8314 §3, RFC 2595 §4).
  */
+import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Credentials, EndpointSettings } from "../../model/endpoint.ts";
 import { withDeadline } from "../deadline.ts";
 import { dial, opened, protect } from "../dial.ts";
-import { isSendable, saslPlain, saslXoauth2, unsendable } from "../sasl.ts";
+import { isSendable, saslOauthbearer, saslPlain, saslXoauth2, unsendable } from "../sasl.ts";
 import { Capabilities } from "./capabilities.ts";
 import { classify, NoMechanism, NoProtection, Refusal } from "./classify.ts";
 import { Commands } from "./commands.ts";
@@ -35,10 +36,18 @@ export interface LoggedIn {
 const maxCommandLine = 255;
 const maxCapabilities = 64 * 1024;
 
+/**
+ * The challenge of a greeting that offers APOP (RFC 1939 §7); null: there is none. Only what can be a msg-id of RFC 5322 is
+ * answered: other octets are how somebody in between learns a password from a few answers (CVE-2007-1558).
+ */
+export const apopChallenge = (greeting: string): string | null =>
+  /<[\x21-\x3b\x3d\x3f-\x7e]+@[\x21-\x3b\x3d\x3f-\x7e]+>/.exec(greeting)?.[0] ?? null;
+
 class Opening {
   readonly #target: LoginTarget;
   #socket: Socket | null = null;
   #wire: Wire | null = null;
+  #challenge: string | null = null;
   capabilities = new Capabilities(null);
 
   constructor(target: LoginTarget) {
@@ -52,6 +61,8 @@ class Opening {
     const greeting = await wire.ask(null, { body: "none" }, connectMs);
     if (greeting.status !== "+OK") throw new Refusal(greeting.text);
     if (settings.security === "starttls") await this.#startTls(wire);
+    // What came before TLS is not believed.
+    else this.#challenge = apopChallenge(greeting.text);
   }
 
   async login(): Promise<LoggedIn> {
@@ -98,33 +109,54 @@ class Opening {
   }
 
   async #authenticate(wire: Wire): Promise<void> {
-    const { credentials } = this.#target;
+    const { credentials, settings } = this.#target;
     const { user } = credentials;
     const secret = credentials.type === "password" ? credentials.password : credentials.accessToken;
     if (!isSendable(user) || !isSendable(secret)) throw unsendable();
-    // A server may take XOAUTH2 without telling; whoever has a token has no other way in.
-    if (credentials.type === "oauth2") return this.#sasl(wire, "XOAUTH2", saslXoauth2(user, credentials.accessToken));
-    if (this.capabilities.hasMechanism("PLAIN")) return this.#sasl(wire, "PLAIN", saslPlain(user, credentials.password));
-    if (this.capabilities.has("SASL") && !this.capabilities.has("USER")) throw new NoMechanism("neither PLAIN nor USER");
+    const { capabilities } = this;
+    if (credentials.type === "oauth2") {
+      const { host, port } = settings;
+      if (capabilities.hasMechanism("OAUTHBEARER"))
+        return this.#sasl(wire, "OAUTHBEARER", saslOauthbearer({ user, token: secret, host, port }));
+      // A server may take XOAUTH2 without telling; whoever has a token has no other way in.
+      return this.#sasl(wire, "XOAUTH2", saslXoauth2(user, secret));
+    }
+    const hasPlain = capabilities.hasMechanism("PLAIN");
+    const hasUser = capabilities.has("USER") || !capabilities.has("SASL");
+    // Where anybody may listen the password is not sent as long as there is another way; and not after that was refused.
+    if (this.#challenge !== null && (settings.security === "none" || !(hasPlain || hasUser)))
+      return this.#say(wire, [
+        `APOP ${user} ${createHash("md5")
+          .update(this.#challenge + secret)
+          .digest("hex")}`,
+      ]);
+    if (hasPlain) return this.#sasl(wire, "PLAIN", saslPlain(user, secret));
+    if (!hasUser) throw new NoMechanism("neither PLAIN nor USER");
     // Not as one flight: a server that knows no such user need not be told the password.
-    for (const line of [`USER ${user}\r\n`, `PASS ${credentials.password}\r\n`]) {
-      if (Buffer.byteLength(line) > maxCommandLine) throw unsendable();
-      accepted(await wire.ask(line, { body: "none" }, this.#target.loginMs));
+    return this.#say(wire, [`USER ${user}`, `PASS ${secret}`]);
+  }
+
+  async #say(wire: Wire, lines: readonly string[]): Promise<void> {
+    for (const line of lines) {
+      if (Buffer.byteLength(line) + 2 > maxCommandLine) throw unsendable();
+      accepted(await wire.ask(`${line}\r\n`, { body: "none" }, this.#target.loginMs));
     }
   }
 
   /** RFC 5034 §4: with the command where it fits into its line, else when the server asks for it. */
-  async #sasl(wire: Wire, mechanism: string, message: string): Promise<void> {
+  async #sasl(wire: Wire, mechanism: keyof typeof onRefusal, message: string): Promise<void> {
     const say = (line: string): Promise<Reply> => wire.ask(`${line}\r\n`, { body: "challenge" }, this.#target.loginMs);
     const inOne = `AUTH ${mechanism} ${message}`;
     const fits = inOne.length + 2 <= maxCommandLine;
     let reply = await say(fits ? inOne : `AUTH ${mechanism}`);
     if (!fits && reply.status === "+") reply = await say(message);
-    // A challenge now tells why it is refused; nothing in answer to it (Google), which ends other mechanisms as well.
-    if (reply.status === "+") reply = await say(mechanism === "XOAUTH2" ? "" : "*");
+    // A challenge now tells why it is refused; what has to be said to it differs (RFC 7628 §3.2.3, Google).
+    if (reply.status === "+") reply = await say(onRefusal[mechanism]);
     accepted(reply);
   }
 }
+
+const onRefusal = { PLAIN: "*", OAUTHBEARER: "AQ==", XOAUTH2: "" } as const;
 
 const accepted = (reply: Reply): void => {
   if (reply.status !== "+OK") throw new Refusal(reply.text);

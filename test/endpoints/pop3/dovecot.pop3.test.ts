@@ -165,4 +165,14 @@ describe("a real maildrop set up otherwise", () => {
     expect(flags).toContain("$POP3Deleted");
     expect(flags).not.toContain("Seen");
   });
+
+  test("is opened by APOP, so that nobody hears the password", async () => {
+    await using dovecot = await startDovecot({ users: 1, pop3: { apop: true } });
+    const inClear = { settings: { security: "none", port: dovecot.pop3Port } } as const;
+    const connection = await openDovecot(dovecot, 1, inClear);
+    expect((await connection.stat(forever)).count).toBe(0);
+    await connection.quit(forever);
+    const wrong = { ...inClear, credentials: { type: "password", user: "user1", password: "wrong" } } as const;
+    expect(await failureOf(openDovecot(dovecot, 1, wrong))).toMatchObject({ kind: "credential" });
+  });
 });

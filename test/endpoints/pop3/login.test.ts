@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { describe, expect, test } from "vitest";
+import { apopChallenge } from "../../../src/endpoints/pop3/login.ts";
 import { responseCodeOf } from "../../../src/endpoints/pop3/classify.ts";
 import type { Credentials } from "../../../src/model/endpoint.ts";
 import { testCertificates } from "../../support/certificates.ts";
@@ -91,6 +93,43 @@ describe("a login", () => {
     }
   });
 
+  test("by OAUTHBEARER where it is told, and refused in its way", async () => {
+    const said: string[] = [];
+    await using server = await startLines("+OK\r\n", (line) => {
+      if (line === "CAPA") return offering("SASL XOAUTH2 OAUTHBEARER");
+      said.push(line);
+      return line === "AQ==" ? "-ERR [AUTH] no\r\n" : "+ e30=\r\n";
+    });
+    expect(await failureOf(openAt(server, { credentials: token }))).toMatchObject({ kind: "credential" });
+    const message = `n,a=ana,\x01host=127.0.0.1\x01port=${server.port}\x01auth=Bearer ${"t".repeat(20)}\x01\x01`;
+    expect(said).toEqual([`AUTH OAUTHBEARER ${base64(message)}`, "AQ=="]);
+  });
+
+  const timestamp = "<1896.697170952@dbc.mtview.ca.us>";
+  const digest = createHash("md5").update(`${timestamp}secret-of-ana`).digest("hex");
+
+  test("by APOP where anybody may listen, and by nothing else when that is refused", async () => {
+    const said: string[] = [];
+    await using server = await startLines(`+OK ready ${timestamp}\r\n`, (line) => {
+      if (line === "CAPA") return offering("USER", "SASL PLAIN");
+      said.push(line);
+      return said.length === 1 ? "+OK\r\n" : "-ERR [AUTH] no\r\n";
+    });
+    (await openAt(server)).close();
+    expect(await failureOf(openAt(server))).toMatchObject({ kind: "credential" });
+    expect(said).toEqual([`APOP ana ${digest}`, `APOP ana ${digest}`]);
+  });
+
+  test.each([
+    [`+OK ${timestamp}`, timestamp],
+    ["+OK <with blank@host>", null],
+    ["+OK <no-host>", null],
+    ["+OK <é@host>", null],
+    ["+OK", null],
+  ])("by APOP is offered by a whole msg-id only: %s", (greeting, challenge) => {
+    expect(apopChallenge(greeting)).toBe(challenge);
+  });
+
   test.each([
     password("bob\r\nDELE 1", "x"),
     password("bob", "x\nDELE 1"),
@@ -136,12 +175,16 @@ describe("STLS", () => {
     expect(server.chunks.join("")).not.toContain("USER");
   });
 
-  test("forgets what was said before it", async () => {
+  test.each([
+    [["USER", "UIDL"], "USER ana"],
+    // Not by APOP, whose challenge was in the greeting before TLS.
+    [["SASL GSSAPI"], null],
+  ])("forgets what was said before it: %j", async (offered, first) => {
     const { caPem, certPem, keyPem } = await testCertificates();
     const protectedLines: string[] = [];
     const speak = (plain: Socket): void => {
       plain.on("error", () => undefined);
-      plain.write("+OK\r\n");
+      plain.write("+OK <1.2@somewhere.test>\r\n");
       plain.once("data", () => {
         plain.write("+OK\r\n");
         const secure = new TLSSocket(plain, { isServer: true, cert: certPem, key: keyPem });
@@ -149,7 +192,7 @@ describe("STLS", () => {
         secure.on("data", (chunk: Buffer) => {
           const line = chunk.toString().trim();
           protectedLines.push(line);
-          secure.write(line === "CAPA" ? offering("USER", "UIDL") : "+OK\r\n");
+          secure.write(line === "CAPA" ? offering(...offered) : "+OK\r\n");
         });
       });
     };
@@ -158,10 +201,16 @@ describe("STLS", () => {
     const address = server.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
     const settings = { ...required.settings, tls: { caPem, rejectUnauthorized: true } };
-    const connection = await openAt({ host: "localhost", port }, { settings });
-    expect(protectedLines).toEqual(["CAPA", "USER ana", "PASS secret-of-ana", "CAPA"]);
-    expect(connection.capabilities.lines).toEqual(["UIDL", "USER"]);
-    connection.close();
+    const opening = openAt({ host: "localhost", port }, { settings });
+    if (first === null) {
+      expect(await failureOf(opening)).toMatchObject({ kind: "config" });
+      expect(protectedLines).toEqual(["CAPA"]);
+    } else {
+      const connection = await opening;
+      expect(protectedLines).toEqual(["CAPA", first, "PASS secret-of-ana", "CAPA"]);
+      expect(connection.capabilities.lines).toEqual(["UIDL", "USER"]);
+      connection.close();
+    }
     await new Promise<void>((resolve) => server.close(() => resolve()));
   });
 });

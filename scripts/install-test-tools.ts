@@ -16,6 +16,8 @@ const tools: readonly Tool[] = [
   { file: "dovecot", package: "dovecot-imapd" },
   { file: "/usr/lib/dovecot/imap", package: "dovecot-imapd" },
   { file: "/usr/lib/dovecot/pop3", package: "dovecot-pop3d" },
+  { file: "getmail", package: "getmail6" },
+  { file: "fetchmail", package: "fetchmail" },
   { file: "redis-server", package: "redis-server" },
   { file: "promtool", package: "prometheus" },
   { file: "openssl", package: "openssl" },

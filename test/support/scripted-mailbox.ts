@@ -12,6 +12,10 @@ export interface ScriptedState {
   readonly uidls?: readonly string[];
   /** POP3: only so many messages are shown at once. */
   readonly window?: number;
+  /** POP3: only so many of the newest are shown (WildDuck). */
+  readonly newest?: number;
+  /** POP3: what a client has retrieved is shown to nobody any more once it has quit (Gmail's normal mode). */
+  readonly popped?: true;
   /** 0: the mailbox is empty. */
   readonly messages?: number;
   /** Numbers of messages whose octets differ. */

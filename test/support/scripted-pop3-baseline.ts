@@ -7,9 +7,8 @@ const stuffed = (text: string): string => text.replaceAll(/^\./gm, "..").replace
 const topOf = (raw: string, lines: number): string =>
   headOf(raw) +
   textOf(raw)
-    .split("\r\n")
+    .split(/(?<=\r\n)/)
     .slice(0, lines)
-    .map((line) => `${line}\r\n`)
     .join("");
 
 const noSuchMessage = "-ERR no such message\r\n";
@@ -25,8 +24,14 @@ const listing = (
   return message === undefined ? noSuchMessage : `+OK ${asked} ${about(message, Number(asked) - 1)}\r\n`;
 };
 
-export const answerPop3 = (mailbox: ScriptedMailbox, command: string): string => {
-  const shown = mailbox.messages.slice(0, mailbox.state.window);
+/** What one session shows, numbered from 1; `gone`: UIDs that no session shows any more. */
+export const shownOf = ({ messages, state }: ScriptedMailbox, gone: ReadonlySet<number>): readonly ScriptedMessage[] =>
+  messages
+    .filter(({ uid }) => !gone.has(uid))
+    .slice(state.newest === undefined ? 0 : -state.newest)
+    .slice(0, state.window);
+
+export const answerPop3 = (shown: readonly ScriptedMessage[], uidls: readonly string[] | undefined, command: string): string => {
   const [verb = "", first, second] = command.trim().split(/\s+/);
   const message = shown[Number(first) - 1];
   switch (verb.toUpperCase()) {
@@ -37,7 +42,7 @@ export const answerPop3 = (mailbox: ScriptedMailbox, command: string): string =>
     case "LIST":
       return listing(shown, first, ({ raw }) => String(raw.length));
     case "UIDL":
-      return listing(shown, first, ({ uid }, at) => mailbox.state.uidls?.[at] ?? `uid-${uid}`);
+      return listing(shown, first, ({ uid }, at) => uidls?.[at] ?? `uid-${uid}`);
     case "RETR":
       return message === undefined ? noSuchMessage : `+OK\r\n${stuffed(message.raw)}.\r\n`;
     case "TOP":

@@ -6,8 +6,14 @@ import { createServer, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { freePorts } from "./ports.ts";
 import { answerImap, defaultCapability } from "./scripted-imap-baseline.ts";
-import { defaultMessages, mailboxOf, type ScriptedMailbox } from "./scripted-mailbox.ts";
-import { answerPop3 } from "./scripted-pop3-baseline.ts";
+import {
+  defaultMessages,
+  mailboxOf,
+  type ScriptedMailbox,
+  type ScriptedMessage,
+  type ScriptedState,
+} from "./scripted-mailbox.ts";
+import { answerPop3, shownOf } from "./scripted-pop3-baseline.ts";
 import { type Script, type ScriptRule, spellOut } from "./script.ts";
 
 /** A command as it came, without its line end. */
@@ -27,21 +33,25 @@ export interface ScriptedServer extends AsyncDisposable {
   readonly sessions: number;
   /** Puts a message at the end of the mailbox. Nobody is told; the next session sees it. */
   arrive(raw: Buffer): void;
+  /** How the mailbox is, and what is said in place of the sane answers, from the next session on. */
+  become(change: { readonly state?: ScriptedState; readonly rules?: readonly ScriptRule[] }): void;
   stop(): Promise<void>;
 }
 
 interface Run {
-  readonly script: Script;
+  script: Script;
   readonly raws: string[];
   readonly received: ReceivedCommand[];
   readonly hits: Map<ScriptRule, number>;
+  /** UIDs of messages that a POP3 client took. */
+  readonly popped: Set<number>;
   sessions: number;
   counter: number;
 }
 
-const takeRule = (run: Run, command: string): ScriptRule | undefined => {
+const takeRule = (run: Run, rules: readonly ScriptRule[], command: string): ScriptRule | undefined => {
   let always: ScriptRule | undefined;
-  for (const rule of run.script.rules ?? []) {
+  for (const rule of rules) {
     if (!rule.on.test(command)) continue;
     if (rule.nth === undefined) {
       always ??= rule;
@@ -59,6 +69,10 @@ class Session {
   readonly #socket: Socket;
   readonly #number: number;
   readonly #mailbox: ScriptedMailbox;
+  readonly #rules: readonly ScriptRule[];
+  /** POP3: what this session shows, and what was retrieved in it. */
+  readonly #shown: readonly ScriptedMessage[];
+  readonly #retrieved = new Set<number>();
   readonly #waiting: string[] = [];
   #input = "";
   /** Lines and literals of a command that is not complete yet. */
@@ -75,6 +89,8 @@ class Session {
     this.#socket = socket;
     this.#number = run.sessions;
     this.#mailbox = mailboxOf({ state: run.script.state ?? {}, session: run.sessions, raws: run.raws, counter: this.#count });
+    this.#rules = run.script.rules ?? [];
+    this.#shown = shownOf(this.#mailbox, run.popped);
     socket.setNoDelay(true);
     socket.on("error", () => undefined); // A client may leave as it likes.
     socket.on("data", (chunk: Buffer) => this.#read(chunk.toString("latin1")));
@@ -183,7 +199,7 @@ class Session {
   }
 
   #sane(tag: string, command: string): { readonly baseline: readonly string[]; readonly ok: string } {
-    if (!this.#isImap) return { baseline: [answerPop3(this.#mailbox, command)], ok: "" };
+    if (!this.#isImap) return { baseline: [answerPop3(this.#shown, this.#mailbox.state.uidls, command)], ok: "" };
     const { script } = this.#run;
     const server = {
       mailbox: this.#mailbox,
@@ -202,15 +218,23 @@ class Session {
     }
     const { tag, command } = this.#split(line);
     if (/^IDLE$/i.test(command)) this.#idleTag = tag;
-    const rule = takeRule(this.#run, command);
+    const rule = takeRule(this.#run, this.#rules, command);
     const { baseline, ok } = this.#sane(tag, command);
+    const taken = /^RETR (\d+)$/i.exec(command)?.[1];
+    const message = taken === undefined ? undefined : this.#shown[Number(taken) - 1];
+    if (message !== undefined) this.#retrieved.add(message.uid);
     if (rule !== undefined) await this.#obey(rule, { tag, baseline, ok });
     else if (this.#isImap && /^AUTHENTICATE \S+$/i.test(command)) {
       this.#saslTag = tag;
       await this.#send("+ \r\n");
     } else await this.#write(Buffer.from(baseline.join("") + ok, "latin1"));
     if (/^DONE$/i.test(command)) this.#idleTag = null;
-    if (/^(LOGOUT|QUIT)/i.test(command) && !this.#stalled) this.#socket.end();
+    if (/^(LOGOUT|QUIT)/i.test(command) && !this.#stalled) this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#mailbox.state.popped === true) for (const uid of this.#retrieved) this.#run.popped.add(uid);
+    this.#socket.end();
   }
 
   async #obey(
@@ -247,7 +271,7 @@ class Session {
 /** Listens on loopback. Connections of a stopped server end at once. */
 export const startScripted = async (script: Script = {}): Promise<ScriptedServer> => {
   const raws = script.messages?.map((raw) => raw.toString("latin1")) ?? [...defaultMessages];
-  const run: Run = { script, raws, received: [], hits: new Map(), sessions: 0, counter: 1000 };
+  const run: Run = { script, raws, received: [], hits: new Map(), popped: new Set(), sessions: 0, counter: 1000 };
   const sockets = new Set<Socket>();
   const listener = createServer((socket) => {
     run.sessions += 1;
@@ -272,6 +296,9 @@ export const startScripted = async (script: Script = {}): Promise<ScriptedServer
       return run.sessions;
     },
     arrive: (raw) => void raws.push(raw.toString("latin1")),
+    become: ({ state, rules }) => {
+      run.script = { ...run.script, ...(state && { state }), ...(rules && { rules }) };
+    },
     stop,
     [Symbol.asyncDispose]: stop,
   };

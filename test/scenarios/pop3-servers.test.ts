@@ -1,0 +1,141 @@
+/** Maildrops of servers that nobody can install: what they list wrongly or not at all never costs a mail. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changesOf, statusOf } from "../support/account-view.ts";
+import { type Daemon, liveAccount, startDaemon } from "../support/daemon.ts";
+import { eventually } from "../support/eventually.ts";
+import { type ListedMail, mailOf, rawOf, staysQuiet, sweep } from "../support/pop3-account.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { Script } from "../support/script.ts";
+import { type ScriptedServer, startScripted } from "../support/scripted-server.ts";
+
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+const mail = (subject: string): Buffer =>
+  Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@odd.test>\r\n\r\nbody of ${subject}\r\n`);
+
+const many = (count: number): Buffer[] => Array.from({ length: count }, (_, at) => mail(`m${at}`));
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+});
+
+const startMaildrop = (script: Omit<Script, "protocol">): Promise<ScriptedServer> =>
+  startScripted({ ...script, protocol: "pop3" });
+
+let logins = 0;
+
+/** A login of its own for each account: the daemon counts connections by host and login. */
+const accountAt = ({ host, port }: ScriptedServer, policy: Record<string, unknown> = {}) => {
+  logins += 1;
+  const auth = { type: "password", user: `odd${logins}`, password: "secret" };
+  return { email: `odd${logins}@example.test`, policy, endpoints: [{ protocol: "pop3", host, port, security: "none", auth }] };
+};
+
+const bySubject = async (id: string): Promise<Map<string, ListedMail>> =>
+  new Map((await mailOf(daemon, id)).map((message) => [message.subject ?? "", message]));
+
+const kindsOf = async (id: string): Promise<string[]> => (await changesOf(daemon, id)).map(({ kind }) => kind);
+
+describe("unique-ids as servers really make them", () => {
+  it("with blanks, of any length, and twice the same, are told apart and stay what they are", { timeout: 60_000 }, async () => {
+    const list = [`1   two  words `, `2  dup`, `3 dup`, `4 ${"x".repeat(300)}`, `5 ${"y".repeat(600)}`, `6 \xe4\xff`];
+    const uidl = { on: /^UIDL$/, reply: [`+OK\r\n${list.map((line) => `${line}\r\n`).join("")}.\r\n`] };
+    await using server = await startMaildrop({ messages: many(6), rules: [uidl] });
+    const id = await liveAccount(daemon, accountAt(server));
+    const found = await bySubject(id);
+    expect(found.size).toBe(6);
+    for (const [subject, message] of found) expect(await rawOf(daemon, id, message.id)).toEqual(mail(subject));
+    const ids = [...found.values()].map(({ placements }) => placements[0]?.bindings[0]?.uidl);
+    expect(ids).toEqual(expect.arrayContaining(["two  words", "dup", "x".repeat(300), "\xe4\xff"]));
+    expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
+  });
+});
+
+describe("a listing that is not whole", () => {
+  /** What the account holds and has logged, to be compared with later. */
+  const held = async (id: string): Promise<unknown> => ({
+    mail: (await mailOf(daemon, id)).map(({ subject, placements }) => ({ subject, placements })),
+    log: (await kindsOf(id)).filter((kind) => kind !== "account.state"),
+  });
+
+  it(
+    "S13: a UIDL that ends before its dot is not believed, and the server is left alone for a while",
+    { timeout: 60_000 },
+    async () => {
+      await using server = await startMaildrop({ messages: many(40) });
+      const id = await liveAccount(daemon, accountAt(server));
+      const before = await held(id);
+      server.become({ rules: [{ on: /^UIDL$/, reply: ["+OK\r\n1 uid-101\r\n"], ending: "close" }] });
+      const { endpoint } = await eventually(
+        "it is told",
+        async () => {
+          const status = await statusOf(daemon, id);
+          return status.endpoint.lastError?.code === "endpoint_closed" ? status : false;
+        },
+        { timeoutMs: 30_000 },
+      );
+      expect(Date.parse(endpoint.nextAttemptAt ?? "")).toBeGreaterThan(Date.now());
+      const sessions = server.sessions;
+      await daemon.call("POST", `/v1/accounts/${id}/sync`);
+      await eventually("it was asked again", () => server.sessions > sessions);
+      expect(await held(id)).toEqual(before);
+      server.become({ rules: [] });
+      server.arrive(mail("after"));
+      await daemon.call("POST", `/v1/accounts/${id}/sync`);
+      await eventually("it goes on", async () => (await bySubject(id)).has("after"), { timeoutMs: 30_000 });
+      expect(await kindsOf(id)).not.toContain("message.kept");
+    },
+  );
+
+  it("S14: fewer unique-ids than STAT and LIST count is no absence", { timeout: 60_000 }, async () => {
+    await using server = await startMaildrop({ messages: many(40) });
+    const id = await liveAccount(daemon, accountAt(server));
+    const before = await held(id);
+    server.become({ rules: [{ on: /^UIDL$/, reply: ["+OK\r\n{seq:%d uid-10%d\r\n:1:9}.\r\n"] }] });
+    for (let times = 0; times < 3; times += 1) await sweep(daemon, id);
+    expect(await held(id)).toEqual(before);
+    server.become({ rules: [] });
+    expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
+  });
+
+  it("a server without unique-ids is refused in plain words, and asked no more", { timeout: 60_000 }, async () => {
+    await using server = await startMaildrop({
+      messages: many(3),
+      rules: [{ on: /^UIDL/, reply: ["-ERR unknown command\r\n"] }],
+    });
+    const { body } = await daemon.call<{ id: string }>("POST", "/v1/accounts", accountAt(server));
+    const { endpoint } = await eventually("it is told", async () => {
+      const status = await statusOf(daemon, body.id);
+      return status.syncState === "needs_attention" ? status : false;
+    });
+    expect(endpoint.lastError).toMatchObject({
+      code: "endpoint_refused",
+      message: expect.stringContaining("unique-ids") as string,
+    });
+    expect(Date.parse(endpoint.nextAttemptAt ?? "") - Date.now()).toBeGreaterThan(3_600_000);
+    expect(await mailOf(daemon, body.id)).toEqual([]);
+  });
+});
+
+describe("Courier on a bad day", () => {
+  it("an item that cannot be read keeps no other back", { timeout: 60_000 }, async () => {
+    const rules = [{ on: /^(RETR|TOP) 3\b/, reply: ["-ERR ENOMEM\r\n"] }];
+    await using server = await startMaildrop({
+      messages: many(6),
+      state: { uidls: ["a", "b", "ENOMEM-1", "d", "e", "f"] },
+      rules,
+    });
+    const id = await liveAccount(daemon, accountAt(server));
+    const found = await bySubject(id);
+    expect([...found.keys()].toSorted()).toEqual(["m0", "m1", "m3", "m4", "m5"]);
+    server.arrive(mail("later"));
+    await eventually("the next comes", async () => (await bySubject(id)).has("later"));
+  });
+});

@@ -4,6 +4,7 @@
  * Instants are milliseconds since 1970, given by the caller: there is no clock in here.
  */
 import type { DecidedChange } from "../model/change.ts";
+import type { CommandPlan } from "../model/command.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
 
@@ -86,6 +87,8 @@ export interface Decision {
   readonly bindings: readonly BindingWrite[];
   /** Bindings of this scope to close, by UID. */
   readonly closed: readonly { readonly uid: number; readonly reason: string }[];
+  /** What is owed to the IMAP server; each is done once for its placement and reason. */
+  readonly commands: readonly CommandPlan[];
 }
 
 /** A mailbox as the canonical store knows it, with its address at the endpoint that speaks (null: not there). */
@@ -114,6 +117,7 @@ export interface Draft {
   readonly placements: PlacementWrite[];
   readonly bindings: BindingWrite[];
   readonly closed: { uid: number; reason: string }[];
+  readonly commands: CommandPlan[];
 }
 
 export const emptyDraft = (): Draft => ({
@@ -123,6 +127,7 @@ export const emptyDraft = (): Draft => ({
   placements: [],
   bindings: [],
   closed: [],
+  commands: [],
 });
 
 /** Appends a change and answers its index. */

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { MessageHeaders } from "../model/mail.ts";
 import type { BindingWrite, Decision, NewMessage, NewPlacement, PlacementWrite, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { planCommands } from "./commands.ts";
 import { CopyRows } from "./copy-binary.ts";
 
 /** What the row of a new message needs beyond the decision. */
@@ -231,6 +232,7 @@ export const applyDecision = async (
     updatePlacements(account, base, decision.placements, context.at),
     writeBindings(account, context.scope, decision.bindings, context.existing),
     closeBindings(account, context.scope, decision.closed),
+    planCommands(account, context.scope.endpointId, decision.commands),
   ]);
   return { headSeq: account.headSeq, changes: decision.changes.length };
 };

@@ -77,6 +77,7 @@ const mailTables = [
   "bindings",
   "changes",
   "holds",
+  "commands",
 ];
 
 const countRows = async (client: pg.Client, since: bigint | null): Promise<bigint> => {

@@ -334,17 +334,23 @@ create table commands (
   op_id text,
   verb text not null,
   args jsonb not null,
+  reason text not null,
   fence jsonb,
   status text not null,
+  outcome text,
   attempts integer not null default 0,
   planned_at timestamptz not null default now(),
+  due_at timestamptz,
   sent_at timestamptz,
   ended_at timestamptz,
   constraint commands_pkey primary key (account_id, id),
-  constraint commands_status_is_known check (status in ('planned', 'sent', 'confirmed', 'unknown', 'failed')),
-  constraint commands_sent_has_time check (status = 'planned' or sent_at is not null)
+  constraint commands_status_is_known check (status in ('planned', 'sent', 'confirmed', 'unknown', 'failed', 'masked', 'superseded')),
+  constraint commands_sent_has_time check (status not in ('sent', 'confirmed', 'unknown') or sent_at is not null),
+  constraint commands_ended_has_time check ((status in ('planned', 'sent', 'unknown')) = (ended_at is null))
 ) partition by hash (account_id);
 create index commands_open on commands (account_id, endpoint_id) where status in ('planned', 'sent', 'unknown');
+-- What the daemon does of its own accord it does once for each placement and cause.
+create unique index commands_once on commands (account_id, placement_id, reason) where op_id is null;
 
 create table holds (
   account_id uuid not null,

@@ -1,0 +1,24 @@
+/**
+ * What the daemon writes to a mail server of its own accord. A command names a placement and what is wanted for it, never an
+ * upstream number: where it is sent is looked up when it is sent, so that a new epoch costs nothing (semantics ID-8).
+ */
+import type { PlacementId } from "./ids.ts";
+
+/** Why something is written; a placement gets each of these once in its life (I14). */
+export type CommandReason =
+  /** A POP3 device only retrieved it, and the owner wants it unread (Z5). */
+  | "pop3_seen_reverted"
+  /** We had to retrieve it over POP3 ourselves (K11). */
+  | "self_inflicted_seen"
+  /** A POP3 device took it from INBOX (V18). */
+  | "restored_after_drain";
+
+interface Planned {
+  readonly placementId: PlacementId;
+  readonly reason: CommandReason;
+}
+
+/** Keywords of `remove` are taken away upstream while the canonical placement lacks them; `append` puts its octets back. */
+export type CommandPlan =
+  | (Planned & { readonly verb: "store"; readonly args: { readonly remove: readonly string[] } })
+  | (Planned & { readonly verb: "append"; readonly args: Readonly<Record<string, never>> });

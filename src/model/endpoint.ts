@@ -1,4 +1,5 @@
 /** One upstream login of an account, as the owner configured it and as the daemon has learned it. */
+import type { ListingWindow } from "./maildrop.ts";
 
 export type Protocol = "imap" | "pop3";
 
@@ -35,4 +36,6 @@ export interface EndpointProfile {
   readonly wholeBy?: "top" | "retr";
   /** POP3: the server wants so long between two logins (RFC 2449 §6.5), in milliseconds. */
   readonly loginDelayMs?: number;
+  /** POP3: the server does not list all there is; null: it does, as far as could be seen. */
+  readonly listingWindow?: ListingWindow | null;
 }

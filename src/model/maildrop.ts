@@ -16,3 +16,9 @@ export interface ListedItem {
   /** Octets, as LIST says; the final line end may not be counted. */
   readonly size: number;
 }
+
+/**
+ * A part of a maildrop that is all its server lists. `newest`: no more than `count` items, the newest ones (WildDuck: 250).
+ * `not_yet_popped`: what nobody has retrieved yet (Gmail).
+ */
+export type ListingWindow = { readonly kind: "newest"; readonly count: number } | { readonly kind: "not_yet_popped" };

@@ -15,6 +15,8 @@ export interface GoneInput {
   readonly policy: Policy;
   /** Placements that the maildrop showed before. */
   readonly bound: number;
+  /** The server shows a part of the maildrop only, and these are not in it (G9). */
+  readonly outsideWindow: boolean;
 }
 
 export interface GoneDecision extends Decision {
@@ -33,7 +35,7 @@ const devicesOf = ({ pop3Devices }: Policy): Pop3Devices => (pop3Devices === "no
  * believing the server, and keeping is what a hold would end in (B1, release c).
  */
 export const reconcileGone = (input: GoneInput): GoneDecision => {
-  const { scope, policy } = input;
+  const { scope, policy, outsideWindow } = input;
   const draft = emptyDraft();
   const ended: { item: number; reason: string }[] = [];
   const open = input.gone.filter(({ placement, imap }) => imap === "none" && placement.lifecycle === "live" && !placement.kept);
@@ -42,7 +44,7 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
   let waiting = 0;
   input.gone.forEach(({ placement, imap }, item) => {
     if (placement.lifecycle !== "live" || placement.kept) return void ended.push({ item, reason: "absent" });
-    const evidence = { ownCommand: false, foundElsewhere: null, epochChanged: false, outsideWindow: false, breakerTripped };
+    const evidence = { ownCommand: false, foundElsewhere: null, epochChanged: false, outsideWindow, breakerTripped };
     const found = classifyPop3Vanish({ ...evidence, imap });
     const { action, recoverableDays } = outcomeOf({
       found,

@@ -8,6 +8,8 @@ export interface MaildropInput {
   readonly listed: readonly ListedItem[];
   /** False where the server estimates sizes (byte_fidelity `regenerated`): a new size proves nothing there. */
   readonly sizesCount: boolean;
+  /** Keys of items that are out of the server's view (G9). */
+  readonly slid: ReadonlySet<string>;
 }
 
 /** An item that was known and its place in the new listing: indexes into `known` and `listed`. */
@@ -22,6 +24,8 @@ export interface MaildropReading {
   readonly renamed: readonly Pair[];
   /** Indexes into `known`. Candidates for a decision, never a removal by themselves. */
   readonly gone: readonly number[];
+  /** Indexes into `known`: out of view. */
+  readonly slid: readonly number[];
   /** Indexes into `listed`. */
   readonly fresh: readonly number[];
   /**
@@ -31,7 +35,8 @@ export interface MaildropReading {
   readonly newEpoch: "ids_replaced" | "id_reused" | null;
 }
 
-const keyOf = ({ uidl, occurrence }: ListedItem): string => `${occurrence} ${uidl}`;
+/** Names one item of a maildrop. */
+export const keyOf = ({ uidl, occurrence }: Pick<ListedItem, "uidl" | "occurrence">): string => `${occurrence} ${uidl}`;
 
 /** Dovecot's `pop3_uidl_duplicates=rename` appends -2, -3, … and does so anew when one of the group is gone. */
 const stemOf = (uidl: string): string => /^(.+)-(?:[2-9]|[1-9]\d{1,4})$/.exec(uidl)?.[1] ?? uidl;
@@ -71,10 +76,11 @@ export const readMaildrop = (input: MaildropInput): MaildropReading => {
   const places = new Map(listed.map((item, index) => [keyOf(item), index]));
   const same: Pair[] = [];
   const missing: number[] = [];
+  const slid: number[] = [];
   let reused = false;
   for (const [index, item] of known.entries()) {
     const place = places.get(keyOf(item));
-    if (place === undefined) missing.push(index);
+    if (place === undefined) (input.slid.has(keyOf(item)) ? slid : missing).push(index);
     else {
       same.push({ known: index, listed: place });
       if (input.sizesCount && listed[place]?.size !== item.size) reused = true;
@@ -89,6 +95,6 @@ export const readMaildrop = (input: MaildropInput): MaildropReading => {
   const fresh = unknown.filter((index) => !renamedListed.has(index));
   const replaced = gone.length >= replacedAtLeast && gone.length >= 0.5 * known.length && fresh.length >= gone.length;
   const newEpoch = reused ? "id_reused" : replaced ? "ids_replaced" : null;
-  if (newEpoch === null) return { same, renamed, gone, fresh, newEpoch };
-  return { same: [], renamed: [], gone: [], fresh: [...listed.keys()], newEpoch };
+  if (newEpoch === null) return { same, renamed, gone, slid, fresh, newEpoch };
+  return { same: [], renamed: [], gone: [], slid: [], fresh: [...listed.keys()], newEpoch };
 };

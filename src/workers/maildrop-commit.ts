@@ -10,7 +10,7 @@ import type { Octets } from "../model/octets.ts";
 import { defaultMailboxCount, defaultMailboxes } from "../reconciler/default-mailboxes.ts";
 import { type Identified, identify, type UnknownItem } from "../reconciler/identify.ts";
 import { reconcileMaildrop } from "../reconciler/maildrop-items.ts";
-import { reconcileGone } from "../reconciler/maildrop-vanish.ts";
+import { type GoneInput, reconcileGone } from "../reconciler/maildrop-vanish.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { writeProgress } from "../store/account-state.ts";
 import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
@@ -219,11 +219,11 @@ export const commitKnown = async (
   });
 };
 
-/** Decides about items that two complete listings lack. @returns whether some are left undecided. */
+/** Decides about items that are gone. @returns whether some are left undecided. */
 export const commitGone = (
   context: MaildropContext,
   scope: Scope,
-  { gone, bound }: { readonly gone: readonly BoundItem[]; readonly bound: number },
+  { gone, ...rest }: { readonly gone: readonly BoundItem[] } & Pick<GoneInput, "bound" | "outsideWindow">,
 ): Promise<boolean> =>
   inOwnAccount(context, async (account) => {
     const at = new Date();
@@ -237,7 +237,7 @@ export const commitGone = (
       return found === undefined ? [] : [{ item, found }];
     });
     const { policy } = account;
-    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, bound });
+    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, ...rest });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
     const ended = decision.ended.flatMap(({ item, reason }) => {
       const entry = items[item];

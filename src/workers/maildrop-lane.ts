@@ -58,6 +58,8 @@ export class MaildropLane implements EndpointLane {
     };
     const memory = this.loaded?.memory ?? {
       settledPrint: "",
+      mark: null,
+      window: endpoint.profile.listingWindow ?? null,
       missingSince: new Map(),
       heads: new Map(),
       refusedUntil: new Map(),
@@ -131,7 +133,10 @@ export class MaildropLane implements EndpointLane {
       const sweep = { pollMs: services.pollMs, waiting: result.waiting, toldOfAll: false, quietSweeps: 0, settling: false };
       this.dueAt = Date.now() + Math.max(apart, result.again ? 0 : planSweep(sweep));
       this.succeededAt = Date.now();
-      await this.health.succeeded(result.readOnce ? "live" : "backfilling", session.profile);
+      await this.health.succeeded(result.readOnce ? "live" : "backfilling", {
+        ...session.profile,
+        listingWindow: memory.window,
+      });
       this.unparsed ||= result.created > 0 || result.again;
       if (this.unparsed && !result.again) {
         this.unparsed = false;

@@ -5,10 +5,11 @@
 import { createHash } from "node:crypto";
 import type { MaildropItem, MaildropListing, MaildropSession } from "../endpoints/endpoint.ts";
 import { fingerprintOfHead } from "../mime/fingerprint.ts";
-import type { ListedItem } from "../model/maildrop.ts";
+import type { ListingWindow } from "../model/maildrop.ts";
 import { batchBytes, batchMessages } from "../model/observation.ts";
 import { identify, type UnknownItem } from "../reconciler/identify.ts";
-import { readMaildrop } from "../reconciler/maildrop.ts";
+import { type ListingMark, markedKeys, readWindow } from "../reconciler/listing-window.ts";
+import { keyOf, type MaildropReading, readMaildrop } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { type BoundItem, loadClaims, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
 import {
@@ -30,6 +31,9 @@ type Head = NonNullable<UnknownItem["head"]>;
 export interface MaildropMemory {
   /** Of the last listing after which nothing was left to do; "" where something was. */
   settledPrint: string;
+  /** The last complete listing, and the part of the maildrop that listings show as far as was seen. */
+  mark: ListingMark | null;
+  window: ListingWindow | null;
   /** When a complete listing first lacked a bound item, in ms since 1970. */
   readonly missingSince: Map<string, number>;
   /** Header hashes of items that IMAP has not shown yet. */
@@ -66,8 +70,6 @@ const sessionMs = 20_000;
 const emptyMs = 60_000;
 /** Before an item that could not be read is tried again, in ms. */
 const refusedMs = 3_600_000;
-
-const keyOf = ({ uidl, occurrence }: ListedItem): string => `${occurrence} ${uidl}`;
 
 const printOf = ({ complete, items }: MaildropListing): string => {
   const hash = createHash("sha256").update(complete ? "complete\n" : "partial\n");
@@ -111,7 +113,7 @@ const bindByHeads = async (
   if (claimable.length === 0) return { unmatched: fresh, ambiguous: [], bound: 0 };
   await readHeads(input, fresh);
   const items = fresh.map(({ uidl, occurrence, size }): UnknownItem => {
-    const head = memory.heads.get(keyOf({ uidl, occurrence, size })) ?? null;
+    const head = memory.heads.get(keyOf({ uidl, occurrence })) ?? null;
     return { uidl, occurrence, size, meaning: null, head, body: null };
   });
   const { items: identified } = identify({ items, claimable, known: new Map(), imap: "none", regenerated: false });
@@ -147,6 +149,7 @@ const readWhole = async (
   const began = Date.now();
   const mayCreate = input.imap === "none";
   const sums = { bound: 0, created: 0 };
+  const retrieved = new Set<string>();
   let batch: WholeItem[] = [];
   let bytes = 0;
   const flush = async (): Promise<void> => {
@@ -174,12 +177,14 @@ const readWhole = async (
         memory.refusedUntil.set(keyOf(read.item), Date.now() + refusedMs);
         continue;
       }
+      if (session.profile.wholeBy === "retr") retrieved.add(keyOf(read.item));
       batch.push(read);
       bytes += read.octets.size;
       if (batch.length >= batchMessages || bytes >= batchBytes) await flush();
       if (Date.now() - began >= sessionMs) break;
     }
     await flush();
+    if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved };
   } finally {
     await Promise.all(batch.map(({ octets }) => octets.dispose()));
   }
@@ -190,8 +195,16 @@ const readWhole = async (
 const settleGone = async (
   { context, memory }: MaildropPassInput,
   scope: Scope,
-  look: { readonly gone: readonly BoundItem[]; readonly bound: number; readonly empty: boolean },
+  look: {
+    readonly gone: readonly BoundItem[];
+    readonly slid: readonly BoundItem[];
+    readonly bound: number;
+    readonly empty: boolean;
+  },
 ): Promise<boolean> => {
+  const { bound, slid } = look;
+  // Nothing follows from it but that the binding ends, so that one look is enough.
+  if (slid.length > 0) await commitGone(context, scope, { gone: slid, bound, outsideWindow: true });
   const now = Date.now();
   const before = new Map(memory.missingSince);
   memory.missingSince.clear();
@@ -201,7 +214,7 @@ const settleGone = async (
     const since = before.get(keyOf(item));
     return since !== undefined && (!look.empty || now - since >= emptyMs);
   });
-  const open = seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound: look.bound }));
+  const open = seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound, outsideWindow: false }));
   return open || seenTwice.length < look.gone.length;
 };
 
@@ -212,18 +225,36 @@ const scopeFor = async ({ context, imap }: MaildropPassInput, { epoch, inbox }: 
 
 const nothing: MaildropPassResult = { again: false, waiting: false, created: 0, readOnce: true };
 
+/** Compares a listing with what is bound, and with the complete listing before for what is out of view (G9). */
+const readListing = (
+  memory: MaildropMemory,
+  { complete, items }: MaildropListing,
+  known: readonly BoundItem[],
+): MaildropReading => {
+  const seen = { known, listed: items, sizesCount: true };
+  if (!complete) return readMaildrop({ ...seen, slid: new Set() });
+  const listed = items.map(keyOf);
+  const { window, slid } = readWindow({ before: memory.mark, listed, known: known.map(keyOf), window: memory.window });
+  memory.mark = { count: listed.length, oldest: listed.slice(0, markedKeys), retrieved: new Set() };
+  memory.window = window;
+  return readMaildrop({ ...seen, slid });
+};
+
 /** One session's look. */
 export const runMaildropPass = async (input: MaildropPassInput): Promise<MaildropPassResult> => {
   const { context, session, memory, signal } = input;
   const listing = await session.list(signal);
   const print = printOf(listing);
-  if (print === memory.settledPrint) return nothing;
+  if (print === memory.settledPrint) {
+    if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved: new Set() };
+    return nothing;
+  }
   memory.settledPrint = "";
   const maildrop = await loadMaildrop(context.db, context.accountId, context.endpointId);
   let scope = await scopeFor(input, maildrop);
   if (scope === null) return { ...nothing, waiting: true, readOnce: maildrop.readOnce };
   const listed = listing.items;
-  const reading = readMaildrop({ known: maildrop.bound, listed, sizesCount: true });
+  const reading = readListing(memory, listing, maildrop.bound);
   if (reading.newEpoch !== null) {
     memory.heads.clear();
     if (!listing.complete) return { ...nothing, waiting: true, readOnce: maildrop.readOnce };
@@ -246,8 +277,10 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const had = listed.length - reading.fresh.length + bound;
   const slice = wanted.slice(0, sessionItems);
   const read = await readWhole(input, { scope, maildrop, had, total: listed.length }, slice);
-  const gone = listing.complete ? reading.gone.map((index) => maildrop.bound[index] as BoundItem) : [];
-  const waiting = await settleGone(input, scope, { gone, bound: maildrop.bound.length, empty: listed.length === 0 });
+  const known = (index: number): BoundItem => maildrop.bound[index] as BoundItem;
+  const gone = listing.complete ? reading.gone.map(known) : [];
+  const look = { bound: maildrop.bound.length, empty: listed.length === 0 };
+  const waiting = await settleGone(input, scope, { ...look, gone, slid: reading.slid.map(known) });
   const isOver = Date.now();
   const left = wanted.filter((item) => (memory.refusedUntil.get(keyOf(item)) ?? 0) <= isOver).length - read.bound;
   const again = left > 0 && read.bound > 0;

@@ -7,7 +7,7 @@ const item = (uidl: string, size = 100, occurrence = 0): ListedItem => ({ uidl, 
 const items = (...uidls: string[]): ListedItem[] => uidls.map((uidl) => item(uidl));
 const many = (prefix: string, count: number): ListedItem[] => Array.from({ length: count }, (_, n) => item(`${prefix}${n}x`));
 const read = (known: readonly ListedItem[], listed: readonly ListedItem[], sizesCount = true) =>
-  readMaildrop({ known, listed, sizesCount });
+  readMaildrop({ known, listed, sizesCount, slid: new Set() });
 
 describe("a listing of a maildrop", () => {
   it("tells what stayed, what went and what came", () => {
@@ -18,6 +18,7 @@ describe("a listing of a maildrop", () => {
       ],
       renamed: [],
       gone: [0],
+      slid: [],
       fresh: [2],
       newEpoch: null,
     });

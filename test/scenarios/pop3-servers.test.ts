@@ -139,3 +139,44 @@ describe("Courier on a bad day", () => {
     await eventually("the next comes", async () => (await bySubject(id)).has("later"));
   });
 });
+
+/** What every message of the account looks like in its mailbox, and how many of each. */
+const states = async (id: string): Promise<Record<string, number>> => {
+  const counts: Record<string, number> = {};
+  for (const { placements } of await mailOf(daemon, id))
+    for (const { state, reason, bindings } of placements) {
+      const name = `${state} ${reason} ${bindings.length}`;
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+  return counts;
+};
+
+describe("servers that show a part of the maildrop", () => {
+  it("V6: what slides out of WildDuck's 250 newest is neither lost nor removed", { timeout: 60_000 }, async () => {
+    await using server = await startMaildrop({ messages: many(300), state: { newest: 250 } });
+    const id = await liveAccount(daemon, accountAt(server, { onPop3Drain: "mirror" }));
+    expect(await states(id)).toEqual({ "live backfilled 1": 250 });
+    for (let at = 0; at < 4; at += 1) server.arrive(mail(`new${at}`));
+    await eventually("they come and others slide out", async () =>
+      expect(await states(id)).toEqual({ "live backfilled 1": 246, "live backfilled 0": 4, "live delivered 1": 4 }),
+    );
+    const { endpoint } = await statusOf(daemon, id);
+    expect(endpoint.profile).toMatchObject({ listingWindow: { kind: "newest", count: 250 } });
+    expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
+    // Wide enough for all that there is: what slid out comes back as what it was, and the rest is read.
+    server.become({ state: {} });
+    await eventually("all are seen", async () =>
+      expect(await states(id)).toEqual({ "live backfilled 1": 250, "live delivered 1": 54 }),
+    );
+    expect(new Set((await kindsOf(id)).filter((kind) => kind.startsWith("message.")))).toEqual(new Set(["message.created"]));
+  });
+
+  it("what Gmail hides once it was retrieved is not taken for drained", { timeout: 60_000 }, async () => {
+    const rules = [{ on: /^TOP/, reply: ["-ERR not here\r\n"] }];
+    await using server = await startMaildrop({ messages: many(30), state: { popped: true, window: 12 }, rules });
+    const id = await liveAccount(daemon, accountAt(server, { onPop3Drain: "mirror" }));
+    await eventually("all are read, a dozen at a time", async () =>
+      expect(await states(id)).toEqual({ "live delivered 0": 18, "live backfilled 0": 12 }),
+    );
+  });
+});

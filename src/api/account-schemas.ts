@@ -75,6 +75,7 @@ const policyFields = {
   onUnknownVanish: Words(["auto", "keep", "mirror"]),
   pop3Seen: Words(["auto", "accept", "revert"]),
   serverCopy: Words(["leave", "delete_after_days", "delete_on_purge"]),
+  serverCopyDays: Type.Integer({ minimum: 1, maximum: 36_500 }),
   retentionDays: Type.Integer({ minimum: 1, maximum: 36_500 }),
 };
 

@@ -30,6 +30,7 @@ const EndpointStatus = Type.Object({
   progress: Progress,
   lastError: Nullable(LastError),
   profile: Profile,
+  notices: Type.Array(Type.String(), { description: "What the owner should know of this server, in plain words." }),
 });
 
 const Status = Type.Object(
@@ -88,6 +89,13 @@ const sumUp = (readings: readonly Reading[]): Reading => ({
 
 const watchedBy = (push: EndpointProfile["push"]): string[] => (push === "notify" ? ["*"] : push === "idle" ? ["INBOX"] : []);
 
+const noticesOf = ({ expireDays }: EndpointProfile): string[] => {
+  if (expireDays === undefined) return [];
+  return expireDays === 0
+    ? ["The server removes what any POP3 client has retrieved. Everything is stored here before it may do so."]
+    : [`The server removes messages by itself when they are ${expireDays} days old. They stay here.`];
+};
+
 const showEndpoint = (row: EndpointRow, paused: boolean, now: Date): Static<typeof EndpointStatus> => {
   const syncState = paused ? "paused" : row.syncState;
   return {
@@ -101,6 +109,7 @@ const showEndpoint = (row: EndpointRow, paused: boolean, now: Date): Static<type
     progress: showProgress(row.progress, now),
     lastError: row.lastError,
     profile: { ...row.profile },
+    notices: noticesOf(row.profile),
   };
 };
 

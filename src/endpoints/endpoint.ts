@@ -84,8 +84,13 @@ export interface MaildropSession {
    * with an error unless `mayMark`.
    */
   octets(items: readonly MaildropItem[], options: { readonly mayMark: boolean }, signal: AbortSignal): AsyncIterable<ReadItem>;
-  /** Polite where that is quick (at most 2 s), then hard. Harmless when called twice. */
+  /**
+   * Polite where that is quick (at most 2 s), then hard. Harmless when called twice. Only when everything that was read is
+   * durable: a server may remove what it has given when a session ends well (K5).
+   */
   close(): Promise<void>;
+  /** Ends the session at once, so that the server removes nothing. Harmless after `close`. */
+  abandon(): void;
 }
 
 export interface MaildropDriver {

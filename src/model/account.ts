@@ -10,6 +10,8 @@ export interface Policy {
   readonly onUnknownVanish: "auto" | "keep" | "mirror";
   readonly pop3Seen: "auto" | "accept" | "revert";
   readonly serverCopy: "leave" | "delete_after_days" | "delete_on_purge";
+  /** Under `delete_after_days`: so long the server keeps what is stored here; at least 1. */
+  readonly serverCopyDays: number;
   readonly retentionDays: number;
 }
 
@@ -20,6 +22,7 @@ export const defaultPolicy: Policy = {
   onUnknownVanish: "auto",
   pop3Seen: "auto",
   serverCopy: "leave",
+  serverCopyDays: 30,
   retentionDays: 30,
 };
 

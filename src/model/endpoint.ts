@@ -38,4 +38,9 @@ export interface EndpointProfile {
   readonly loginDelayMs?: number;
   /** POP3: the server does not list all there is; null: it does, as far as could be seen. */
   readonly listingWindow?: ListingWindow | null;
+  /**
+   * POP3: the server removes mail by itself after so many days (RFC 2449 §6.7); 0: what was retrieved, when the session ends
+   * well. Absent: it does not say so.
+   */
+  readonly expireDays?: number;
 }

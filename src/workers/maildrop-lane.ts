@@ -28,6 +28,8 @@ export class MaildropLane implements EndpointLane {
   private loaded: Loaded | null = null;
   private session: MaildropSession | null = null;
   private more = true;
+  /** Of the last login, in ms since 1970. */
+  private loggedInAt = 0;
   private unparsed = true;
   private stopped = false;
 
@@ -74,7 +76,8 @@ export class MaildropLane implements EndpointLane {
     // Claimed as due, asked for, or in the middle of a reading; news of the IMAP side are none of a maildrop.
     const isDue = this.dueAt === 0 || this.dueAt === Number.POSITIVE_INFINITY || this.dueAt <= Date.now();
     if (this.stopped || loaded === null || !(isDue || this.more || asked.has(because))) return "done";
-    const mayRunAt = this.health.mayRunAt(loaded.account.paused, because);
+    const waited = this.loggedInAt + (this.health.profile.loginDelayMs ?? 0);
+    const mayRunAt = this.health.mayRunAt(loaded.account.paused, because) || (waited > Date.now() ? waited : 0);
     if (mayRunAt > 0) {
       this.dueAt = mayRunAt;
       return "done";
@@ -96,10 +99,11 @@ export class MaildropLane implements EndpointLane {
     }
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
     this.stopped = true;
     this.dueAt = Number.POSITIVE_INFINITY;
-    await this.session?.close();
+    this.session?.abandon();
+    return Promise.resolve();
   }
 
   /** @returns whether to go on at once. */
@@ -124,6 +128,7 @@ export class MaildropLane implements EndpointLane {
       services.drivers.pop3.open({ settings: endpoint.settings, credentials, profile, log: context.log }, signal),
     );
     this.session = session;
+    this.loggedInAt = Date.now();
     try {
       const result = await runMaildropPass({ context, session, memory, imap, signal });
       // Where logins are rationed the next session has to wait its time.
@@ -143,6 +148,10 @@ export class MaildropLane implements EndpointLane {
         services.onUnparsed(account);
       }
       return again;
+    } catch (error) {
+      // What was read may not be durable: the server must not take the session for a good one (K5).
+      session.abandon();
+      throw error;
     } finally {
       this.session = null;
       await session.close();

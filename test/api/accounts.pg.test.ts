@@ -59,6 +59,7 @@ describe("a new account", () => {
         onUnknownVanish: "auto",
         pop3Seen: "auto",
         serverCopy: "leave",
+        serverCopyDays: 30,
         retentionDays: 30,
       },
       createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),

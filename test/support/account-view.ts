@@ -85,6 +85,7 @@ interface EndpointStatus {
   readonly watching: readonly string[];
   readonly lastError: { readonly code: string; readonly message: string; readonly action: string } | null;
   readonly profile: { readonly changeDetection?: string; readonly push?: string; readonly listStatus?: boolean };
+  readonly notices: readonly string[];
 }
 
 export interface AccountStatus {

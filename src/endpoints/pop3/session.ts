@@ -69,17 +69,21 @@ const notProven = (): SyncError =>
 class Pop3Maildrop implements MaildropSession {
   profile: EndpointProfile;
   readonly #connection: Pop3Connection;
+  /** Something was retrieved that nobody got. */
+  #lacking = false;
 
   constructor(connection: Pop3Connection, known: EndpointProfile) {
     this.#connection = connection;
     const { capabilities } = connection;
-    const { loginDelayMs, implementation } = capabilities;
+    const { loginDelayMs, expireDays, implementation } = capabilities;
+    const { expireDays: _expireDays, loginDelayMs: _loginDelayMs, ...rest } = known;
     this.profile = {
-      ...known,
+      ...rest,
       push: "poll",
       capabilities: capabilities.lines,
       ...(implementation !== null && { serverName: implementation.slice(0, 100) }),
       ...(loginDelayMs !== null && { loginDelayMs }),
+      ...(expireDays !== null && { expireDays }),
       ...(capabilities.known && !capabilities.has("TOP") && { wholeBy: "retr" as const }),
     };
   }
@@ -114,9 +118,13 @@ class Pop3Maildrop implements MaildropSession {
       return;
     }
     const read = byRetr ? this.#connection.retrMany(items, signal) : this.#connection.topMany(items, allLines, signal);
+    // A consumer that stops leaves what was read ahead of it.
+    this.#lacking ||= byRetr;
+    let lacking = false;
     for await (const { octets, error } of read) {
       const item = items[at] as MaildropItem;
       at += 1;
+      lacking ||= byRetr && octets === null;
       if (octets !== null && (byRetr || this.#isWhole(item, octets))) yield { item, octets, error: null };
       else if (error?.code === "endpoint_limit_exceeded" || (byRetr && error !== null)) yield { item, octets: null, error };
       else if (mayMark) yield await this.#retrieve(item, octets, signal);
@@ -125,10 +133,17 @@ class Pop3Maildrop implements MaildropSession {
         yield { item, octets: null, error: error ?? notProven() };
       }
     }
+    if (byRetr) this.#lacking = lacking;
   }
 
   async close(): Promise<void> {
-    if (this.#connection.usable) await this.#connection.quit(AbortSignal.timeout(quitMs));
+    // Implied deletion (RFC 2449 §6.7) takes effect as DELE does: at QUIT.
+    const mayQuit = this.profile.expireDays !== 0 || !this.#lacking;
+    if (this.#connection.usable && mayQuit) await this.#connection.quit(AbortSignal.timeout(quitMs));
+    this.#connection.close();
+  }
+
+  abandon(): void {
     this.#connection.close();
   }
 
@@ -146,6 +161,7 @@ class Pop3Maildrop implements MaildropSession {
       this.profile = { ...this.profile, wholeBy: same ? "top" : "retr" };
       return { item, octets, error: null };
     } catch (error) {
+      this.#lacking = true;
       if (!(error instanceof SyncError) || error.scope !== "message") throw error;
       return { item, octets: null, error };
     } finally {

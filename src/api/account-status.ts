@@ -3,6 +3,7 @@ import { type Static, Type } from "typebox";
 import { formatState } from "../model/change.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { formatId } from "../model/ids.ts";
+import { type Pop3DevicesView, pop3Signs, viewPop3Devices } from "../model/pop3-devices.ts";
 import { type Hold, listOpenHolds } from "../store/account-status.ts";
 import { type AccountRow, type EndpointRow, listEndpoints } from "../store/accounts.ts";
 import { LastError, Profile, SyncStateWord } from "./account-schemas.ts";
@@ -33,6 +34,15 @@ const EndpointStatus = Type.Object({
   notices: Type.Array(Type.String(), { description: "What the owner should know of this server, in plain words." }),
 });
 
+const Pop3Devices = Type.Object(
+  {
+    state: Words(["unknown", "declared", "learned", "denied"]),
+    since: Nullable(Type.String({ format: "date-time", description: "Since when it is learned; else null." })),
+    because: Nullable(Words(["policy", ...pop3Signs] as const)),
+  },
+  { description: "Are there devices that read the account over POP3, and may take mail off the server?" },
+);
+
 const Status = Type.Object(
   {
     syncState: SyncStateWord,
@@ -45,6 +55,7 @@ const Status = Type.Object(
     ),
     progress: Progress,
     endpoints: Type.Array(EndpointStatus),
+    pop3Devices: Pop3Devices,
     holds: Type.Array(
       Type.Object({
         id: Type.String(),
@@ -121,6 +132,11 @@ const showHold = (hold: Hold): Static<typeof Status>["holds"][number] => ({
   since: hold.since.toISOString(),
 });
 
+const showDevices = ({ since, ...rest }: Pop3DevicesView): Static<typeof Pop3Devices> => ({
+  ...rest,
+  since: since === null ? null : new Date(since).toISOString(),
+});
+
 const showStatus = (
   account: AccountRow,
   rows: readonly EndpointRow[],
@@ -135,6 +151,7 @@ const showStatus = (
     lagSeconds: lags.length === 0 || lags.includes(null) ? null : Math.max(...lags.map(Number)),
     progress: showProgress(sumUp(rows.map((row) => row.progress)), now),
     endpoints,
+    pop3Devices: showDevices(viewPop3Devices(account.policy, account.pop3Evidence)),
     holds: holds.map(showHold),
   };
 };

@@ -26,6 +26,7 @@ export type FailureCode =
   | "endpoint_unavailable"
   | "endpoint_cleartext_refused"
   | "host_not_allowed"
+  | "maildrop_in_use"
   | "mailbox_unavailable"
   | "stopped";
 

@@ -1,8 +1,9 @@
 /** Items that two complete POP3 listings lack: kept, removed, or left to IMAP (semantics 4.2 at its end, 4.5, K9). */
 import type { Policy } from "../model/account.ts";
+import type { Pop3Devices } from "../model/pop3-devices.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import { vanishBreakerTrips } from "./vanish.ts";
-import { classifyPop3Vanish, outcomeOf, type Pop3Devices, type Pop3VanishEvidence } from "./vanish-rules.ts";
+import { classifyPop3Vanish, outcomeOf, type Pop3VanishEvidence } from "./vanish-rules.ts";
 
 export interface GoneItem {
   readonly placement: PlacementView;
@@ -13,6 +14,7 @@ export interface GoneInput {
   readonly scope: Scope;
   readonly gone: readonly GoneItem[];
   readonly policy: Policy;
+  readonly pop3Devices: Pop3Devices;
   /** Placements that the maildrop showed before. */
   readonly bound: number;
   /** The server shows a part of the maildrop only, and these are not in it (G9). */
@@ -28,14 +30,12 @@ export interface GoneDecision extends Decision {
   readonly waiting: number;
 }
 
-const devicesOf = ({ pop3Devices }: Policy): Pop3Devices => (pop3Devices === "none" ? "denied" : pop3Devices);
-
 /**
  * Decides about every item that is gone. The breaker guards removals only: where the policy keeps mail, nothing is lost by
  * believing the server, and keeping is what a hold would end in (B1, release c).
  */
 export const reconcileGone = (input: GoneInput): GoneDecision => {
-  const { scope, policy, outsideWindow } = input;
+  const { scope, policy, pop3Devices, outsideWindow } = input;
   const draft = emptyDraft();
   const ended: { item: number; reason: string }[] = [];
   const open = input.gone.filter(({ placement, imap }) => imap === "none" && placement.lifecycle === "live" && !placement.kept);
@@ -46,13 +46,7 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
     if (placement.lifecycle !== "live" || placement.kept) return void ended.push({ item, reason: "absent" });
     const evidence = { ownCommand: false, foundElsewhere: null, epochChanged: false, outsideWindow, breakerTripped };
     const found = classifyPop3Vanish({ ...evidence, imap });
-    const { action, recoverableDays } = outcomeOf({
-      found,
-      policy,
-      pop3Devices: devicesOf(policy),
-      drainSuspect: false,
-      canRestore: false,
-    });
+    const { action, recoverableDays } = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
     if (action === "hold") held += 1;
     else if (action === "wait") waiting += 1;
     else ended.push({ item, reason: found.class });

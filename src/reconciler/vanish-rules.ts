@@ -4,10 +4,8 @@
  */
 import type { Policy } from "../model/account.ts";
 import type { Role } from "../model/mail.ts";
+import { expectsDrains, type Pop3Devices } from "../model/pop3-devices.ts";
 import type { Level } from "./identify.ts";
-
-/** `learned`: POP3 devices were seen at work on this account; `denied`: the owner says that there are none. */
-export type Pop3Devices = "unknown" | "declared" | "learned" | "denied";
 
 export type VanishClass =
   | "self"
@@ -81,7 +79,7 @@ const moved = (level: "L0" | Level): Classification =>
 
 /** V12 to V17: no trace but the absence itself. */
 const classifyTraceless = (seen: ImapVanishEvidence): Classification => {
-  const expected = seen.pop3Devices === "declared" || seen.pop3Devices === "learned";
+  const expected = expectsDrains(seen.pop3Devices);
   if (seen.role === "inbox") {
     if (expected && seen.storeExcluded) return is("pop3_drain", "V12", 0.95);
     if (expected && seen.batchShape) return is("pop3_drain", "V13", 0.85);
@@ -170,7 +168,7 @@ const actionFor = (input: OutcomeInput): VanishAction => {
   if (found.class === "pop3_drain" || (found.class === "retention" && input.drainSuspect)) return drainAction(input);
   if (found.class === "unknown") {
     if (policy.onUnknownVanish !== "auto") return policy.onUnknownVanish === "keep" ? "keep" : "remove";
-    return pop3Devices === "declared" || pop3Devices === "learned" ? "keep" : "remove";
+    return expectsDrains(pop3Devices) ? "keep" : "remove";
   }
   return policy.onUserExpunge === "keep" ? "keep" : "remove";
 };

@@ -2,8 +2,9 @@
 import type { Policy } from "../model/account.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
+import type { Pop3Devices } from "../model/pop3-devices.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
-import { type Classification, classifyImapVanish, outcomeOf, type Pop3Devices } from "./vanish-rules.ts";
+import { type Classification, classifyImapVanish, outcomeOf } from "./vanish-rules.ts";
 
 export interface AbsenceInput {
   readonly scope: Scope;
@@ -62,12 +63,11 @@ export interface ResolveInput {
   /** Candidates no mailbox has shown again in a consistent cut (V0). */
   readonly candidates: readonly Candidate[];
   readonly policy: Policy;
+  readonly pop3Devices: Pop3Devices;
 }
 
-const devicesOf = ({ pop3Devices }: Policy): Pop3Devices => (pop3Devices === "none" ? "denied" : pop3Devices);
-
 /** By what a consistent cut shows of one item: neither its neighbours nor mod-sequences are looked at. */
-const classify = ({ role, markedDeleted }: Candidate, policy: Policy): Classification =>
+const classify = ({ role, markedDeleted }: Candidate, pop3Devices: Pop3Devices): Classification =>
   classifyImapVanish({
     ownCommand: false,
     foundElsewhere: null,
@@ -82,17 +82,16 @@ const classify = ({ role, markedDeleted }: Candidate, policy: Policy): Classific
     storeExcluded: false,
     batchShape: false,
     goneFromInboxToo: false,
-    pop3Devices: devicesOf(policy),
+    pop3Devices,
     cutHasGaps: false,
   });
 
 /** Phase 2: what no cut has shown again is removed (and stays recoverable) or kept, as the policy says. */
 export const resolveCandidates = (input: ResolveInput): Decision => {
   const draft = emptyDraft();
-  const { policy } = input;
-  const pop3Devices = devicesOf(policy);
+  const { policy, pop3Devices } = input;
   for (const candidate of input.candidates) {
-    const found = classify(candidate, policy);
+    const found = classify(candidate, pop3Devices);
     const { action, recoverableDays } = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
     const keep = action === "keep";
     const index = record(draft, {

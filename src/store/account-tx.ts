@@ -5,6 +5,7 @@
 import type { Fence, Policy } from "../model/account.ts";
 import type { DecidedChange } from "../model/change.ts";
 import type { AccountId, TenantId } from "../model/ids.ts";
+import type { Pop3Evidence } from "../model/pop3-devices.ts";
 import { CopyRows } from "./copy-binary.ts";
 import type { Database, Tx } from "./database.ts";
 import { checkFence } from "./leases.ts";
@@ -14,6 +15,7 @@ export interface AccountTx {
   readonly accountId: AccountId;
   readonly tenantId: TenantId;
   readonly policy: Policy;
+  pop3Evidence: Pop3Evidence;
   readonly stateEpoch: number;
   /** The last number given out; changes recorded in this transaction come after it. */
   headSeq: bigint;
@@ -32,9 +34,15 @@ export const inAccount = <T>(
   work: (account: AccountTx) => Promise<T>,
 ): Promise<T> =>
   db.transaction(async (tx) => {
-    const { rows } = await tx.query<{ tenant_id: TenantId; head_seq: bigint; state_epoch: number; policy: Policy }>({
+    const { rows } = await tx.query<{
+      tenant_id: TenantId;
+      head_seq: bigint;
+      state_epoch: number;
+      policy: Policy;
+      pop3_evidence: Pop3Evidence;
+    }>({
       name: "account_lock",
-      text: `select a.tenant_id, a.head_seq, a.state_epoch, a.policy from shards s, accounts a
+      text: `select a.tenant_id, a.head_seq, a.state_epoch, a.policy, a.pop3_evidence from shards s, accounts a
              where s.id = $1 and s.owner = $2 and s.epoch = $3 and a.id = $4 and a.deleted_at is null
              for share of s for update of a`,
       values: [fence.shard, fence.owner, fence.epoch, accountId],
@@ -49,6 +57,7 @@ export const inAccount = <T>(
       accountId,
       tenantId: row.tenant_id,
       policy: row.policy,
+      pop3Evidence: row.pop3_evidence,
       stateEpoch: row.state_epoch,
       headSeq: row.head_seq,
     });
@@ -62,7 +71,7 @@ const columns =
  * @returns the number before the first one: change `i` has the number `base + i + 1`.
  */
 export const appendChanges = async (
-  account: AccountTx,
+  account: Omit<AccountTx, "policy" | "pop3Evidence">,
   changes: readonly DecidedChange[],
   at: Date,
   inputId: string | null,

@@ -104,7 +104,7 @@ const lockAccount = async (tx: Tx, ref: AccountRef): Promise<AccountRow | null> 
 const logState = async (tx: Tx, ref: AccountRef, before: AccountRow, reason: string): Promise<AccountRow | null> => {
   const after = await lockAccount(tx, ref);
   if (after === null || after.syncState === before.syncState) return after;
-  const { policy, stateEpoch, headSeq } = after;
+  const { stateEpoch, headSeq } = after;
   const state = (syncState: SyncState): Record<string, unknown> => ({ syncState });
   const change = {
     kind: "account.state",
@@ -121,12 +121,7 @@ const logState = async (tx: Tx, ref: AccountRef, before: AccountRow, reason: str
     confidence: null,
     evidence: [],
   } as const;
-  await appendChanges(
-    { tx, accountId: ref.accountId, tenantId: ref.tenantId, policy, stateEpoch, headSeq },
-    [change],
-    new Date(),
-    null,
-  );
+  await appendChanges({ tx, accountId: ref.accountId, tenantId: ref.tenantId, stateEpoch, headSeq }, [change], new Date(), null);
   return { ...after, headSeq: headSeq + 1n };
 };
 

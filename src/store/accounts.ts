@@ -2,6 +2,7 @@
 import type { Policy, SyncState } from "../model/account.ts";
 import type { EndpointProfile, EndpointSettings, Protocol, Security } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, TenantId } from "../model/ids.ts";
+import type { Pop3Evidence } from "../model/pop3-devices.ts";
 import type { ShownError } from "./account-state.ts";
 import type { Queryable } from "./database.ts";
 
@@ -12,6 +13,7 @@ export interface AccountRow {
   readonly email: string;
   readonly virtualShard: number;
   readonly policy: Policy;
+  readonly pop3Evidence: Pop3Evidence;
   readonly paused: boolean;
   /** What the account's owner is told: `paused` while paused, whatever the endpoints say. */
   readonly syncState: SyncState;
@@ -20,7 +22,7 @@ export interface AccountRow {
   readonly createdAt: Date;
 }
 
-export const accountColumns = `id, tenant_id as "tenantId", name, email, virtual_shard as "virtualShard", policy, paused,
+export const accountColumns = `id, tenant_id as "tenantId", name, email, virtual_shard as "virtualShard", policy, pop3_evidence as "pop3Evidence", paused,
   case when paused then 'paused' else sync_state end as "syncState", state_epoch as "stateEpoch", head_seq as "headSeq", created_at as "createdAt"`;
 
 /** The tenant's account; null when it has none of that id, or deleted it. */

@@ -1,6 +1,7 @@
 /** Absence candidates after a consistent cut: moved, removed, kept or held (semantics 4). */
 import { uuidv7 } from "uuidv7";
 import type { Survey } from "../model/observation.ts";
+import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { emptyDraft } from "../reconciler/state.ts";
 import { resolveCandidates, vanishBreakerTrips } from "../reconciler/vanish.ts";
 import { inAccount } from "../store/account-tx.ts";
@@ -50,6 +51,7 @@ export const settleCandidates = async (context: LaneContext, survey: Survey): Pr
         endpointId: context.endpointId,
         candidates: group.candidates,
         policy: account.policy,
+        pop3Devices: viewPop3Devices(account.policy, account.pop3Evidence).state,
       });
       const scope = { endpointId: context.endpointId, mailboxId: group.mailboxId, epoch: 0 };
       await applyDecision(

@@ -3,7 +3,7 @@ import type { Because, Fence, SyncState } from "../model/account.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { AccountId } from "../model/ids.ts";
-import { AccountGoneError, inAccount } from "../store/account-tx.ts";
+import { AccountGoneError, type AccountTx, inAccount } from "../store/account-tx.ts";
 import { type EndpointHealth, type EndpointState, writeHealth } from "../store/account-state.ts";
 import { FencedError } from "../store/leases.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -17,6 +17,8 @@ export interface LaneGround {
   readonly services: LaneServices;
   readonly log: Logger;
 }
+
+type Alongside = (account: AccountTx, at: Date) => Promise<void>;
 
 export class HealthBook {
   private readonly ground: LaneGround;
@@ -66,8 +68,11 @@ export class HealthBook {
     await this.write({ syncState, lastError: null, attempts: 0, nextAttemptAt: null, lastSuccessAt: new Date(), profile });
   }
 
-  /** Notes a failure. @returns when to come back, in ms since 1970; infinity: not by itself. */
-  async failed(error: unknown): Promise<number> {
+  /**
+   * Notes a failure; `alongside` writes what else it tells, in the same transaction.
+   * @returns when to come back, in ms since 1970; infinity: not by itself.
+   */
+  async failed(error: unknown, alongside?: Alongside): Promise<number> {
     const { services, log } = this.ground;
     if (error instanceof FencedError || error instanceof AccountGoneError) return Number.POSITIVE_INFINITY;
     if (!(error instanceof SyncError) || this.endpoint === null) {
@@ -82,26 +87,27 @@ export class HealthBook {
     log.warn({ failure: error.kind, scope: error.scope, err: error }, "pass failed");
     const { code, message, action } = error;
     try {
-      await this.write({
-        syncState: retry.syncState,
-        lastError: { code, message, action, at: new Date().toISOString() },
-        attempts: retry.attempts,
-        nextAttemptAt,
-        lastSuccessAt: null,
-        profile: this.profile,
-      });
+      const lastError = { code, message, action, at: new Date().toISOString() };
+      const { syncState, attempts: next } = retry;
+      await this.write(
+        { syncState, lastError, attempts: next, nextAttemptAt, lastSuccessAt: null, profile: this.profile },
+        alongside,
+      );
     } catch (err) {
       log.error({ err }, "health could not be written");
     }
     return nextAttemptAt?.getTime() ?? Number.POSITIVE_INFINITY;
   }
 
-  private async write(health: EndpointHealth): Promise<void> {
+  private async write(health: EndpointHealth, alongside?: Alongside): Promise<void> {
     const { services, fence, accountId } = this.ground;
     const { endpoint } = this;
     if (endpoint === null) return;
     const at = new Date();
-    await inAccount(services.db, fence, accountId, (account) => writeHealth(account, endpoint.id, health, at));
+    await inAccount(services.db, fence, accountId, async (account) => {
+      await writeHealth(account, endpoint.id, health, at);
+      await alongside?.(account, at);
+    });
     this.health = health;
   }
 }

@@ -7,6 +7,7 @@ import { readReceivedAt } from "../mime/received.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
 import type { Octets } from "../model/octets.ts";
+import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { defaultMailboxCount, defaultMailboxes } from "../reconciler/default-mailboxes.ts";
 import { type Identified, identify, type UnknownItem } from "../reconciler/identify.ts";
 import { reconcileMaildrop } from "../reconciler/maildrop-items.ts";
@@ -237,7 +238,8 @@ export const commitGone = (
       return found === undefined ? [] : [{ item, found }];
     });
     const { policy } = account;
-    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, ...rest });
+    const { state: pop3Devices } = viewPop3Devices(policy, account.pop3Evidence);
+    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, pop3Devices, ...rest });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
     const ended = decision.ended.flatMap(({ item, reason }) => {
       const entry = items[item];

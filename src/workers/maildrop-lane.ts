@@ -1,7 +1,10 @@
 /** The POP3 side of an account's lane: a short session at each look, none in between (semantics K6). */
 import type { MaildropSession } from "../endpoints/endpoint.ts";
 import type { Because } from "../model/account.ts";
+import { SyncError } from "../model/failure.ts";
 import type { AccountState, EndpointState } from "../store/account-state.ts";
+import type { AccountTx } from "../store/account-tx.ts";
+import { notePop3Sign } from "../store/pop3-evidence.ts";
 import { passDuration, passes } from "../telemetry/metrics.ts";
 import { planSweep } from "./backoff.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
@@ -32,6 +35,8 @@ export class MaildropLane implements EndpointLane {
   private loggedInAt = 0;
   private unparsed = true;
   private stopped = false;
+  /** The last session ended without a goodbye: the server may take it for alive, and what holds the maildrop may be ourselves. */
+  private mayLinger = false;
 
   constructor(ground: LaneGround, imapSide: () => { readonly isRead: boolean } | null) {
     this.ground = ground;
@@ -92,7 +97,7 @@ export class MaildropLane implements EndpointLane {
       // Memory may be ahead of a transaction that did not commit.
       this.loaded = null;
       if (this.stopped) this.dueAt = Number.POSITIVE_INFINITY;
-      else if (!signal.aborted) this.dueAt = await this.health.failed(error);
+      else if (!signal.aborted) this.dueAt = await this.health.failed(error, this.signsOf(error));
       return "done";
     } finally {
       passDuration.observe({ trigger: because }, (performance.now() - began) / 1000);
@@ -104,6 +109,13 @@ export class MaildropLane implements EndpointLane {
     this.dueAt = Number.POSITIVE_INFINITY;
     this.session?.abandon();
     return Promise.resolve();
+  }
+
+  /** What a failure tells of other devices (K6). */
+  private signsOf(error: unknown): ((account: AccountTx, at: Date) => Promise<void>) | undefined {
+    const locked = error instanceof SyncError && error.code === "maildrop_in_use";
+    if (!locked || this.mayLinger) return undefined;
+    return (account, at) => notePop3Sign(account, "maildrop_in_use", at);
   }
 
   /** @returns whether to go on at once. */
@@ -129,6 +141,7 @@ export class MaildropLane implements EndpointLane {
     );
     this.session = session;
     this.loggedInAt = Date.now();
+    this.mayLinger = true;
     try {
       const result = await runMaildropPass({ context, session, memory, imap, signal });
       // Where logins are rationed the next session has to wait its time.
@@ -142,6 +155,7 @@ export class MaildropLane implements EndpointLane {
         ...session.profile,
         listingWindow: memory.window,
       });
+      this.mayLinger = false;
       this.unparsed ||= result.created > 0 || result.again;
       if (this.unparsed && !result.again) {
         this.unparsed = false;

@@ -275,6 +275,7 @@ describe("the status of an account", () => {
           profile: {},
         },
       ],
+      pop3Devices: { state: "declared", since: null, because: "policy" },
       holds: [],
     });
     const error = { code: "endpoint_throttled", message: "m", action: "a", at: "2026-01-01T00:00:00.000Z" };

@@ -172,7 +172,7 @@ describe("an account with POP3 only", () => {
     ]);
   });
 
-  it("S131: while another client is in the maildrop it waits, and says so", { timeout: 60_000 }, async () => {
+  it("S131 K6: while another client is in the maildrop it waits, says so, and learns of it", { timeout: 120_000 }, async () => {
     await deliver(7, many(2));
     const device = await openDovecot(server, 7);
     const { body } = await daemon.call<{ id: string }>("POST", "/v1/accounts", pop3Account(server, 7));
@@ -180,11 +180,19 @@ describe("an account with POP3 only", () => {
       "the lock is noticed",
       async () => {
         const status = await statusOf(daemon, body.id);
-        return status.endpoint.lastError?.code === "endpoint_throttled" ? status : false;
+        return status.endpoint.lastError?.code === "maildrop_in_use" ? status : false;
       },
       { timeoutMs: 30_000 },
     );
     expect(Date.parse(endpoint.nextAttemptAt ?? "") - Date.now()).toBeGreaterThan(15_000);
+    const devices = async () => (await statusOf(daemon, body.id)).pop3Devices;
+    expect(await devices()).toEqual({ state: "unknown", since: null, because: null });
+    for (let times = 2; times <= 3; times += 1) await sweep(daemon, body.id);
+    const learned = await devices();
+    expect(learned).toMatchObject({ state: "learned", because: "maildrop_in_use" });
+    expect(Date.parse(learned.since ?? "")).toBeGreaterThan(Date.now() - 60_000);
+    const told = (await changesOf(daemon, body.id)).filter(({ rule }) => rule === "K6");
+    expect(told).toMatchObject([{ kind: "account.state", reason: "maildrop_in_use" }]);
     await device.quit(forever);
     await daemon.call("POST", `/v1/accounts/${body.id}/sync`);
     await waitLive(daemon, body.id);

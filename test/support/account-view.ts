@@ -92,6 +92,7 @@ export interface AccountStatus {
   readonly syncState: string;
   readonly progress: { readonly done: number; readonly total: number };
   readonly endpoint: EndpointStatus;
+  readonly pop3Devices: { readonly state: string; readonly since: string | null; readonly because: string | null };
   readonly holds: readonly { readonly id: string; readonly reason: string; readonly count: number }[];
 }
 

@@ -53,7 +53,7 @@ export class CanonicalModel {
     for (const [name, mailbox] of upstream.mailboxes) this.syncMailbox(name, mailbox);
     const candidates = [...this.placements.values()].filter((placement) => placement.absent && placement.lifecycle === "live");
     const withRole = candidates.map((placement): Candidate => ({ ...placement, role: null, markedDeleted: false }));
-    this.apply(resolveCandidates({ endpointId, candidates: withRole, policy: defaultPolicy }), null, []);
+    this.apply(resolveCandidates({ endpointId, candidates: withRole, policy: defaultPolicy, pop3Devices: "unknown" }), null, []);
     return this.changes.length - before;
   }
 

@@ -70,6 +70,8 @@ create table accounts (
   virtual_shard integer not null,
   policy jsonb not null,
   policy_version integer not null default 1,
+  -- What was seen of devices that read the account over POP3: src/model/pop3-devices.ts.
+  pop3_evidence jsonb not null default '{}',
   paused boolean not null default false,
   sync_state text not null default 'connecting',
   state_epoch integer not null default 0,

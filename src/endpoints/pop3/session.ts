@@ -172,9 +172,10 @@ class Pop3Maildrop implements MaildropSession {
 
 /** Another client in the maildrop is no fault of anybody: come back after half a minute or more, not in step (K6). */
 const withPatience = (error: unknown): unknown => {
-  if (!(error instanceof SyncError) || responseCodeOf(error) !== "IN-USE") return error;
+  // Too many connections are said with the same code, and may be our own.
+  if (!(error instanceof SyncError) || error.kind === "throttle" || responseCodeOf(error) !== "IN-USE") return error;
   return new SyncError("throttle", "endpoint", {
-    code: "endpoint_throttled",
+    code: "maildrop_in_use",
     message: "Another client is in the maildrop.",
     action: "Nothing; it is tried again by itself.",
     retryAfterMs: Math.round(inUseMs * (1 + Math.random())),

@@ -7,7 +7,7 @@
  */
 import type { Credentials, EndpointProfile, EndpointSettings } from "../model/endpoint.ts";
 import type { SyncError } from "../model/failure.ts";
-import type { ListedItem } from "../model/maildrop.ts";
+import type { ListedItem, PairedItem, UidlMeaning } from "../model/maildrop.ts";
 import type { FetchedBatch, FetchRequest, MailboxObservation, ObserveRequest, Survey } from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -77,6 +77,15 @@ export interface MaildropSession {
   /** Learned at login and refined since; persist it when it changes. */
   readonly profile: EndpointProfile;
   list(signal: AbortSignal): Promise<MaildropListing>;
+  /** What the id tells of the item while INBOX has this UIDVALIDITY (semantics ID-3); null: nothing that is sure. */
+  meaningOf(uidl: string, uidValidity: number): UidlMeaning | null;
+  /**
+   * Learns how ids tell items from some of `items` that were known by their octets; forgets it at the first contradiction
+   * (semantics ID-10).
+   */
+  learnUidls(paired: readonly PairedItem[], items: number): void;
+  /** What was learned of ids has proven false. */
+  forgetUidls(): void;
   /** The header blocks, in order; marks nothing as read. */
   heads(items: readonly MaildropItem[], signal: AbortSignal): AsyncIterable<ReadItem>;
   /**

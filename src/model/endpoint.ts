@@ -34,6 +34,8 @@ export interface EndpointProfile {
   readonly connectionBudget?: number;
   /** POP3: which command was proven to give a whole message as it is; TOP marks nothing as read. */
   readonly wholeBy?: "top" | "retr";
+  /** POP3: how unique-ids print the UID of the same INBOX over IMAP; learned while it had this UIDVALIDITY. Absent: by their look nothing is known. */
+  readonly uidlFormat?: { readonly name: string; readonly uidValidity: number };
   /** POP3: the server wants so long between two logins (RFC 2449 §6.5), in milliseconds. */
   readonly loginDelayMs?: number;
   /** POP3: the server does not list all there is; null: it does, as far as could be seen. */

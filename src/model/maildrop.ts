@@ -9,6 +9,16 @@ export type UidlMeaning =
   | { readonly kind: "content"; readonly objectId: string }
   | { readonly kind: "foreign" };
 
+/** An item of a listing that its octets showed to be this item of the present INBOX, with no other alike. */
+export interface PairedItem {
+  readonly uidl: string;
+  /** Unsigned 32-bit, as is `uidValidity`. */
+  readonly uid: number;
+  readonly uidValidity: number;
+  /** EMAILID or X-GUID as the server gives it; null where there is none. */
+  readonly objectId: string | null;
+}
+
 /** One line of a listing. Items with one unique-id are told apart by `occurrence`, in listing order from 0 (RFC 1939 §7). */
 export interface ListedItem {
   readonly uidl: string;

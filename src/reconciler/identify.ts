@@ -36,6 +36,8 @@ export interface Claimable {
   readonly hFull: string | null;
   readonly hHead: string | null;
   readonly hSem: string | null;
+  /** Octets as they are stored; null: none are. */
+  readonly octets: number | null;
   /** Of its fingerprint: with bare LF counted as CRLF and without the fields that the normal form lacks; null: not known. */
   readonly size: number | null;
 }
@@ -146,6 +148,10 @@ const contradictionsOf = (items: readonly UnknownItem[], byUid: ReadonlyMap<numb
     return differ ? [index] : [];
   });
 
+/** Where the sizes differ the id alone is not believed: its item's header block has to say the same (ID-11). */
+const isLikely = ({ head, size }: UnknownItem, { octets }: Claimable): boolean =>
+  head !== null || octets === null || Math.abs(size - octets) <= sizeTolerance;
+
 /** ID-3 and, where unique-ids are object ids, L1: no read at all. Answers which unique-ids were caught lying. */
 const matchUidls = ({ input, claimable, taken, found }: Matching): readonly number[] => {
   const byUid = new Map<number, Claimable>();
@@ -156,10 +162,11 @@ const matchUidls = ({ input, claimable, taken, found }: Matching): readonly numb
   }
   const contradictions = contradictionsOf(input.items, byUid);
   if (contradictions.length > 0) return contradictions;
-  input.items.forEach(({ meaning }, index) => {
+  input.items.forEach((item, index) => {
+    const { meaning } = item;
     if (meaning?.kind === "item") {
       const placement = byUid.get(meaning.uid);
-      if (placement === undefined || taken.has(placement.id)) return;
+      if (placement === undefined || taken.has(placement.id) || !isLikely(item, placement)) return;
       taken.add(placement.id);
       found[index] = bind(placement, "L2", "ID-3");
     } else if (meaning?.kind === "content") {

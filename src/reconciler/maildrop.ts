@@ -70,6 +70,15 @@ const pairRenamed = (
 /** So few items may come and go in a day without any id having begun anew. */
 const replacedAtLeast = 5;
 
+/** The reading of a listing whose ids began anew. */
+export const readAnew = (listed: readonly ListedItem[], newEpoch: NonNullable<MaildropReading["newEpoch"]>): MaildropReading => ({
+  same: [],
+  renamed: [],
+  gone: [],
+  fresh: [...listed.keys()],
+  newEpoch,
+});
+
 /** Compares one complete listing with what is bound. */
 export const readMaildrop = (input: MaildropInput): MaildropReading => {
   const { known, listed } = input;
@@ -95,6 +104,5 @@ export const readMaildrop = (input: MaildropInput): MaildropReading => {
   const fresh = unknown.filter((index) => !renamedListed.has(index));
   const replaced = gone.length >= replacedAtLeast && gone.length >= 0.5 * known.length && fresh.length >= gone.length;
   const newEpoch = reused ? "id_reused" : replaced ? "ids_replaced" : null;
-  if (newEpoch === null) return { same, renamed, gone, slid, fresh, newEpoch };
-  return { same: [], renamed: [], gone: [], slid: [], fresh: [...listed.keys()], newEpoch };
+  return newEpoch === null ? { same, renamed, gone, slid, fresh, newEpoch } : readAnew(listed, newEpoch);
 };

@@ -15,6 +15,8 @@ export interface Maildrop {
   readonly epoch: number;
   /** The canonical INBOX; null: the account has none yet. */
   readonly inbox: MailboxId | null;
+  /** UIDVALIDITY of INBOX as IMAP last showed it; null where it did not. */
+  readonly uidValidity: number | null;
   /** Active bindings of this epoch. */
   readonly bound: readonly BoundItem[];
   /** Has the first reading come to its end? */
@@ -22,14 +24,22 @@ export interface Maildrop {
 }
 
 export const loadMaildrop = async (db: Queryable, accountId: AccountId, endpointId: EndpointId): Promise<Maildrop> => {
-  const { rows } = await db.query<{ epoch: number; read_once: boolean; inbox: MailboxId | null }>({
+  const { rows } = await db.query<{
+    epoch: number;
+    read_once: boolean;
+    inbox: MailboxId | null;
+    uid_validity: bigint | null;
+  }>({
     name: "maildrop_state",
     text: `select e.maildrop_epoch as epoch, (e.backfill_started_at is not null and e.progress_done >= e.progress_total) as read_once,
-             (select m.id from mailboxes m where m.account_id = e.account_id and m.role = 'inbox' and m.lifecycle = 'live') as inbox
-           from endpoints e where e.account_id = $1 and e.id = $2`,
+             i.id as inbox, u.uid_validity
+           from endpoints e
+           left join mailboxes i on i.account_id = e.account_id and i.role = 'inbox' and i.lifecycle = 'live'
+           left join upstream_mailboxes u on u.account_id = e.account_id and u.mailbox_id = i.id and u.endpoint_id <> e.id
+           where e.account_id = $1 and e.id = $2`,
     values: [accountId, endpointId],
   });
-  const { epoch = 0, read_once: readOnce = false, inbox = null } = rows[0] ?? {};
+  const { epoch = 0, read_once: readOnce = false, inbox = null, uid_validity: uidValidity = null } = rows[0] ?? {};
   const bound = await db.query<{ uidl: string; occurrence: number; listed_size: bigint | null; placement_id: PlacementId }>({
     name: "maildrop_bound",
     text: `select uidl, occurrence, listed_size, placement_id from bindings where account_id = $1 and endpoint_id = $2 and active`,
@@ -39,6 +49,7 @@ export const loadMaildrop = async (db: Queryable, accountId: AccountId, endpoint
     epoch,
     inbox,
     readOnce,
+    uidValidity: uidValidity === null ? null : Number(uidValidity),
     bound: bound.rows.map((row) => ({
       uidl: row.uidl,
       occurrence: row.occurrence,
@@ -62,6 +73,7 @@ interface ClaimableRow {
   readonly h_head: Buffer | null;
   readonly normal_size: bigint | null;
   readonly size: bigint;
+  readonly durability: "stub" | "durable";
   readonly uid: bigint | null;
 }
 
@@ -84,6 +96,7 @@ const toClaimable = (row: ClaimableRow): Claimable => ({
   hFull: hexOf(row.h_full),
   hHead: hexOf(row.h_head),
   hSem: null,
+  octets: row.durability === "durable" ? Number(row.size) : null,
   size: row.normal_size === null ? null : Number(row.normal_size),
 });
 
@@ -104,6 +117,37 @@ export interface Claims {
   readonly views: ReadonlyMap<PlacementId, PlacementView>;
 }
 
+/** A placement that is bound at the endpoint, with what tells its item. */
+export interface BoundFacts {
+  /** Hex, of the header block as it was stored; null: not known. */
+  readonly hHead: string | null;
+  /** Of its IMAP binding in INBOX; null: none. */
+  readonly uid: number | null;
+  /** No other placement of INBOX has this header block. */
+  readonly alone: boolean;
+}
+
+export const loadBoundFacts = async (
+  db: Queryable,
+  accountId: AccountId,
+  { endpointId, inbox, ids }: { endpointId: EndpointId; inbox: MailboxId; ids: readonly PlacementId[] },
+): Promise<ReadonlyMap<PlacementId, BoundFacts>> => {
+  const { rows } = await db.query<{ id: PlacementId; h_head: Buffer | null; uid: bigint | null; alone: boolean }>({
+    name: "maildrop_bound_facts",
+    text: `select p.id, m.h_head,
+             (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2
+                and b.active and b.mailbox_id = $3 limit 1) as uid,
+             (select count(*) = 1 from messages n join placements q on q.account_id = n.account_id and q.message_id = n.id
+              where n.account_id = p.account_id and n.h_head = m.h_head and q.mailbox_id = $3 and q.lifecycle = 'live') as alone
+           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
+           where p.account_id = $1 and p.id = any($4::uuid[])`,
+    values: [accountId, endpointId, inbox, ids],
+  });
+  return new Map(
+    rows.map(({ id, h_head: hHead, uid, alone }) => [id, { hHead: hexOf(hHead), uid: uid === null ? null : Number(uid), alone }]),
+  );
+};
+
 const sameOctets = `and p.message_id in (select id from messages where account_id = $1 and sha256 = any($4::bytea[])
                                          union select id from messages where account_id = $1 and h_full = any($4::bytea[]))`;
 
@@ -119,7 +163,7 @@ export const loadClaims = async (
   const { rows } = await db.query<ClaimableRow>({
     name: hashes === null ? "claims_all" : "claims_alike",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at,
-             m.sha256, m.size, m.h_full, m.h_head, m.normal_size, i.uid
+             m.sha256, m.size, m.durability, m.h_full, m.h_head, m.normal_size, i.uid
            from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
            left join lateral (select b.uid, b.mailbox_id from bindings b where b.account_id = p.account_id and b.placement_id = p.id
                               and b.endpoint_id <> $2 and b.active order by b.uid limit 1) i on true
@@ -227,6 +271,23 @@ export const openMaildropEpoch = async (account: AccountTx, endpointId: Endpoint
     values: [accountId, endpointId],
   });
   return rows[0]?.epoch ?? 0;
+};
+
+/**
+ * Placements that were bound in an epoch before and are bound nowhere now: live, not kept, with the id they had. What is
+ * listed and not read yet may still be one of them.
+ */
+export const listLeftOver = async (db: Queryable, accountId: AccountId, endpointId: EndpointId): Promise<BoundItem[]> => {
+  const { rows } = await db.query<{ uidl: string; occurrence: number; placement_id: PlacementId }>({
+    name: "maildrop_left_over",
+    text: `select distinct on (b.placement_id) b.uidl, b.occurrence, b.placement_id
+           from bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id
+           where b.account_id = $1 and b.endpoint_id = $2 and b.closed_reason = 'epoch' and p.lifecycle = 'live' and not p.kept
+             and not exists (select from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.active)
+           order by b.placement_id, b.epoch desc`,
+    values: [accountId, endpointId],
+  });
+  return rows.map(({ uidl, occurrence, placement_id: placementId }) => ({ uidl, occurrence, size: 0, placementId }));
 };
 
 export interface Unhashed {

@@ -69,6 +69,7 @@ export class MaildropLane implements EndpointLane {
       window: endpoint.profile.listingWindow ?? null,
       missingSince: new Map(),
       heads: new Map(),
+      verifiedAt: 0,
       refusedUntil: new Map(),
     };
     this.loaded = { account, endpoint, context, memory };

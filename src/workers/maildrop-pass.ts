@@ -4,28 +4,24 @@
  */
 import { createHash } from "node:crypto";
 import type { MaildropItem, MaildropListing, MaildropSession } from "../endpoints/endpoint.ts";
-import { fingerprintOfHead } from "../mime/fingerprint.ts";
+import type { PlacementId } from "../model/ids.ts";
 import type { ListingWindow } from "../model/maildrop.ts";
 import { batchBytes, batchMessages } from "../model/observation.ts";
-import { identify, type UnknownItem } from "../reconciler/identify.ts";
 import { type ListingMark, markedKeys, readWindow } from "../reconciler/listing-window.ts";
-import { keyOf, type MaildropReading, readMaildrop } from "../reconciler/maildrop.ts";
+import { keyOf, type MaildropReading, readAnew, readMaildrop } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { type BoundItem, loadClaims, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
+import { type BoundItem, listLeftOver, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
 import {
   commitGone,
-  commitKnown,
   commitRead,
   endFirstReading,
-  hashInbox,
   makeMailboxes,
   type MaildropContext,
   renameItems,
   startEpoch,
   type WholeItem,
 } from "./maildrop-commit.ts";
-
-type Head = NonNullable<UnknownItem["head"]>;
+import { bindKnown, type Heads, type Look, stillHold } from "./maildrop-identity.ts";
 
 /** What a lane remembers between looks. */
 export interface MaildropMemory {
@@ -34,10 +30,12 @@ export interface MaildropMemory {
   /** The last complete listing, and the part of the maildrop that listings show as far as was seen. */
   mark: ListingMark | null;
   window: ListingWindow | null;
-  /** When a complete listing first lacked a bound item, in ms since 1970. */
-  readonly missingSince: Map<string, number>;
+  /** When a complete listing first lacked the item of a placement, in ms since 1970. */
+  readonly missingSince: Map<PlacementId, number>;
   /** Header hashes of items that IMAP has not shown yet. */
-  readonly heads: Map<string, Head>;
+  readonly heads: Heads;
+  /** When bound items were last compared with what they were bound as, in ms since 1970. */
+  verifiedAt: number;
   /** When an item that could not be read is tried again, in ms since 1970. */
   readonly refusedUntil: Map<string, number>;
 }
@@ -70,65 +68,13 @@ const sessionMs = 20_000;
 const emptyMs = 60_000;
 /** Before an item that could not be read is tried again, in ms. */
 const refusedMs = 3_600_000;
+/** How often a few bound items are read again (ID-10), in ms. */
+const verifyMs = 24 * 3_600_000;
 
 const printOf = ({ complete, items }: MaildropListing): string => {
   const hash = createHash("sha256").update(complete ? "complete\n" : "partial\n");
   for (const { uidl, occurrence, size } of items) hash.update(`${occurrence} ${size} ${uidl}\n`);
   return hash.digest("base64");
-};
-
-/** Remembers the hashes of the header blocks of `items`; what could not be read is left out. */
-const readHeads = async ({ session, memory, signal }: MaildropPassInput, items: readonly MaildropItem[]): Promise<void> => {
-  const unread = items.filter((item) => !memory.heads.has(keyOf(item)));
-  for await (const { item, octets } of session.heads(unread, signal)) {
-    if (octets === null) continue;
-    const parts: Buffer[] = [];
-    for await (const part of octets.parts()) parts.push(part);
-    const { hHead, dropped } = fingerprintOfHead(Buffer.concat(parts));
-    memory.heads.set(keyOf(item), { hHead: hHead.toString("hex"), dropped });
-    await octets.dispose();
-  }
-};
-
-/** Binds what is known by its header block (L4). @returns the items that are left, those that have to be read first. */
-const bindByHeads = async (
-  input: MaildropPassInput,
-  scope: Scope,
-  fresh: readonly MaildropItem[],
-): Promise<{
-  readonly unmatched: readonly MaildropItem[];
-  readonly ambiguous: readonly MaildropItem[];
-  readonly bound: number;
-}> => {
-  const { context, memory, imap } = input;
-  if (fresh.length === 0) return { unmatched: [], ambiguous: [], bound: 0 };
-  if (imap === "read") await hashInbox(context, scope.mailboxId, input.signal);
-  const { claimable: all, views } = await loadClaims(context.db, context.accountId, {
-    endpointId: scope.endpointId,
-    inbox: scope.mailboxId,
-    hashes: null,
-  });
-  // Of what IMAP does not show IMAP decides (K9).
-  const claimable = imap === "read" ? all.filter(({ standing }) => standing === "imap") : all;
-  if (claimable.length === 0) return { unmatched: fresh, ambiguous: [], bound: 0 };
-  await readHeads(input, fresh);
-  const items = fresh.map(({ uidl, occurrence, size }): UnknownItem => {
-    const head = memory.heads.get(keyOf({ uidl, occurrence })) ?? null;
-    return { uidl, occurrence, size, meaning: null, head, body: null };
-  });
-  const { items: identified } = identify({ items, claimable, known: new Map(), imap: "none", regenerated: false });
-  const bound = await commitKnown(context, scope, { items, identified, views });
-  const isAmbiguous = (index: number): boolean => {
-    const found = identified[index];
-    return found?.kind === "body" && found.because === "ambiguous";
-  };
-  for (const [index, item] of items.entries()) if (identified[index]?.kind === "bind") memory.heads.delete(keyOf(item));
-  const left = [...fresh.entries()].filter(([index]) => identified[index]?.kind !== "bind");
-  return {
-    unmatched: left.flatMap(([index, item]) => (isAmbiguous(index) ? [] : [item])),
-    ambiguous: left.flatMap(([index, item]) => (isAmbiguous(index) ? [item] : [])),
-    bound,
-  };
 };
 
 interface Reading {
@@ -208,10 +154,10 @@ const settleGone = async (
   const now = Date.now();
   const before = new Map(memory.missingSince);
   memory.missingSince.clear();
-  for (const item of look.gone) memory.missingSince.set(keyOf(item), before.get(keyOf(item)) ?? now);
+  for (const { placementId } of look.gone) memory.missingSince.set(placementId, before.get(placementId) ?? now);
   if (look.gone.length === 0) return false;
-  const seenTwice = look.gone.filter((item) => {
-    const since = before.get(keyOf(item));
+  const seenTwice = look.gone.filter(({ placementId }) => {
+    const since = before.get(placementId);
     return since !== undefined && (!look.empty || now - since >= emptyMs);
   });
   const open = seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound, outsideWindow: false }));
@@ -240,26 +186,68 @@ const readListing = (
   return readMaildrop({ ...seen, slid });
 };
 
+/**
+ * What of a listing is known, and the epoch in which its ids hold: a new one where they mean nothing any more (ID-9).
+ * @returns null where that cannot be told from an incomplete listing.
+ */
+const readEpoch = async (
+  { context, session, memory }: MaildropPassInput,
+  look: Look,
+  { bound }: Maildrop,
+  listing: MaildropListing,
+): Promise<{ readonly scope: Scope; readonly reading: MaildropReading } | null> => {
+  let reading = readListing(memory, listing, bound);
+  if (reading.newEpoch === null && Date.now() - memory.verifiedAt >= verifyMs) {
+    memory.verifiedAt = Date.now();
+    const same = reading.same.map(
+      ({ known, listed }) => [bound[known] as BoundItem, listing.items[listed] as MaildropItem] as const,
+    );
+    if (!(await stillHold(look, same))) reading = readAnew(listing.items, "id_reused");
+  }
+  if (reading.newEpoch === null) return { scope: look.scope, reading };
+  if (!listing.complete) return null;
+  memory.heads.clear();
+  session.forgetUidls();
+  return { scope: await startEpoch(context, look.scope, reading.newEpoch), reading };
+};
+
+/**
+ * Items that a complete listing lacks: bound ones, and those of epochs before that no item of it continues (ID-9). `unknown`:
+ * so many listed items are not known yet.
+ */
+const listMissing = async (
+  { context, memory }: MaildropPassInput,
+  { epoch }: Scope,
+  {
+    bound,
+    reading,
+    unknown,
+  }: { readonly bound: readonly BoundItem[]; readonly reading: MaildropReading; readonly unknown: number },
+): Promise<readonly BoundItem[]> => {
+  const gone = reading.gone.map((index) => bound[index] as BoundItem);
+  if (epoch === 0 || unknown > 0 || memory.window !== null) return gone;
+  return [...gone, ...(await listLeftOver(context.db, context.accountId, context.endpointId))];
+};
+
 /** One session's look. */
 export const runMaildropPass = async (input: MaildropPassInput): Promise<MaildropPassResult> => {
-  const { context, session, memory, signal } = input;
+  const { context, session, memory, imap, signal } = input;
   const listing = await session.list(signal);
   const print = printOf(listing);
-  if (print === memory.settledPrint) {
+  if (print === memory.settledPrint && Date.now() - memory.verifiedAt < verifyMs) {
     if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved: new Set() };
     return nothing;
   }
   memory.settledPrint = "";
   const maildrop = await loadMaildrop(context.db, context.accountId, context.endpointId);
-  let scope = await scopeFor(input, maildrop);
-  if (scope === null) return { ...nothing, waiting: true, readOnce: maildrop.readOnce };
+  const { uidValidity, readOnce } = maildrop;
   const listed = listing.items;
-  const reading = readListing(memory, listing, maildrop.bound);
-  if (reading.newEpoch !== null) {
-    memory.heads.clear();
-    if (!listing.complete) return { ...nothing, waiting: true, readOnce: maildrop.readOnce };
-    scope = await startEpoch(context, scope, reading.newEpoch);
-  }
+  const began = await scopeFor(input, maildrop);
+  if (began === null) return { ...nothing, waiting: true, readOnce };
+  const look = { context, session, scope: began, uidValidity, total: listed.length, imap, heads: memory.heads, signal };
+  const epoch = await readEpoch(input, look, maildrop, listing);
+  if (epoch === null) return { ...nothing, waiting: true, readOnce };
+  const { scope, reading } = epoch;
   await renameItems(
     context,
     scope,
@@ -271,20 +259,21 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const now = Date.now();
   const open = (item: MaildropItem): boolean => (memory.refusedUntil.get(keyOf(item)) ?? 0) <= now;
   const fresh = reading.fresh.map((index) => listed[index] as MaildropItem).filter(open);
-  const { unmatched, ambiguous, bound } = await bindByHeads(input, scope, fresh);
+  const { unmatched, ambiguous, bound } = await bindKnown({ ...look, scope }, fresh);
   // Newest first; what IMAP is going to bring is not read here (K10).
-  const wanted = [...ambiguous, ...(input.imap === "none" ? unmatched : [])].toSorted((a, b) => b.number - a.number);
+  const wanted = [...ambiguous, ...(imap === "none" ? unmatched : [])].toSorted((a, b) => b.number - a.number);
   const had = listed.length - reading.fresh.length + bound;
   const slice = wanted.slice(0, sessionItems);
   const read = await readWhole(input, { scope, maildrop, had, total: listed.length }, slice);
-  const known = (index: number): BoundItem => maildrop.bound[index] as BoundItem;
-  const gone = listing.complete ? reading.gone.map(known) : [];
-  const look = { bound: maildrop.bound.length, empty: listed.length === 0 };
-  const waiting = await settleGone(input, scope, { ...look, gone, slid: reading.slid.map(known) });
+  const unknown = reading.fresh.length - bound - read.bound;
+  const missing = listing.complete ? await listMissing(input, scope, { bound: maildrop.bound, reading, unknown }) : [];
+  const slid = reading.slid.map((index) => maildrop.bound[index] as BoundItem);
+  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty: listed.length === 0 };
+  const waiting = await settleGone(input, scope, lacks);
   const isOver = Date.now();
   const left = wanted.filter((item) => (memory.refusedUntil.get(keyOf(item)) ?? 0) <= isOver).length - read.bound;
   const again = left > 0 && read.bound > 0;
-  if (!again && !maildrop.readOnce && listing.complete) await endFirstReading(context, scope, listed.length);
+  if (!again && !readOnce && listing.complete) await endFirstReading(context, scope, listed.length);
   const unbound = fresh.length - bound - read.bound;
   if (unbound === 0 && !waiting && memory.refusedUntil.size === 0) memory.settledPrint = print;
   return { again, waiting: waiting || (unbound > 0 && !again), created: read.created, readOnce: !again };

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { decodeUidl, type Evidence, learnCodec, type UidlFormat } from "../../src/endpoints/pop3/uidl-codec.ts";
+import { decodeUidl, learnCodec, type UidlFormat } from "../../src/endpoints/pop3/uidl-codec.ts";
 import { fingerprint, type Fingerprint, fingerprintOfHead } from "../../src/mime/fingerprint.ts";
 import type { MessageId, PlacementId } from "../../src/model/ids.ts";
+import type { PairedItem } from "../../src/model/maildrop.ts";
 import { type Claimable, identify, type Identified, type UnknownItem } from "../../src/reconciler/identify.ts";
 import { corpus } from "../support/corpus.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
@@ -65,6 +66,7 @@ const claimableOf = ({ imap }: Views): Claimable[] =>
     hFull: hex(hFull),
     hHead: hex(hHead),
     hSem: null,
+    octets: null,
     size,
   }));
 
@@ -166,7 +168,7 @@ describe.for(formats)("a maildrop whose unique-ids are %s", ([uidlFormat, learne
   it("tells its format after three mails, or none", () => {
     const counts = new Map<string, number>();
     for (const { hHead } of views.imap) counts.set(hex(hHead), (counts.get(hex(hHead)) ?? 0) + 1);
-    const evidence: Evidence[] = views.imap.flatMap(({ uid, hHead }, index) =>
+    const evidence: PairedItem[] = views.imap.flatMap(({ uid, hHead }, index) =>
       counts.get(hex(hHead)) === 1
         ? [{ uidl: views.pop3[index]?.item.uidl ?? "", uid, uidValidity: views.uidValidity, objectId: null }]
         : [],

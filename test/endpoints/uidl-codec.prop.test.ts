@@ -1,14 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  decodeUidl,
-  type Evidence,
-  type ImapItem,
-  learnCodec,
-  reverifyCodec,
-  type UidlFormat,
-  uidlFormats,
-} from "../../src/endpoints/pop3/uidl-codec.ts";
+import { decodeUidl, learnCodec, reverifyCodec, type UidlFormat, uidlFormats } from "../../src/endpoints/pop3/uidl-codec.ts";
+import type { PairedItem } from "../../src/model/maildrop.ts";
+
+type ImapItem = Omit<PairedItem, "uidl">;
 
 const hex = (value: number): string => value.toString(16).padStart(8, "0");
 
@@ -27,7 +22,7 @@ const print: Readonly<Record<UidlFormat, (item: ImapItem) => string>> = {
 const unsigned32 = fc.oneof(fc.integer({ min: 1, max: 0xffff_ffff }), fc.integer({ min: 1, max: 30 }));
 const format = fc.constantFrom(...uidlFormats);
 const itemOf = (uid: number, uidValidity: number): ImapItem => ({ uid, uidValidity, objectId: `guid${uid * 7}x` });
-const evidenceOf = (how: UidlFormat, item: ImapItem): Evidence => ({ ...item, uidl: print[how](item) });
+const evidenceOf = (how: UidlFormat, item: ImapItem): PairedItem => ({ ...item, uidl: print[how](item) });
 const uids = fc.uniqueArray(unsigned32, { minLength: 3, maxLength: 10 });
 
 describe("a codec of unique-ids", () => {

@@ -34,6 +34,7 @@ const claimableOf = ({ mail, uid }: Item): Claimable => ({
   hFull: `full${mail.content}`,
   hHead: `head${mail.head}`,
   hSem: null,
+  octets: null,
   size: mail.size,
 });
 

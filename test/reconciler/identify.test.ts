@@ -21,6 +21,7 @@ const placement = (name: string, more: Partial<Claimable> = {}): Claimable => ({
   hFull: "full",
   hHead: "head",
   hSem: "sem",
+  octets: 1000,
   size: 1000,
   ...more,
 });

@@ -27,6 +27,7 @@ const imap = (name: string, more: Partial<ImapPlacement> = {}): ImapPlacement =>
   hFull: "full",
   hHead: "head",
   hSem: null,
+  octets: 1000,
   size: 1000,
   keywords: [],
   createdSeq: 20n,

@@ -64,23 +64,27 @@ const bothViews = (accountId: string, count: number): Promise<readonly ListedMai
   );
 
 describe("an account with IMAP and POP3", () => {
-  it("K9 K10: is bound in both views by header blocks alone, and no device can tell", { timeout: 60_000 }, async () => {
-    const odd = [mail("open", "no end"), mail("bare", "a\nb\r\n"), mail("same"), mail("same"), mail("empty", "")];
-    await deliver(1, [...many(300), ...odd]);
-    await deliver(1, [mail("same"), mail("work")], "Work");
-    const before = await upstreamOf(server, 1);
-    const accountId = await liveAccount(daemon, bothAccount(server, 1));
-    await bothViews(accountId, 305);
-    expect(await upstreamOf(server, 1)).toEqual(before);
-    const log = await changesOf(daemon, accountId);
-    expect(log.filter(({ kind }) => kind === "message.created")).toHaveLength(307);
-    // 306 TOPs of small header blocks, no RETR: the bodies alone have six million octets.
-    const sessions = [...(await server.log()).matchAll(/top=(\d+)\/(\d+), retr=(\d+)\/\d+/g)];
-    expect(sessions.some(([, tops]) => Number(tops) >= 300)).toBe(true);
-    expect(sessions.reduce((sum, [, , octets]) => sum + Number(octets), 0)).toBeLessThan(200_000);
-    expect(sessions.reduce((sum, [, , , retrs]) => sum + Number(retrs), 0)).toBe(0);
-    expect(await staysQuiet(daemon, accountId, fresh.url, 2)).toBe(0n);
-  });
+  it(
+    "K9 K10: is bound in both views by a few header blocks and ids alone, and no device can tell",
+    { timeout: 60_000 },
+    async () => {
+      const odd = [mail("open", "no end"), mail("bare", "a\nb\r\n"), mail("same"), mail("same"), mail("empty", "")];
+      await deliver(1, [...many(300), ...odd]);
+      await deliver(1, [mail("same"), mail("work")], "Work");
+      const before = await upstreamOf(server, 1);
+      const accountId = await liveAccount(daemon, bothAccount(server, 1));
+      await bothViews(accountId, 305);
+      expect(await upstreamOf(server, 1)).toEqual(before);
+      const log = await changesOf(daemon, accountId);
+      expect(log.filter(({ kind }) => kind === "message.created")).toHaveLength(307);
+      // A few TOPs tell how ids are made, and the ids tell the rest: the bodies alone have six million octets.
+      const sessions = [...(await server.log()).matchAll(/top=(\d+)\/(\d+), retr=(\d+)\/\d+/g)];
+      expect(sessions.reduce((sum, [, tops]) => sum + Number(tops), 0)).toBeLessThan(20);
+      expect(sessions.reduce((sum, [, , octets]) => sum + Number(octets), 0)).toBeLessThan(20_000);
+      expect(sessions.reduce((sum, [, , , retrs]) => sum + Number(retrs), 0)).toBe(0);
+      expect(await staysQuiet(daemon, accountId, fresh.url, 2)).toBe(0n);
+    },
+  );
 
   it("S133: mail that comes between the looks is there once", { timeout: 60_000 }, async () => {
     await deliver(2, many(3));

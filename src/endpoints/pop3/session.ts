@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { EndpointProfile } from "../../model/endpoint.ts";
 import { SyncError } from "../../model/failure.ts";
+import type { PairedItem, UidlMeaning } from "../../model/maildrop.ts";
 import type {
   EndpointLimits,
   MaildropDriver,
@@ -18,6 +19,7 @@ import type { Octets } from "../../model/octets.ts";
 import { responseCodeOf } from "./classify.ts";
 import { openPop3, type Pop3Connection } from "./connection.ts";
 import type { ListedMessage, ListedUid, Listing, Stat } from "./listing.ts";
+import { codecOf, decodeUidl, nextCodec } from "./uidl-codec.ts";
 
 const allLines = 100_000_000;
 /** RETR ends a message that lacks its final line end with one; LIST need not count it. In octets. */
@@ -94,6 +96,23 @@ class Pop3Maildrop implements MaildropSession {
     const uids = await this.#connection.uidl(signal);
     if (uids === null) throw noUniqueIds();
     return pairListing(stat, sizes, uids);
+  }
+
+  meaningOf(uidl: string, uidValidity: number): UidlMeaning | null {
+    const codec = codecOf(this.profile);
+    return codec === null ? null : decodeUidl(codec, uidl, uidValidity);
+  }
+
+  learnUidls(paired: readonly PairedItem[], items: number): void {
+    if (paired.length === 0) return;
+    const codec = nextCodec(codecOf(this.profile), paired, items);
+    if (codec === null) return this.forgetUidls();
+    this.profile = { ...this.profile, uidlFormat: { name: codec.format, uidValidity: codec.uidValidity } };
+  }
+
+  forgetUidls(): void {
+    const { uidlFormat: _, ...rest } = this.profile;
+    this.profile = rest;
   }
 
   async *heads(items: readonly MaildropItem[], signal: AbortSignal): AsyncGenerator<ReadItem> {

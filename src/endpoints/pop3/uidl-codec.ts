@@ -4,7 +4,8 @@
  * that were known again by their headers, is checked again and again, and is forgotten at the first contradiction (ID-10).
  * The look of a unique-id alone proves nothing: a migrated or saved one may come from another server altogether.
  */
-import type { UidlMeaning } from "../../model/maildrop.ts";
+import type { EndpointProfile } from "../../model/endpoint.ts";
+import type { PairedItem, UidlMeaning } from "../../model/maildrop.ts";
 
 /** In the order in which they are tried. */
 export const uidlFormats = [
@@ -27,19 +28,6 @@ export const uidlFormats = [
 ] as const;
 
 export type UidlFormat = (typeof uidlFormats)[number];
-
-/** An INBOX item of the IMAP side. UID and UIDVALIDITY are unsigned 32-bit. */
-export interface ImapItem {
-  readonly uid: number;
-  readonly uidValidity: number;
-  /** EMAILID or X-GUID as the server gives it; null where there is none. */
-  readonly objectId: string | null;
-}
-
-/** A unique-id and the IMAP item that its header hash and size showed it to be, with no other item alike. */
-export interface Evidence extends ImapItem {
-  readonly uidl: string;
-}
 
 /** A format as it was learned. It is data: it stands in the endpoint's profile. */
 export interface UidlCodec {
@@ -100,17 +88,17 @@ const readNumbers = (format: Exclude<UidlFormat, "object-id">, uidl: string, uid
 };
 
 /** Does the unique-id say of the item what the item is? */
-const confirms = (format: UidlFormat, { uidl, uid, uidValidity, objectId }: Evidence): boolean => {
+const confirms = (format: UidlFormat, { uidl, uid, uidValidity, objectId }: PairedItem): boolean => {
   if (format === "object-id") return objectId !== null && objectId === uidl;
   const numbers = readNumbers(format, uidl, uidValidity);
   return numbers !== null && numbers.uid === uid && (numbers.uidValidity ?? uidValidity) === uidValidity;
 };
 
 /**
- * The format that all evidence confirms (ID-10). `items` is the number of items in the maildrop. Evidence from another INBOX
+ * The format that all evidence confirms (ID-10). `items` is the number of items in the maildrop. PairedItem from another INBOX
  * epoch than that of the last piece is not counted: epochs are never mixed (I12).
  */
-export const learnCodec = (evidence: readonly Evidence[], items: number): Learned => {
+export const learnCodec = (evidence: readonly PairedItem[], items: number): Learned => {
   const uidValidity = evidence.at(-1)?.uidValidity;
   if (uidValidity === undefined) return { state: "open", formats: uidlFormats };
   const current = evidence.filter((one) => one.uidValidity === uidValidity);
@@ -130,7 +118,7 @@ const holds = ({ format, uidValidity: learnedIn }: UidlCodec, uidValidity: numbe
   (format !== "uid" && format !== "validityuid") || learnedIn === uidValidity;
 
 /** The codec after one more item was known again by its headers: itself, or null at the first contradiction (ID-10). */
-export const reverifyCodec = (codec: UidlCodec, evidence: Evidence): UidlCodec | null =>
+export const reverifyCodec = (codec: UidlCodec, evidence: PairedItem): UidlCodec | null =>
   holds(codec, evidence.uidValidity) && confirms(codec.format, evidence) ? codec : null;
 
 /**
@@ -142,4 +130,17 @@ export const decodeUidl = (codec: UidlCodec, uidl: string, uidValidity: number):
   const numbers = holds(codec, uidValidity) ? readNumbers(codec.format, uidl, uidValidity) : null;
   if (numbers === null) return null;
   return (numbers.uidValidity ?? uidValidity) === uidValidity ? { kind: "item", uid: numbers.uid } : { kind: "foreign" };
+};
+
+const isFormat = (name: string): name is UidlFormat => (uidlFormats as readonly string[]).includes(name);
+
+/** The codec that stands in a profile; null: none, or one that this version does not know. */
+export const codecOf = ({ uidlFormat }: EndpointProfile): UidlCodec | null =>
+  uidlFormat !== undefined && isFormat(uidlFormat.name) ? { format: uidlFormat.name, uidValidity: uidlFormat.uidValidity } : null;
+
+/** The codec after more items were known again by their headers: kept, learned, or null (ID-10). */
+export const nextCodec = (codec: UidlCodec | null, evidence: readonly PairedItem[], items: number): UidlCodec | null => {
+  if (codec !== null && evidence.every((one) => reverifyCodec(codec, one) !== null)) return codec;
+  const learned = learnCodec(evidence, items);
+  return learned.state === "learned" ? learned.codec : null;
 };

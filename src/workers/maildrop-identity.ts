@@ -1,0 +1,169 @@
+/**
+ * Which mail the new items of a maildrop are, by the least that must be read (semantics ID-3, ID-10, K10): nothing where ids
+ * are proven to tell it, else header blocks. What they do not tell is left to whoever reads whole messages.
+ */
+import type { MaildropItem, MaildropSession } from "../endpoints/endpoint.ts";
+import { fingerprintOfHead } from "../mime/fingerprint.ts";
+import type { PairedItem } from "../model/maildrop.ts";
+import { type Claimable, type Identified, identify, type UnknownItem } from "../reconciler/identify.ts";
+import { keyOf } from "../reconciler/maildrop.ts";
+import type { Scope } from "../reconciler/state.ts";
+import { type BoundItem, loadBoundFacts, loadClaims } from "../store/maildrops.ts";
+import { commitKnown, hashInbox, type MaildropContext } from "./maildrop-commit.ts";
+
+export type Heads = Map<string, NonNullable<UnknownItem["head"]>>;
+
+/** What a look has in hand. */
+export interface Look {
+  readonly context: MaildropContext;
+  readonly session: MaildropSession;
+  readonly scope: Scope;
+  /** UIDVALIDITY of INBOX; null: IMAP has not shown it. */
+  readonly uidValidity: number | null;
+  /** Items listed. */
+  readonly total: number;
+  /** `none`: the account has no IMAP endpoint. `read`: all of its mail was read over IMAP before this look. */
+  readonly imap: "none" | "read";
+  /** Header hashes of items that were read and not bound yet. */
+  readonly heads: Heads;
+  readonly signal: AbortSignal;
+}
+
+/** So many header blocks are read to learn what ids tell: of more than are needed some have a twin. */
+const learnedFrom = 8;
+/** From so many items on that ids alone would bind, some of them are checked by their header blocks. */
+const spotFrom = 50;
+const spotItems = 3;
+/** SHA-256 of nothing: what messages without a header block have in common. */
+const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+const someOf = <T>(items: readonly T[], count: number): T[] => {
+  if (items.length <= count) return [...items];
+  const places = new Set<number>();
+  while (places.size < count) places.add(Math.floor(Math.random() * items.length));
+  return items.filter((_, index) => places.has(index));
+};
+
+/** Remembers the hashes of the header blocks of `items`; what could not be read is left out. */
+const readHeads = async ({ session, heads, signal }: Look, items: readonly MaildropItem[]): Promise<void> => {
+  const unread = items.filter((item) => !heads.has(keyOf(item)));
+  if (unread.length === 0) return;
+  for await (const { item, octets } of session.heads(unread, signal)) {
+    if (octets === null) continue;
+    const parts: Buffer[] = [];
+    for await (const part of octets.parts()) parts.push(part);
+    const { hHead, dropped } = fingerprintOfHead(Buffer.concat(parts));
+    heads.set(keyOf(item), { hHead: hHead.toString("hex"), dropped });
+    await octets.dispose();
+  }
+};
+
+/** Items whose header block is that of one item of the IMAP side, with no other alike on either side. */
+const pairsOf = (look: Look, items: readonly MaildropItem[], claimable: readonly Claimable[]): PairedItem[] => {
+  const { heads, uidValidity } = look;
+  if (uidValidity === null) return [];
+  const byHead = Map.groupBy(claimable, ({ hHead }) => hHead);
+  const asking = Map.groupBy(items, (item) => heads.get(keyOf(item))?.hHead ?? null);
+  return [...asking].flatMap(([hHead, [item, ...others]]) => {
+    const [placement, ...alike] = byHead.get(hHead) ?? [];
+    if (hHead === null || hHead === emptyHash || others.length + alike.length > 0) return [];
+    if (item === undefined || placement === undefined || placement.uid === null) return [];
+    return [{ uidl: item.uidl, uid: placement.uid, uidValidity, objectId: placement.objectId }];
+  });
+};
+
+/** ID-10: what ids tell is learned from a few items, and checked by a few where it would decide about many. */
+const learn = async (look: Look, fresh: readonly MaildropItem[], claimable: readonly Claimable[]): Promise<void> => {
+  const { session, uidValidity } = look;
+  if (look.imap !== "read" || uidValidity === null) return;
+  const tells = fresh.some(({ uidl }) => session.meaningOf(uidl, uidValidity) !== null);
+  const count = !tells ? learnedFrom : fresh.length >= spotFrom ? spotItems : 0;
+  const sample = someOf(fresh, count);
+  await readHeads(look, sample);
+  session.learnUidls(pairsOf(look, sample, claimable), look.total);
+};
+
+/** Asks what each item is and reads the header blocks that are wanted for the answer, until none is. */
+const identifyAll = async (
+  look: Look,
+  fresh: readonly MaildropItem[],
+  claimable: readonly Claimable[],
+): Promise<{ readonly items: readonly UnknownItem[]; readonly identified: readonly Identified[] }> => {
+  const { session, heads, uidValidity } = look;
+  const known = new Map<string, never>();
+  for (;;) {
+    const items = fresh.map(({ uidl, occurrence, size }): UnknownItem => {
+      const meaning = uidValidity === null ? null : session.meaningOf(uidl, uidValidity);
+      return { uidl, occurrence, size, meaning, head: heads.get(keyOf({ uidl, occurrence })) ?? null, body: null };
+    });
+    const imap = look.imap === "read" ? "behind" : "none";
+    const { items: identified, contradictions } = identify({ items, claimable, known, imap, regenerated: false });
+    if (contradictions.length > 0) {
+      session.forgetUidls();
+      continue;
+    }
+    const unread = fresh.filter((item, index) => identified[index]?.kind === "head" && !heads.has(keyOf(item)));
+    const before = heads.size;
+    await readHeads(look, unread);
+    if (heads.size === before) return { items, identified };
+  }
+};
+
+export interface Known {
+  /** Not known by what was read. */
+  readonly unmatched: readonly MaildropItem[];
+  /** Could be one of several different messages: has to be read. */
+  readonly ambiguous: readonly MaildropItem[];
+  readonly bound: number;
+}
+
+/** Binds what is known by its id or by its header block (L2, L4). */
+export const bindKnown = async (look: Look, fresh: readonly MaildropItem[]): Promise<Known> => {
+  const { context, scope, heads } = look;
+  if (fresh.length === 0) return { unmatched: [], ambiguous: [], bound: 0 };
+  if (look.imap === "read") await hashInbox(context, scope.mailboxId, look.signal);
+  const claims = { endpointId: scope.endpointId, inbox: scope.mailboxId, hashes: null };
+  const { claimable: all, views } = await loadClaims(context.db, context.accountId, claims);
+  // Of what IMAP does not show IMAP decides (K9).
+  const claimable = look.imap === "read" ? all.filter(({ standing }) => standing === "imap") : all;
+  if (claimable.length === 0) return { unmatched: fresh, ambiguous: [], bound: 0 };
+  await learn(look, fresh, claimable);
+  const { items, identified } = await identifyAll(look, fresh, claimable);
+  const bound = await commitKnown(context, scope, { items, identified, views });
+  for (const [index, item] of items.entries()) if (identified[index]?.kind === "bind") heads.delete(keyOf(item));
+  const left = (ambiguous: boolean): MaildropItem[] =>
+    fresh.filter((_, index) => {
+      const found = identified[index];
+      return found?.kind !== "bind" && (found?.kind === "body" && found.because === "ambiguous") === ambiguous;
+    });
+  return { unmatched: left(false), ambiguous: left(true), bound };
+};
+
+/**
+ * Reads the header blocks of a few bound items again (ID-9, ID-10).
+ * @returns false when one of them is not the mail any more that its id stood for.
+ */
+export const stillHold = async (look: Look, bound: readonly (readonly [BoundItem, MaildropItem])[]): Promise<boolean> => {
+  const { context, scope, session, uidValidity } = look;
+  const sample = someOf(bound, spotItems);
+  const facts = await loadBoundFacts(context.db, context.accountId, {
+    endpointId: scope.endpointId,
+    inbox: scope.mailboxId,
+    ids: sample.map(([{ placementId }]) => placementId),
+  });
+  const heads: Heads = new Map();
+  await readHeads(
+    { ...look, heads },
+    sample.map(([, item]) => item),
+  );
+  const paired: PairedItem[] = [];
+  for (const [{ placementId }, item] of sample) {
+    const { hHead = null, uid = null, alone = false } = facts.get(placementId) ?? {};
+    const read = heads.get(keyOf(item))?.hHead;
+    if (hHead === null || read === undefined) continue;
+    if (read !== hHead) return false;
+    if (alone && uid !== null && uidValidity !== null) paired.push({ uidl: item.uidl, uid, uidValidity, objectId: null });
+  }
+  session.learnUidls(paired, look.total);
+  return true;
+};

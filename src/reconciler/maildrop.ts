@@ -75,6 +75,7 @@ export const readAnew = (listed: readonly ListedItem[], newEpoch: NonNullable<Ma
   same: [],
   renamed: [],
   gone: [],
+  slid: [],
   fresh: [...listed.keys()],
   newEpoch,
 });

@@ -57,8 +57,6 @@ export const planRetry = (failure: SyncError, attempts: number, random: number, 
 /** Candidates and mailboxes that seem gone are looked at again after so long at the latest: gates wait for a minute. */
 const waitingMostMs = 65_000;
 const safetyPollMs = 15 * 60_000;
-/** A look that news of the tree led to is repeated once after so long. */
-const settlingMs = 2000;
 
 /**
  * Time from one look at everything to the next, in ms. Where the server tells of every mailbox a look only makes sure
@@ -71,14 +69,8 @@ export const planSweep = (account: {
   readonly toldOfAll: boolean;
   /** Looks in a row that found nothing untold. */
   readonly quietSweeps: number;
-  /**
-   * The server told of something in the tree just before the look. Dovecot 2.3.19 was seen to tell nothing of a rename within
-   * milliseconds of a LIST, and who changes one mailbox often changes several.
-   */
-  readonly settling: boolean;
 }): number => {
-  const { pollMs, waiting, toldOfAll, quietSweeps, settling } = account;
-  if (settling) return Math.min(pollMs, settlingMs);
+  const { pollMs, waiting, toldOfAll, quietSweeps } = account;
   if (waiting) return Math.min(pollMs, waitingMostMs);
   return toldOfAll ? Math.max(pollMs, Math.min(safetyPollMs, pollMs * 2 ** quietSweeps)) : pollMs;
 };

@@ -19,6 +19,8 @@ import { refreshMailboxes } from "./tree.ts";
 
 /** A session that ended sooner counts as a failure, so that a server which drops every client is not hammered. */
 const shortSessionMs = 60_000;
+/** Sessions that never agree about the tree are not made more often, in ms. */
+const doubtEveryMs = 60_000;
 
 interface Loaded {
   readonly account: AccountState;
@@ -42,10 +44,7 @@ export class ImapLane implements EndpointLane {
   private watching: readonly string[] = [];
   private news: Set<string> | null = null;
   private newsEverywhere = true;
-  /** The server told of the tree since the last look. */
-  private toldOfTree = false;
-  /** The last look came of that. */
-  private settling = false;
+  private doubtedAt = 0;
   private stopped = false;
 
   constructor(ground: LaneGround) {
@@ -120,7 +119,7 @@ export class ImapLane implements EndpointLane {
       account,
       endpoint,
       context,
-      memory: { treePrint: "", treeWaiting: false, candidates, unparsed: true, fullPollAt: Date.now() },
+      memory: { treePrint: "", treeWaiting: false, listingDoubted: false, candidates, unparsed: true, fullPollAt: Date.now() },
     };
     this.health.take(endpoint);
     this.newsEverywhere = true;
@@ -157,8 +156,20 @@ export class ImapLane implements EndpointLane {
       loaded.memory.unparsed = false;
       this.ground.services.onUnparsed(loaded.account);
     }
+    if (loaded.memory.listingDoubted && Date.now() - this.doubtedAt >= doubtEveryMs) await this.askAnotherSession();
+    loaded.memory.listingDoubted = false;
     const heard = this.newsEverywhere || this.news !== null;
     return result.again || heard ? "again" : "done";
+  }
+
+  /**
+   * Hazard (observed: Dovecot 2.3.19): a LIST close to another client's RENAME can leave the session with a damaged copy of
+   * the tree, and every later LIST of it then lacks mailboxes that are there, with OK. A new session lists them.
+   */
+  private async askAnotherSession(): Promise<void> {
+    this.doubtedAt = Date.now();
+    await this.dropSession();
+    this.newsEverywhere = true;
   }
 
   private takeNews(because: Because): readonly string[] | null {
@@ -167,8 +178,6 @@ export class ImapLane implements EndpointLane {
     this.news = null;
     this.newsEverywhere = false;
     if (news === null) this.sweptAt = Date.now();
-    this.settling = this.toldOfTree;
-    this.toldOfTree = false;
     return news;
   }
 
@@ -191,7 +200,7 @@ export class ImapLane implements EndpointLane {
     const { watching } = await session.watch(
       {
         onNews: (path) => {
-          if (path === null) this.newsEverywhere = this.toldOfTree = true;
+          if (path === null) this.newsEverywhere = true;
           else (this.news ??= new Set()).add(path);
           this.ground.services.ring(this.ground.accountId, "push");
         },
@@ -229,7 +238,6 @@ export class ImapLane implements EndpointLane {
         waiting: loaded.memory.candidates || loaded.memory.treeWaiting,
         toldOfAll: profile.push === "notify" && this.watching.length > 0,
         quietSweeps: this.quietSweeps,
-        settling: this.settling,
       });
     this.succeededAt = Date.now();
     await this.health.succeeded(again || backfillPending(loaded.context) ? "backfilling" : "live", profile);

@@ -125,8 +125,7 @@ export class MaildropLane implements EndpointLane {
     const imap = this.imapSide();
     if (imap?.isRead === false) {
       // What IMAP is going to bring must not be read a second time (K10).
-      this.dueAt =
-        Date.now() + planSweep({ pollMs: services.pollMs, waiting: true, toldOfAll: false, quietSweeps: 0, settling: false });
+      this.dueAt = Date.now() + planSweep({ pollMs: services.pollMs, waiting: true, toldOfAll: false, quietSweeps: 0 });
       return false;
     }
     const work = (): Promise<boolean> => this.visit(loaded, imap === null ? "none" : "read", signal);
@@ -149,7 +148,7 @@ export class MaildropLane implements EndpointLane {
       const apart = session.profile.loginDelayMs ?? 0;
       const again = result.again && apart === 0;
       this.more = result.again;
-      const sweep = { pollMs: services.pollMs, waiting: result.waiting, toldOfAll: false, quietSweeps: 0, settling: false };
+      const sweep = { pollMs: services.pollMs, waiting: result.waiting, toldOfAll: false, quietSweeps: 0 };
       this.dueAt = Date.now() + Math.max(apart, result.again ? 0 : planSweep(sweep));
       this.succeededAt = Date.now();
       await this.health.succeeded(result.readOnce ? "live" : "backfilling", {

@@ -24,6 +24,8 @@ export interface PassMemory {
   treePrint: string;
   /** Mailboxes may be gone: the tree must be looked at even when it looks the same. */
   treeWaiting: boolean;
+  /** This session's listing lacks what an earlier one had, and no other session was asked yet. */
+  listingDoubted: boolean;
   candidates: boolean;
   /** Mail was stored that nobody has parsed yet. */
   unparsed: boolean;
@@ -99,6 +101,7 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
   if (print !== memory.treePrint || memory.treeWaiting) {
     const { waiting, gone } = await applySurvey(context, survey);
     memory.treeWaiting = waiting;
+    memory.listingDoubted = waiting && survey.complete && print !== memory.treePrint;
     memory.candidates ||= gone;
     memory.treePrint = survey.complete ? print : "";
   }

@@ -246,4 +246,26 @@ describe("whatever the server can", () => {
     });
     await daemon.call("DELETE", `/v1/accounts/${named}`);
   });
+
+  it("what one session no longer lists is asked of another before it is missed", async () => {
+    const both = ["INBOX", "Work"].map((name) => `* LIST () "/" "${name}"\r\n`);
+    await using scripted = await startScripted({
+      capability: "IMAP4rev1 IDLE",
+      state: { messages: 0 },
+      rules: [
+        { on: /^LIST "" "\*"/i, nth: 1, reply: [...both, "{ok}"] },
+        { on: /^LIST "" "\*"/i, nth: 1, reply: [...both.slice(0, 1), "{ok}"] },
+        { on: /^LIST "" "\*"/i, reply: [...both, "{ok}"] },
+      ],
+    });
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 3, { port: scripted.port }));
+    const sessions = await eventually("it is listed three times", () => {
+      const lists = scripted.received.filter(({ line }) => line.includes('LIST "" "*"'));
+      return lists.length >= 3 ? lists.map(({ session }) => session) : undefined;
+    });
+    expect(sessions[1]).toBe(sessions[0]);
+    expect(sessions[2]).not.toBe(sessions[1]);
+    expect([...(await mailboxesOf(daemon, accountId)).keys()]).toContain("Work");
+    await daemon.call("DELETE", `/v1/accounts/${accountId}`);
+  });
 });

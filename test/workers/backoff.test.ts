@@ -59,7 +59,7 @@ describe("a retry", () => {
 });
 
 describe("a look at everything", () => {
-  const quiet = { pollMs: 60_000, waiting: false, toldOfAll: true, quietSweeps: 0, settling: false };
+  const quiet = { pollMs: 60_000, waiting: false, toldOfAll: true, quietSweeps: 0 };
 
   it("comes half as often after each that found nothing untold, up to a quarter of an hour", () => {
     const waits = [0, 1, 2, 3, 4, 50].map((quietSweeps) => planSweep({ ...quiet, quietSweeps }));
@@ -72,7 +72,6 @@ describe("a look at everything", () => {
 
   it("comes after a minute while something waits for it, and never sooner than was asked", () => {
     expect(planSweep({ ...quiet, pollMs: 3_600_000, waiting: true, quietSweeps: 9 })).toBe(65_000);
-    expect(planSweep({ ...quiet, quietSweeps: 9, settling: true })).toBe(2000);
     expect(planSweep({ ...quiet, pollMs: 3_600_000 })).toBe(3_600_000);
   });
 });

@@ -102,8 +102,23 @@ export interface MaildropSession {
   abandon(): void;
 }
 
+/**
+ * The one way to take anything from a maildrop, apart from the sessions that read: what was marked goes at `commit`, and
+ * nothing goes in a session that ends otherwise. Calls fail as those of a {@link Session} do.
+ */
+export interface MaildropRemoval {
+  list(signal: AbortSignal): Promise<MaildropListing>;
+  /** Of the listing of this session. What the server refuses to mark is passed over: the next listing tells what is left. */
+  mark(items: readonly MaildropItem[], signal: AbortSignal): Promise<void>;
+  /** Ends the session. False: all that was marked may be gone, some of it or nothing. Never rejects. */
+  commit(signal: AbortSignal): Promise<boolean>;
+  /** Ends the session at once; nothing is removed. Harmless after `commit`. */
+  abandon(): void;
+}
+
 export interface MaildropDriver {
   open(request: OpenRequest, signal: AbortSignal): Promise<MaildropSession>;
+  openRemoval(request: OpenRequest, signal: AbortSignal): Promise<MaildropRemoval>;
 }
 
 /** One for each protocol. */

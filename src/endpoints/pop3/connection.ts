@@ -1,7 +1,7 @@
 /**
  * A maildrop that was logged in to, with every command of it that is of use to anybody (RFC 1939). What a listing says is
- * handed on as it came; a message is its octets, or an error, never a part of it. DELE takes effect at QUIT only, so a
- * connection that ends otherwise has deleted nothing.
+ * handed on as it came; a message is its octets, or an error, never a part of it. Only a {@link RemovingConnection} can say
+ * DELE, which takes effect at QUIT: a connection that ends otherwise has deleted nothing.
  */
 import type { Credentials, EndpointSettings } from "../../model/endpoint.ts";
 import { InvariantError, invariant, type SyncError } from "../../model/failure.ts";
@@ -85,7 +85,7 @@ export class Pop3Connection {
   }
 
   async stat(signal: AbortSignal): Promise<Stat> {
-    const { text } = await this.#say(["STAT"], { body: "none" }, signal);
+    const { text } = await this.say(["STAT"], { body: "none" }, signal);
     return statOf(text);
   }
 
@@ -135,18 +135,8 @@ export class Pop3Connection {
     return readAhead(wanted, (message) => this.#read(["TOP", message.number, lines], message, signal));
   }
 
-  /** Marks a message; it goes when {@link quit} is confirmed, not before. @throws SyncError/message where it is refused */
-  async dele(number: number, signal: AbortSignal): Promise<void> {
-    await this.#say(["DELE", number], { body: "none" }, signal, "message");
-  }
-
   async noop(signal: AbortSignal): Promise<void> {
-    await this.#say(["NOOP"], { body: "none" }, signal);
-  }
-
-  /** Takes all marks of {@link dele} back. */
-  async rset(signal: AbortSignal): Promise<void> {
-    await this.#say(["RSET"], { body: "none" }, signal);
+    await this.say(["NOOP"], { body: "none" }, signal);
   }
 
   /**
@@ -186,7 +176,8 @@ export class Pop3Connection {
     }
   }
 
-  async #say(
+  /** For commands of a subclass, too. */
+  protected async say(
     words: readonly [Verb, ...number[]],
     expected: Expectation,
     signal: AbortSignal,
@@ -247,20 +238,40 @@ export class Pop3Connection {
   }
 }
 
+/** A connection that can remove. Whoever only reads has none of these, so that no mistake of a reader deletes mail. */
+export class RemovingConnection extends Pop3Connection {
+  /** Marks a message; it goes when {@link quit} is confirmed, not before. @throws SyncError/message where it is refused */
+  async dele(number: number, signal: AbortSignal): Promise<void> {
+    await this.say(["DELE", number], { body: "none" }, signal, "message");
+  }
+
+  /** Takes all marks of {@link dele} back. */
+  async rset(signal: AbortSignal): Promise<void> {
+    await this.say(["RSET"], { body: "none" }, signal);
+  }
+}
+
 const octetsOf = ({ octets, error }: ReadMessage): Octets => {
   if (error !== null) throw error;
   return octets;
+};
+
+const openFor = async (request: Pop3Request, signal: AbortSignal): Promise<Opened> => {
+  const { settings, credentials, limits } = request;
+  const timing = { ...defaultTiming, ...request.timing };
+  refuseCleartext(settings, limits);
+  const { address } = await resolveHost(settings.host, limits, signal);
+  const opened = await logIn({ settings, credentials, address, spoolDir: limits.spoolDir, ...timing }, signal);
+  return { ...opened, request, timing };
 };
 
 /**
  * Connects and logs in: to a vetted address only, over TLS unless the operator and the account both want it otherwise.
  * @throws SyncError/endpoint of every kind, `stopped` included
  */
-export const openPop3 = async (request: Pop3Request, signal: AbortSignal): Promise<Pop3Connection> => {
-  const { settings, credentials, limits } = request;
-  const timing = { ...defaultTiming, ...request.timing };
-  refuseCleartext(settings, limits);
-  const { address } = await resolveHost(settings.host, limits, signal);
-  const opened = await logIn({ settings, credentials, address, spoolDir: limits.spoolDir, ...timing }, signal);
-  return new Pop3Connection({ ...opened, request, timing });
-};
+export const openPop3 = async (request: Pop3Request, signal: AbortSignal): Promise<Pop3Connection> =>
+  new Pop3Connection(await openFor(request, signal));
+
+/** As {@link openPop3}, to remove. */
+export const openToRemove = async (request: Pop3Request, signal: AbortSignal): Promise<RemovingConnection> =>
+  new RemovingConnection(await openFor(request, signal));

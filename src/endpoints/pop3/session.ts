@@ -6,18 +6,9 @@ import { createHash } from "node:crypto";
 import type { EndpointProfile } from "../../model/endpoint.ts";
 import { SyncError } from "../../model/failure.ts";
 import type { PairedItem, UidlMeaning } from "../../model/maildrop.ts";
-import type {
-  EndpointLimits,
-  MaildropDriver,
-  MaildropItem,
-  MaildropListing,
-  MaildropSession,
-  OpenRequest,
-  ReadItem,
-} from "../endpoint.ts";
+import type { MaildropItem, MaildropListing, MaildropSession, ReadItem } from "../endpoint.ts";
 import type { Octets } from "../../model/octets.ts";
-import { responseCodeOf } from "./classify.ts";
-import { openPop3, type Pop3Connection } from "./connection.ts";
+import type { Pop3Connection } from "./connection.ts";
 import type { ListedMessage, ListedUid, Listing, Stat } from "./listing.ts";
 import { codecOf, decodeUidl, nextCodec } from "./uidl-codec.ts";
 
@@ -25,8 +16,6 @@ const allLines = 100_000_000;
 /** RETR ends a message that lacks its final line end with one; LIST need not count it. In octets. */
 const finalLineEnd = 2;
 const quitMs = 2_000;
-/** Between two tries while another client is in the maildrop (K6), in ms. */
-const inUseMs = 30_000;
 /** Longer unique-ids do not fit into an index; RFC 1939 allows 70 characters. */
 const longestUidl = 512;
 
@@ -68,7 +57,17 @@ const notProven = (): SyncError =>
     action: "Nothing; it is read over IMAP.",
   });
 
-class Pop3Maildrop implements MaildropSession {
+/** The maildrop as one session shows it. @throws SyncError `config` where the server gives no unique-ids */
+export const listItems = async (connection: Pop3Connection, signal: AbortSignal): Promise<MaildropListing> => {
+  const stat = await connection.stat(signal);
+  const sizes = await connection.list(signal);
+  const uids = await connection.uidl(signal);
+  if (uids === null) throw noUniqueIds();
+  return pairListing(stat, sizes, uids);
+};
+
+/** Reads and changes nothing. */
+export class Pop3Maildrop implements MaildropSession {
   profile: EndpointProfile;
   readonly #connection: Pop3Connection;
   /** Something was retrieved that nobody got. */
@@ -90,12 +89,8 @@ class Pop3Maildrop implements MaildropSession {
     };
   }
 
-  async list(signal: AbortSignal): Promise<MaildropListing> {
-    const stat = await this.#connection.stat(signal);
-    const sizes = await this.#connection.list(signal);
-    const uids = await this.#connection.uidl(signal);
-    if (uids === null) throw noUniqueIds();
-    return pairListing(stat, sizes, uids);
+  list(signal: AbortSignal): Promise<MaildropListing> {
+    return listItems(this.#connection, signal);
   }
 
   meaningOf(uidl: string, uidValidity: number): UidlMeaning | null {
@@ -188,27 +183,3 @@ class Pop3Maildrop implements MaildropSession {
     }
   }
 }
-
-/** Another client in the maildrop is no fault of anybody: come back after half a minute or more, not in step (K6). */
-const withPatience = (error: unknown): unknown => {
-  // Too many connections are said with the same code, and may be our own.
-  if (!(error instanceof SyncError) || error.kind === "throttle" || responseCodeOf(error) !== "IN-USE") return error;
-  return new SyncError("throttle", "endpoint", {
-    code: "maildrop_in_use",
-    message: "Another client is in the maildrop.",
-    action: "Nothing; it is tried again by itself.",
-    retryAfterMs: Math.round(inUseMs * (1 + Math.random())),
-    cause: error,
-  });
-};
-
-/** POP3 under an operator's limits. */
-export const pop3Driver = (limits: EndpointLimits): MaildropDriver => ({
-  open: async ({ settings, credentials, profile }: OpenRequest, signal) => {
-    try {
-      return new Pop3Maildrop(await openPop3({ settings, credentials, limits }, signal), profile);
-    } catch (error) {
-      throw withPatience(error);
-    }
-  },
-});

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
 import type { EndpointLimits } from "../../../src/endpoints/endpoint.ts";
-import { openPop3, type Pop3Connection, type Pop3Request } from "../../../src/endpoints/pop3/connection.ts";
+import { openToRemove, type Pop3Request, type RemovingConnection } from "../../../src/endpoints/pop3/connection.ts";
 import type { Credentials, EndpointSettings } from "../../../src/model/endpoint.ts";
 import { SyncError } from "../../../src/model/failure.ts";
 import type { Octets } from "../../../src/model/octets.ts";
@@ -32,15 +32,15 @@ export interface ConnectionWishes extends Partial<Omit<Pop3Request, "settings" |
 export const openAt = (
   server: { readonly host: string; readonly port: number },
   wishes: ConnectionWishes = {},
-): Promise<Pop3Connection> => {
+): Promise<RemovingConnection> => {
   const { credentials = someone, signal = forever, settings, limits: own, ...rest } = wishes;
   const base = { protocol: "pop3", security: "none", tls: { caPem: null, rejectUnauthorized: true } } as const;
   const request = { ...rest, credentials, settings: { ...base, ...server, ...settings }, limits: { ...limits, ...own } };
-  return openPop3(request, signal);
+  return openToRemove(request, signal);
 };
 
 /** Opens a connection for account `n` of a Dovecot, over TLS. */
-export const openDovecot = (dovecot: Dovecot, n: number, wishes: ConnectionWishes = {}): Promise<Pop3Connection> =>
+export const openDovecot = (dovecot: Dovecot, n: number, wishes: ConnectionWishes = {}): Promise<RemovingConnection> =>
   openAt(
     { host: "localhost", port: dovecot.pop3sPort },
     {

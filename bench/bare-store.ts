@@ -10,19 +10,19 @@ import { startEmbeddedPostgres } from "../src/embedded/postgres.ts";
 import { CopyRows } from "../src/store/copy-binary.ts";
 import { openDatabase } from "../src/store/database.ts";
 import { createLogger } from "../src/telemetry/log.ts";
-import { fetchRaw, type RawRun, type Taker, type Target } from "./raw-imap.ts";
+import type { RawRun, Taker } from "./raw-imap.ts";
 
 const perTransaction = 500;
 const mostUnderWay = 4;
 
 /** What a reader of mail hands its octets to; `finish` settles when all of them are durable. */
-export interface BareStore {
+interface BareStore {
   readonly take: Taker;
   finish(): Promise<void>;
 }
 
 /** A store in a database of its own, made for one run of `work`. */
-export const withBareStore = async <T>(work: (store: BareStore) => Promise<T>): Promise<T> => {
+const withBareStore = async <T>(work: (store: BareStore) => Promise<T>): Promise<T> => {
   const dataDir = await mkdtemp(join(tmpdir(), "samebox-bench-"));
   const log = createLogger({ level: "fatal" });
   const postgres = await startEmbeddedPostgres({ dataDir, log });
@@ -64,11 +64,11 @@ export const withBareStore = async <T>(work: (store: BareStore) => Promise<T>): 
   }
 };
 
-/** Fetches everything over IMAP straight into a bare store. */
-export const fetchAndStore = (target: Target): Promise<RawRun> =>
+/** Fetches everything straight into a bare store. */
+export const fetchAndStore = (fetch: (take: Taker) => Promise<RawRun>): Promise<RawRun> =>
   withBareStore(async (store) => {
     const began = performance.now();
-    const { messages } = await fetchRaw(target, store.take);
+    const { messages } = await fetch(store.take);
     await store.finish();
     return { messages, seconds: (performance.now() - began) / 1000 };
   });

@@ -57,17 +57,19 @@ function* messages(
   }
 }
 
-/** Fills `mailboxes` mailboxes of a user with `count` messages; half of them in INBOX. @returns size and the hash of every message. */
+/** Fills `mailboxes` mailboxes of a user with `count` messages; half of them in INBOX. @returns sizes and the hash of every message. */
 export const fill = async (
   server: Dovecot,
   n: number,
   options: { readonly count: number; readonly mailboxes: number; readonly meanBytes: number },
-): Promise<{ bytes: number; hashes: Set<string> }> => {
+): Promise<{ bytes: number; headBytes: number; hashes: Set<string> }> => {
   const random = seeded(20_261_124);
   let bytes = 0;
+  let headBytes = 0;
   const hashes = new Set<string>();
   const note = (raw: Buffer): void => {
     bytes += raw.length;
+    headBytes += raw.indexOf("\r\n\r\n") + 4;
     hashes.add(createHash("sha256").update(raw).digest("hex"));
   };
   const inInbox = options.mailboxes === 1 ? options.count : Math.ceil(options.count / 2);
@@ -88,5 +90,5 @@ export const fill = async (
     });
     next += share;
   }
-  return { bytes, hashes };
+  return { bytes, headBytes, hashes };
 };

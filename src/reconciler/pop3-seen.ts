@@ -1,0 +1,158 @@
+/**
+ * Read, or only retrieved (semantics 5.3)? Servers set `\Seen` on what a POP3 device downloads, so that a flag alone says nothing
+ * about a reader. What is told apart here is the shape of what became seen in INBOX in one look. Instants are milliseconds since 1970.
+ */
+import type { Policy } from "../model/account.ts";
+import type { Pop3Devices } from "./vanish-rules.ts";
+
+/** An item of INBOX that gained `\Seen` since it was last looked at. */
+export interface GainedSeen {
+  readonly uid: number;
+  /** null: the server has no mod-sequences. */
+  readonly modseq: bigint | null;
+  /** Another flag changed with it. */
+  readonly otherFlags: boolean;
+  /** The account has it as read already: a device said so over the API. */
+  readonly opened: boolean;
+  /** It was set back to unread before; once per placement (I14). */
+  readonly reverted: boolean;
+}
+
+/** What earlier looks at one mailbox epoch have left. */
+export interface SeenMemory {
+  /** Highest UID of the last batch in the shape of a download; 0 before the first. */
+  readonly highWater: number;
+  /** When the last batches came, ascending; as many as Z4 asks for. */
+  readonly batches: readonly number[];
+}
+
+export const noSeenMemory: SeenMemory = { highWater: 0, batches: [] };
+
+export interface SeenLook {
+  /** Ascending by UID. */
+  readonly gained: readonly GainedSeen[];
+  /** UIDs of items above the high-water mark that still are unseen, ascending. */
+  readonly unseen: readonly number[];
+  readonly devices: Pop3Devices;
+  /** Items vanished from INBOX in the same cut as a POP3 device makes them vanish. */
+  readonly besideDrain: boolean;
+  /** Flags of another mailbox changed in the same step. */
+  readonly elsewhere: boolean;
+  readonly memory: SeenMemory;
+  readonly at: number;
+}
+
+type Because =
+  | "retrieval_order"
+  | "second_flag"
+  | "opened_over_api"
+  | "seen_again"
+  | "another_mailbox_changed"
+  | "older_than_high_water"
+  | "holes"
+  | "single_item";
+
+/** Why an item counts as read or as only retrieved. `suspected`: it would be weak if a POP3 device were known (Z2a). */
+export interface SeenVerdict {
+  readonly strength: "weak" | "strong";
+  readonly suspected: boolean;
+  readonly rule: "Z2" | "Z3" | "Z4" | "I14";
+  readonly because: Because;
+  /** Items that became seen in the same step. */
+  readonly items: number;
+  readonly highWater: number;
+  readonly besideDrain: boolean;
+}
+
+export interface SeenAnswer {
+  readonly verdicts: ReadonlyMap<number, SeenVerdict>;
+  readonly memory: SeenMemory;
+}
+
+/** A batch of one item needs so many earlier ones (Z4). */
+const earlierBatches = 3;
+/** Spacing is periodic within this share of its mean. */
+const periodShare = 0.2;
+/** Without mod-sequences a download of several items may show in several looks; so long after the last it still is the same. */
+const sameDownloadMs = 60_000;
+
+/** Z2 (d): what one MODSEQ step changed; servers without mod-sequences mark message by message, so all of a look is one step. */
+const stepsOf = (gained: readonly GainedSeen[]): GainedSeen[][] =>
+  [...Map.groupBy(gained, ({ modseq }) => modseq ?? -1n)].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, step]) => step);
+
+const isPeriodic = (times: readonly number[]): boolean => {
+  const gaps = times.slice(1).map((time, at) => time - (times[at] as number));
+  const mean = gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length;
+  return mean > 0 && gaps.every((gap) => Math.abs(gap - mean) <= periodShare * mean);
+};
+
+const strong = (rule: SeenVerdict["rule"], because: Because): Pick<SeenVerdict, "rule" | "because"> => ({ rule, because });
+
+/** Does it go on with the batch before it? */
+const continues = (look: SeenLook, { highWater, batches }: SeenMemory, step: readonly GainedSeen[]): boolean => {
+  const last = batches.at(-1);
+  return (
+    last !== undefined && look.at - last <= sameDownloadMs && step.every(({ uid, modseq }) => modseq === null && uid > highWater)
+  );
+};
+
+/** Why a step cannot be a download, or null when it has the shape of one (Z2 c–f, Z3, Z4). */
+const objection = (
+  look: SeenLook,
+  memory: SeenMemory,
+  step: readonly GainedSeen[],
+): Pick<SeenVerdict, "rule" | "because"> | null => {
+  const { highWater, batches } = memory;
+  if (look.elsewhere) return strong("Z3", "another_mailbox_changed");
+  if (step.some(({ otherFlags }) => otherFlags)) return strong("Z3", "second_flag");
+  if (!look.besideDrain && step.some(({ uid, reverted }) => reverted || uid <= highWater))
+    return strong("Z3", "older_than_high_water");
+  const newest = step.reduce((most, { uid }) => Math.max(most, uid), 0);
+  if (look.unseen.some((uid) => uid > highWater && uid < newest)) return strong("Z3", "holes");
+  if (step.length > 1 || look.besideDrain || continues(look, memory, step)) return null;
+  const periodic = batches.length >= earlierBatches && isPeriodic([...batches.slice(-earlierBatches), look.at]);
+  return periodic ? null : strong("Z4", "single_item");
+};
+
+const remember = (look: SeenLook, memory: SeenMemory, step: readonly GainedSeen[]): SeenMemory => ({
+  highWater: step.reduce((most, { uid }) => Math.max(most, uid), memory.highWater),
+  batches: continues(look, memory, step) ? memory.batches : [...memory.batches, look.at].slice(-earlierBatches),
+});
+
+/** Judges everything that became seen in INBOX in one look, step by step in the order of the server. */
+export const classifySeen = (look: SeenLook): SeenAnswer => {
+  const verdicts = new Map<number, SeenVerdict>();
+  let { memory } = look;
+  const expected = look.devices === "declared" || look.devices === "learned";
+  const open = look.gained.filter(({ opened }) => !opened);
+  const judge = (item: GainedSeen, items: number, found: Omit<SeenVerdict, "items" | "highWater" | "besideDrain">): void =>
+    void verdicts.set(item.uid, { ...found, items, highWater: memory.highWater, besideDrain: look.besideDrain });
+  for (const item of look.gained)
+    if (item.opened) judge(item, 1, { strength: "strong", suspected: false, ...strong("Z3", "opened_over_api") });
+  for (const step of stepsOf(open)) {
+    const against = objection(look, memory, step);
+    for (const item of step) {
+      const reason = item.reverted ? strong("I14", "seen_again") : against;
+      const shaped = reason === null;
+      judge(item, step.length, {
+        strength: shaped && expected ? "weak" : "strong",
+        suspected: shaped && look.devices === "unknown",
+        ...(reason ?? { rule: step.length > 1 ? "Z2" : "Z4", because: "retrieval_order" }),
+      });
+    }
+    if (against === null) memory = remember(look, memory, step);
+  }
+  return { verdicts, memory };
+};
+
+/** Who asks for reverting has a POP3 device, unless there are none by the owner's word. */
+export const seenDevices = ({ pop3Devices, pop3Seen }: Policy): Pop3Devices => {
+  if (pop3Devices === "none") return "denied";
+  return pop3Seen === "revert" ? "declared" : pop3Devices;
+};
+
+/** Z5: what follows for mail that was only retrieved. */
+export const seenPolicy = ({ pop3Devices, pop3Seen }: Policy): "accept" | "revert" => {
+  if (pop3Seen !== "auto") return pop3Seen;
+  return pop3Devices === "declared" ? "revert" : "accept";
+};

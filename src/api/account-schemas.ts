@@ -73,7 +73,10 @@ const policyFields = {
   onPop3Drain: Words(["keep", "mirror", "restore"]),
   onUserExpunge: Words(["keep", "mirror"]),
   onUnknownVanish: Words(["auto", "keep", "mirror"]),
-  pop3Seen: Words(["auto", "accept", "revert"]),
+  pop3Seen: Words(["auto", "accept", "revert"], {
+    description:
+      "What \\Seen means on mail that looks as if a POP3 device only retrieved it. accept: it is read. revert: it stays unread here and is set back once upstream; asking for it says that there is such a device. auto: revert where pop3Devices is declared, else accept.",
+  }),
   serverCopy: Words(["leave", "delete_after_days", "delete_on_purge"]),
   serverCopyDays: Type.Integer({ minimum: 1, maximum: 36_500 }),
   retentionDays: Type.Integer({ minimum: 1, maximum: 36_500 }),

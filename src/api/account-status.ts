@@ -4,7 +4,7 @@ import { formatState } from "../model/change.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { formatId } from "../model/ids.ts";
 import { type Pop3DevicesView, pop3Signs, viewPop3Devices } from "../model/pop3-devices.ts";
-import { type Hold, listOpenHolds } from "../store/account-status.ts";
+import { type Hold, listOpenHolds, listSuspicions, type Suspicion } from "../store/account-status.ts";
 import { type AccountRow, type EndpointRow, listEndpoints } from "../store/accounts.ts";
 import { LastError, Profile, SyncStateWord } from "./account-schemas.ts";
 import { requireScope } from "./auth.ts";
@@ -63,6 +63,17 @@ const Status = Type.Object(
         count: Type.Integer(),
         mailboxId: Nullable(Type.String()),
         since: Time,
+      }),
+    ),
+    hints: Type.Array(
+      Type.Object({
+        hint: Type.String({
+          description: "suspected_pop3_seen: mail counts as read that a POP3 device may only have retrieved.",
+        }),
+        mailboxId: Type.String(),
+        count: Type.Integer({ description: "Messages it was so with." }),
+        lastAt: Time,
+        action: Type.String({ description: "What the owner can do." }),
       }),
     ),
   },
@@ -137,10 +148,18 @@ const showDevices = ({ since, ...rest }: Pop3DevicesView): Static<typeof Pop3Dev
   since: since === null ? null : new Date(since).toISOString(),
 });
 
+const showSuspicion = ({ mailboxId, count, lastAt }: Suspicion): Static<typeof Status>["hints"][number] => ({
+  hint: "suspected_pop3_seen",
+  mailboxId: formatId("mbx", mailboxId),
+  count,
+  lastAt: lastAt.toISOString(),
+  action: "If a device reads this mail over POP3, set the policy pop3Devices to declared: what it retrieves then stays unread.",
+});
+
 const showStatus = (
   account: AccountRow,
   rows: readonly EndpointRow[],
-  holds: readonly Hold[],
+  { holds, suspicions }: { readonly holds: readonly Hold[]; readonly suspicions: readonly Suspicion[] },
   now: Date,
 ): Static<typeof Status> => {
   const endpoints = rows.map((row) => showEndpoint(row, account.paused, now));
@@ -153,6 +172,7 @@ const showStatus = (
     endpoints,
     pop3Devices: showDevices(viewPop3Devices(account.policy, account.pop3Evidence)),
     holds: holds.map(showHold),
+    hints: suspicions.map(showSuspicion),
   };
 };
 
@@ -165,8 +185,12 @@ export const registerAccountStatus = (app: App, deps: ApiDeps): void => {
     },
     async (request) => {
       const account = await loadAccount(deps, request);
-      const [endpoints, holds] = await Promise.all([listEndpoints(deps.db, [account.id]), listOpenHolds(deps.db, account.id)]);
-      return showStatus(account, endpoints, holds, new Date());
+      const [endpoints, holds, suspicions] = await Promise.all([
+        listEndpoints(deps.db, [account.id]),
+        listOpenHolds(deps.db, account.id),
+        listSuspicions(deps.db, account.id),
+      ]);
+      return showStatus(account, endpoints, { holds, suspicions }, new Date());
     },
   );
 };

@@ -3,7 +3,8 @@ import type { DecidedChange } from "../model/change.ts";
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
-import { type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+import { type SeenDecision, seenOutcome, type SeenOutcome } from "./pop3-seen.ts";
+import { type Decision, type Draft, emptyDraft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
 
 export interface ItemFact {
   readonly uid: number;
@@ -51,16 +52,38 @@ const change = (
   ...rest,
 });
 
-/** Flags of an item that is bound already: differences to the shadow are assertions, the shadow becomes what was seen. */
-export const applyFlags = (
+/** Mail that a POP3 device only retrieved stays unread, and upstream it becomes so again (F5, Z5). */
+const revertSeen = (draft: Draft, scope: Scope, placement: PlacementView, { rule, evidence }: SeenOutcome): void => {
+  const { id, keywords } = placement;
+  record(
+    draft,
+    change(scope, placement, {
+      kind: "message.keywords",
+      before: { keywords },
+      after: { keywords },
+      reason: "weak_seen",
+      rule,
+      evidence,
+    }),
+  );
+  draft.commands.push({ placementId: id, verb: "store", args: { remove: ["$seen"] }, reason: "pop3_seen_reverted" });
+};
+
+/**
+ * Flags of an item that is bound already: differences to the shadow are assertions, the shadow becomes what was seen. `seen`:
+ * what was made of a `\Seen` that is new.
+ */
+const applyFlags = (
   draft: Draft,
   scope: Scope,
   placement: PlacementView,
-  fact: { readonly uid: number; readonly flags: readonly string[]; readonly modseq: bigint | null },
+  fact: ItemFlags,
+  seen: SeenOutcome | null = null,
 ): void => {
   const shadow = placement.binding?.shadowFlags ?? [];
-  const keywords = mergeObserved({ canonical: placement.keywords, shadow, observed: fact.flags });
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
+  if (seen?.revert === true) return revertSeen(draft, scope, placement, seen);
+  const keywords = mergeObserved({ canonical: placement.keywords, shadow, observed: fact.flags });
   if (sameKeywords(keywords, placement.keywords)) return;
   const index = record(
     draft,
@@ -69,7 +92,8 @@ export const applyFlags = (
       before: { keywords: placement.keywords },
       after: { keywords },
       reason: "upstream_flags",
-      rule: "F1",
+      rule: seen?.rule ?? "F1",
+      evidence: seen?.evidence ?? [],
     }),
   );
   draft.placements.push({
@@ -217,8 +241,10 @@ export const reconcileItems = (input: ItemsInput): Decision => {
 
 export interface FlagsInput {
   readonly scope: Scope;
-  readonly facts: readonly { readonly uid: number; readonly flags: readonly string[]; readonly modseq: bigint | null }[];
+  readonly facts: readonly ItemFlags[];
   readonly bound: ReadonlyMap<number, PlacementView>;
+  /** What was made of each `\Seen` that is new in INBOX; null where nothing was. */
+  readonly seen: SeenDecision | null;
 }
 
 const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
@@ -231,7 +257,7 @@ export const reconcileFlags = (input: FlagsInput): Decision => {
     const placement = input.bound.get(fact.uid);
     // A MODSEQ bump with equal flags is not an assertion (F1), and an echo of nothing writes nothing (I8).
     if (placement === undefined || sameFlags(placement.binding?.shadowFlags ?? [], fact.flags)) continue;
-    applyFlags(draft, input.scope, placement, fact);
+    applyFlags(draft, input.scope, placement, fact, input.seen === null ? null : seenOutcome(fact.uid, input.seen));
   }
   return draft;
 };

@@ -3,7 +3,8 @@
  * about a reader. What is told apart here is the shape of what became seen in INBOX in one look. Instants are milliseconds since 1970.
  */
 import type { Policy } from "../model/account.ts";
-import type { Pop3Devices } from "./vanish-rules.ts";
+import { expectsDrains, type Pop3Devices } from "../model/pop3-devices.ts";
+import type { ItemFlags, PlacementView } from "./state.ts";
 
 /** An item of INBOX that gained `\Seen` since it was last looked at. */
 export interface GainedSeen {
@@ -17,6 +18,34 @@ export interface GainedSeen {
   /** It was set back to unread before; once per placement (I14). */
   readonly reverted: boolean;
 }
+
+const isSeen = (flag: string): boolean => flag.toLowerCase() === "\\seen";
+
+export const hasSeen = (flags: readonly string[]): boolean => flags.some(isSeen);
+
+export const withoutSeen = (flags: readonly string[]): string[] => flags.filter((flag) => !isSeen(flag));
+
+/** What a flag list says beside `\Seen`; `\Recent` is the session's. */
+const rest = (flags: readonly string[]): string =>
+  withoutSeen(flags)
+    .map((flag) => flag.toLowerCase())
+    .filter((flag) => flag !== "\\recent")
+    .toSorted()
+    .join(" ");
+
+/** Of observed flags those that say `\Seen` where the last look did not. `reverted`: UIDs that were set back once. */
+export const gainedSeen = (
+  facts: readonly ItemFlags[],
+  bound: ReadonlyMap<number, PlacementView>,
+  reverted: ReadonlySet<number>,
+): GainedSeen[] =>
+  facts.flatMap(({ uid, flags, modseq }) => {
+    const placement = bound.get(uid);
+    const shadow = placement?.binding?.shadowFlags ?? [];
+    if (placement === undefined || !hasSeen(flags) || hasSeen(shadow)) return [];
+    const opened = placement.keywords.includes("$seen");
+    return [{ uid, modseq, otherFlags: rest(flags) !== rest(shadow), opened, reverted: reverted.has(uid) }];
+  });
 
 /** What earlier looks at one mailbox epoch have left. */
 export interface SeenMemory {
@@ -77,8 +106,16 @@ const periodShare = 0.2;
 const sameDownloadMs = 60_000;
 
 /** Z2 (d): what one MODSEQ step changed; servers without mod-sequences mark message by message, so all of a look is one step. */
-const stepsOf = (gained: readonly GainedSeen[]): GainedSeen[][] =>
-  [...Map.groupBy(gained, ({ modseq }) => modseq ?? -1n)].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, step]) => step);
+const stepsOf = (gained: readonly GainedSeen[]): GainedSeen[][] => {
+  const steps = new Map<bigint, GainedSeen[]>();
+  for (const item of gained) {
+    const modseq = item.modseq ?? -1n;
+    const step = steps.get(modseq);
+    if (step === undefined) steps.set(modseq, [item]);
+    else step.push(item);
+  }
+  return [...steps].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, step]) => step);
+};
 
 const isPeriodic = (times: readonly number[]): boolean => {
   const gaps = times.slice(1).map((time, at) => time - (times[at] as number));
@@ -123,7 +160,7 @@ const remember = (look: SeenLook, memory: SeenMemory, step: readonly GainedSeen[
 export const classifySeen = (look: SeenLook): SeenAnswer => {
   const verdicts = new Map<number, SeenVerdict>();
   let { memory } = look;
-  const expected = look.devices === "declared" || look.devices === "learned";
+  const expected = expectsDrains(look.devices);
   const open = look.gained.filter(({ opened }) => !opened);
   const judge = (item: GainedSeen, items: number, found: Omit<SeenVerdict, "items" | "highWater" | "besideDrain">): void =>
     void verdicts.set(item.uid, { ...found, items, highWater: memory.highWater, besideDrain: look.besideDrain });
@@ -145,14 +182,43 @@ export const classifySeen = (look: SeenLook): SeenAnswer => {
   return { verdicts, memory };
 };
 
+/** What the reconciler makes of the verdicts. */
+export interface SeenDecision {
+  readonly verdicts: ReadonlyMap<number, SeenVerdict>;
+  readonly devices: Pop3Devices;
+  readonly policy: Policy;
+}
+
 /** Who asks for reverting has a POP3 device, unless there are none by the owner's word. */
-export const seenDevices = ({ pop3Devices, pop3Seen }: Policy): Pop3Devices => {
-  if (pop3Devices === "none") return "denied";
-  return pop3Seen === "revert" ? "declared" : pop3Devices;
-};
+export const seenDevices = (known: Pop3Devices, { pop3Seen }: Policy): Pop3Devices =>
+  known === "unknown" && pop3Seen === "revert" ? "declared" : known;
 
 /** Z5: what follows for mail that was only retrieved. */
 export const seenPolicy = ({ pop3Devices, pop3Seen }: Policy): "accept" | "revert" => {
   if (pop3Seen !== "auto") return pop3Seen;
   return pop3Devices === "declared" ? "revert" : "accept";
+};
+
+/** What is done about one item, and what its entry in the log says of it. */
+export interface SeenOutcome {
+  readonly revert: boolean;
+  /** It counts as read, and the owner should know that it may not be. */
+  readonly hinted: boolean;
+  readonly rule: string;
+  readonly evidence: readonly unknown[];
+}
+
+/** null: nothing is to be said about it beyond that its flags changed. */
+export const seenOutcome = (uid: number, { verdicts, devices, policy }: SeenDecision): SeenOutcome | null => {
+  const verdict = verdicts.get(uid);
+  if (verdict === undefined || (devices === "unknown" && !verdict.suspected)) return null;
+  const weak = verdict.strength === "weak";
+  const revert = weak && seenPolicy(policy) === "revert";
+  const hinted = !revert && policy.pop3Seen === "auto" && (weak || verdict.suspected);
+  return {
+    revert,
+    hinted,
+    rule: hinted || (weak && !revert) ? "Z5" : verdict.rule,
+    evidence: [{ ...(hinted && { hint: "suspected_pop3_seen" }), ...verdict }],
+  };
 };

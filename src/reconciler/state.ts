@@ -71,12 +71,16 @@ export interface PlacementWrite {
   readonly change: number | null;
 }
 
-/** A binding made or its shadow moved to what was observed (I15). */
-export interface BindingWrite {
+/** Upstream flags of one item, as observed. */
+export interface ItemFlags {
   readonly uid: number;
-  readonly placementId: PlacementId;
   readonly flags: readonly string[];
   readonly modseq: bigint | null;
+}
+
+/** A binding made or its shadow moved to what was observed (I15). */
+export interface BindingWrite extends ItemFlags {
+  readonly placementId: PlacementId;
 }
 
 export interface Decision {

@@ -19,6 +19,23 @@ export const listOpenHolds = (db: Database, accountId: AccountId): Promise<Hold[
     take: 500,
   });
 
+export interface Suspicion {
+  readonly mailboxId: string;
+  readonly count: number;
+  readonly lastAt: Date;
+}
+
+/** Mailboxes where mail counts as read that a POP3 device may only have retrieved. */
+export const listSuspicions = async (db: Queryable, accountId: AccountId): Promise<Suspicion[]> => {
+  const { rows } = await db.query<{ mailbox_id: string; count: number; at: number }>({
+    name: "seen_suspicions",
+    text: `select mailbox_id, (pop3_seen->'suspected')::int as count, (pop3_seen->'suspectedAt')::float8 as at from upstream_mailboxes
+           where account_id = $1 and (pop3_seen->'suspected')::int > 0`,
+    values: [accountId],
+  });
+  return rows.map(({ mailbox_id: mailboxId, count, at }) => ({ mailboxId, count, lastAt: new Date(at) }));
+};
+
 export interface FleetAccounts {
   readonly byState: Readonly<Record<string, number>>;
   /** Seconds since an endpoint that should be live was last seen well. */

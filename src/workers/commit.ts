@@ -13,6 +13,7 @@ import { loadBound, loadKnown } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { messagesStored } from "../telemetry/metrics.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { judgeSeen, type SeenSurroundings } from "./seen.ts";
 
 const octetsOf = (items: readonly FetchedItem[]): Octets[] =>
   items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
@@ -143,11 +144,18 @@ export const commitItems = async (context: LaneContext, mailbox: MailboxLane, re
   return outcome.created;
 };
 
+export interface ObservationCommit {
+  readonly flags: readonly FlagsFact[];
+  readonly absent: readonly number[];
+  readonly move: CursorMove;
+  readonly around?: SeenSurroundings;
+}
+
 /** Flags and absences of known items, and the cursor: one transaction. */
 export const commitObservation = async (
   context: LaneContext,
   mailbox: MailboxLane,
-  request: { readonly flags: readonly FlagsFact[]; readonly absent: readonly number[]; readonly move: CursorMove },
+  request: ObservationCommit,
 ): Promise<void> => {
   const at = new Date();
   const scope = scopeOf(context, mailbox);
@@ -156,7 +164,8 @@ export const commitObservation = async (
     const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
     const { bound, closed } = await loadBound(account, scope, uids);
     const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
-    const flags = reconcileFlags({ scope, facts: request.flags, bound });
+    const seen = await judgeSeen(account, context, mailbox, { ...request, around: request.around, bound, at });
+    const flags = reconcileFlags({ scope, facts: request.flags, bound, seen });
     await applyDecision(account, flags, surroundings);
     messagesStored.inc({ op: "updated" }, flags.placements.length);
     const absences = reconcileAbsences({ scope, uids: request.absent, bound });

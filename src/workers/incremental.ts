@@ -16,6 +16,7 @@ import {
   type PreparedBatch,
 } from "./commit.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { surroundingsOf } from "./seen.ts";
 
 /** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
 const emptyConfirmMs = 60_000;
@@ -258,9 +259,11 @@ export const updateMailbox = async (
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
   const { flags, absent } = factsOf(seen, gone, regressed);
+  const around = await surroundingsOf(context, session, { mailbox, flags }, signal);
   // What went first, so that a mail that only changed its number is continued and not copied (ID-5a).
   const goneFirst = absent.length > 0 && ranges.length > 0;
-  if (goneFirst) await commitObservation(context, mailbox, { flags, absent, move: { cursor, backfillLow: mailbox.backfillLow } });
+  if (goneFirst)
+    await commitObservation(context, mailbox, { flags, absent, around, move: { cursor, backfillLow: mailbox.backfillLow } });
   const { created, missing } = await takeNew(context, session, mailbox, ranges, signal);
   const move: CursorMove = {
     cursor: { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq },
@@ -270,7 +273,7 @@ export const updateMailbox = async (
   };
   const rest = goneFirst ? { flags: [], absent: [] } : { flags, absent };
   if (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move))
-    await commitObservation(context, mailbox, { ...rest, move });
+    await commitObservation(context, mailbox, { ...rest, around, move });
   if (regressed) mailbox.auditedAt = 1;
   return { candidates: absent.length > 0 || missing, created };
 };

@@ -277,6 +277,7 @@ describe("the status of an account", () => {
       ],
       pop3Devices: { state: "declared", since: null, because: "policy" },
       holds: [],
+      hints: [],
     });
     const error = { code: "endpoint_throttled", message: "m", action: "a", at: "2026-01-01T00:00:00.000Z" };
     await api.db.query({

@@ -158,16 +158,21 @@ describe("what became seen in INBOX", () => {
 
 describe("the policy for it (Z5)", () => {
   it("reverts where a device is declared, or where the owner asks for it", () => {
-    const answers = (["unknown", "declared", "none"] as const).flatMap((pop3Devices) =>
+    const answers = (["unknown", "learned", "declared", "none"] as const).flatMap((pop3Devices) =>
       (["auto", "accept", "revert"] as const).map((pop3Seen) => {
-        const policy = { ...defaultPolicy, pop3Devices, pop3Seen };
-        return `${pop3Devices} ${pop3Seen}: ${seenDevices(policy)} ${seenPolicy(policy)}`;
+        const said = pop3Devices === "learned" ? "unknown" : pop3Devices;
+        const policy = { ...defaultPolicy, pop3Devices: said, pop3Seen } as const;
+        const known = pop3Devices === "none" ? "denied" : pop3Devices;
+        return `${pop3Devices} ${pop3Seen}: ${seenDevices(known, policy)} ${seenPolicy(policy)}`;
       }),
     );
     expect(answers).toEqual([
       "unknown auto: unknown accept",
       "unknown accept: unknown accept",
       "unknown revert: declared revert",
+      "learned auto: learned accept",
+      "learned accept: learned accept",
+      "learned revert: learned revert",
       "declared auto: declared revert",
       "declared accept: declared accept",
       "declared revert: declared revert",

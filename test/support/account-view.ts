@@ -21,6 +21,7 @@ export interface SeenChange {
   readonly mailboxId: string | null;
   readonly reason: string;
   readonly rule: string | null;
+  readonly evidence: readonly Readonly<Record<string, unknown>>[];
 }
 
 interface Page<T> {

@@ -73,6 +73,7 @@ export class CanonicalModel {
         scope,
         facts: [...mailbox.items.values()].map((item) => ({ ...item, modseq: null })),
         bound: this.bound(scope),
+        seen: null,
       }),
       scope,
       [],

@@ -171,6 +171,7 @@ create table upstream_mailboxes (
   failures integer not null default 0,
   parked_until timestamptz,
   park_reason text,
+  pop3_seen jsonb,
   constraint upstream_mailboxes_pkey primary key (account_id, endpoint_id, mailbox_id),
   constraint upstream_cursor_needs_epoch check (uid_next is null or uid_validity is not null)
 ) partition by hash (account_id);

@@ -273,6 +273,7 @@ describe("the status of an account", () => {
           progress: { done: 0, total: 0, etaSeconds: null },
           lastError: null,
           profile: {},
+          notices: [],
         },
       ],
       pop3Devices: { state: "declared", since: null, because: "policy" },

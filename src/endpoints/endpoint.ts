@@ -8,7 +8,7 @@
 import type { Credentials, EndpointProfile, EndpointSettings } from "../model/endpoint.ts";
 import type { SyncError } from "../model/failure.ts";
 import type { ListedItem, PairedItem, UidlMeaning } from "../model/maildrop.ts";
-import type { FetchedBatch, FetchRequest, MailboxObservation, ObserveRequest, Survey } from "../model/observation.ts";
+import type { FetchedBatch, FetchRequest, FlagsFact, MailboxObservation, ObserveRequest, Survey } from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -121,9 +121,72 @@ export interface MaildropDriver {
   openRemoval(request: OpenRequest, signal: AbortSignal): Promise<MaildropRemoval>;
 }
 
+/**
+ * Why a server would not do what it was asked for (semantics C5). `epoch`: the mailbox is not the one whose numbers were given.
+ * `unsupported`: it will never do this. Nothing was changed.
+ */
+export type WriteRefusal = "epoch" | "no_mailbox" | "no_permission" | "over_quota" | "try_later" | "unsupported";
+
+export interface Refused {
+  readonly kind: "refused";
+  readonly why: WriteRefusal;
+}
+
+/** Flags taken away from items of one mailbox, each only if nothing changed since its mod-sequence (W2); null: in any case. */
+export interface StoreRequest {
+  readonly path: string;
+  readonly uidValidity: number;
+  readonly items: readonly { readonly uid: number; readonly unchangedSince: bigint | null }[];
+  readonly remove: readonly string[];
+}
+
+/** What was read back afterwards: items that are not in it are gone. Only this tells whether anything was done (C1, W6). */
+export interface Stored {
+  readonly kind: "stored";
+  readonly facts: readonly FlagsFact[];
+  /** Items that somebody else had changed, and that were left alone (W3). */
+  readonly conflicts: readonly number[];
+}
+
+export interface AppendRequest {
+  readonly path: string;
+  readonly uidValidity: number;
+  readonly flags: readonly string[];
+  readonly internalDate: Date;
+  readonly octets: Octets;
+}
+
+export interface Appended {
+  readonly kind: "appended";
+  /** As read back by the UID that the server gave; null: it gave none, the item has to be looked for. */
+  readonly item: (FlagsFact & { readonly internalDate: Date }) | null;
+}
+
+/**
+ * The one seam through which anything upstream is ever changed; whoever reads has no way to it (semantics C6). A call that
+ * rejects leaves open whether the server did what was asked for (C9).
+ */
+export interface MailboxWriter {
+  /** False after close, loss, a deadline or an abort. */
+  readonly usable: boolean;
+  store(request: StoreRequest, signal: AbortSignal): Promise<Stored | Refused>;
+  /** Where the next item of a mailbox will come to lie. */
+  position(path: string, signal: AbortSignal): Promise<{ readonly uidValidity: number; readonly uidNext: number } | Refused>;
+  append(request: AppendRequest, signal: AbortSignal): Promise<Appended | Refused>;
+  /** Makes a mailbox beside INBOX, and shows it to devices; harmless when there is one of that name. Answers its path. */
+  create(name: string, signal: AbortSignal): Promise<{ readonly path: string } | Refused>;
+  /** Polite where that is quick (at most 2 s), then hard. Harmless when called twice. */
+  close(): Promise<void>;
+}
+
+export interface WriterDriver {
+  open(request: OpenRequest, signal: AbortSignal): Promise<MailboxWriter>;
+}
+
 /** One for each protocol. */
 export interface Drivers {
   readonly imap: EndpointDriver;
+  readonly imapWriter: WriterDriver;
   readonly pop3: MaildropDriver;
 }
 

@@ -2,7 +2,7 @@
  * What the daemon writes to a mail server of its own accord. A command names a placement and what is wanted for it, never an
  * upstream number: where it is sent is looked up when it is sent, so that a new epoch costs nothing (semantics ID-8).
  */
-import type { PlacementId } from "./ids.ts";
+import type { MailboxId, PlacementId } from "./ids.ts";
 
 /** Why something is written; a placement gets each of these once in its life (I14). */
 export type CommandReason =
@@ -22,3 +22,17 @@ interface Planned {
 export type CommandPlan =
   | (Planned & { readonly verb: "store"; readonly args: { readonly remove: readonly string[] } })
   | (Planned & { readonly verb: "append"; readonly args: Readonly<Record<string, never>> });
+
+/** `unknown`: the connection was lost before the answer came; never taken for failed (C9). */
+export type OpenStatus = "planned" | "sent" | "unknown";
+/** `masked`: the server never does this. `superseded`: nobody wants it any more. */
+export type EndStatus = "confirmed" | "failed" | "masked" | "superseded";
+
+/** Committed before anything is sent: how to tell afterwards whether it was done (C3). */
+export interface CommandFence {
+  readonly mailboxId: MailboxId;
+  readonly epoch: number;
+  readonly uidValidity: number;
+  /** Of a `store`: the mod-sequence at which the item was last seen, as decimal; null where the server has none. */
+  readonly modseq?: string | null;
+}

@@ -70,6 +70,19 @@ export const keywordOfFlag = (flag: string): string | null => {
   }
 };
 
+/** The upstream flag of a keyword: as one of `spellings` writes it (F6), else the system flag's name, else the keyword itself. */
+export const flagOfKeyword = (keyword: string, spellings: readonly string[] = []): string => {
+  const spelt = spellings.find((flag) => keywordOfFlag(flag) === keyword);
+  if (spelt !== undefined) return spelt;
+  const system: Readonly<Record<string, string>> = {
+    $seen: "\\Seen",
+    $flagged: "\\Flagged",
+    $answered: "\\Answered",
+    $draft: "\\Draft",
+  };
+  return system[keyword] ?? keyword;
+};
+
 /** Keywords of a flag list: unique and sorted, so that equal sets are equal arrays. */
 export const keywordsOfFlags = (flags: readonly string[]): string[] => {
   const found = new Set<string>();

@@ -1,8 +1,127 @@
-/** Commands to mail servers, durable before they are sent (semantics 3.6): planned with the decision that wants them. */
+/**
+ * Commands to mail servers, durable before they are sent (semantics 3.6): planned with the decision that wants them, fenced
+ * before the first octet leaves, ended by what was read back.
+ */
 import { uuidv7 } from "uuidv7";
-import type { CommandPlan } from "../model/command.ts";
-import type { EndpointId } from "../model/ids.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { DecidedChange } from "../model/change.ts";
+import type { CommandFence, CommandPlan, CommandReason, EndStatus, OpenStatus } from "../model/command.ts";
+import type { AccountId, EndpointId } from "../model/ids.ts";
+import type { PlacementView } from "../reconciler/state.ts";
+import { type AccountTx, appendChanges } from "./account-tx.ts";
+import type { Queryable } from "./database.ts";
+import { bindingColumns, placementColumns, type PlacementRow, toView } from "./slices.ts";
+
+/** A command that has not ended. */
+export interface OpenCommand {
+  readonly id: string;
+  readonly verb: CommandPlan["verb"];
+  readonly args: { readonly remove?: readonly string[] };
+  readonly reason: CommandReason;
+  readonly status: OpenStatus;
+  readonly attempts: number;
+  readonly fence: CommandFence | null;
+  /** Not to be sent before; null: as soon as possible. */
+  readonly dueAt: Date | null;
+  /** With its last binding at the endpoint; null: it is there no more. */
+  readonly placement: PlacementView | null;
+  /** The later of the shadow's and the fence's; null where the server has none. */
+  readonly modseq: bigint | null;
+}
+
+/** Of one look: a lane comes back for the rest. */
+const mostOpen = 500;
+
+type CommandRow = PlacementRow &
+  Pick<OpenCommand, "verb" | "args" | "reason" | "status" | "attempts" | "fence"> & {
+    readonly command_id: string;
+    readonly due_at: Date | null;
+    readonly b_shadow_modseq: bigint | null;
+  };
+
+const later = (a: bigint | null, b: bigint | null): bigint | null => (a !== null && (b === null || a > b) ? a : b);
+
+/**
+ * What is owed to an endpoint, what is due first; not what lies in a mailbox where something is held back, for nothing is
+ * written there meanwhile (4.4).
+ */
+export const listOpenCommands = async (
+  db: Queryable,
+  accountId: AccountId,
+  endpointId: EndpointId,
+): Promise<readonly OpenCommand[]> => {
+  const { rows } = await db.query<CommandRow>({
+    name: "commands_open",
+    text: `select c.id as command_id, c.verb, c.args, c.reason, c.status, c.attempts, c.fence, c.due_at, ${placementColumns}, ${bindingColumns},
+             b.shadow_modseq as b_shadow_modseq
+           from commands c
+           left join placements p on p.account_id = c.account_id and p.id = c.placement_id
+           left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+                              order by x.active desc, x.synced_seq desc limit 1) b on true
+           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown')
+             and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id = p.mailbox_id and h.closed_at is null)
+           order by c.due_at nulls first, c.attempts, c.planned_at, c.id limit ${mostOpen}`,
+    values: [accountId, endpointId],
+  });
+  return rows.map((row) => {
+    const { command_id: id, verb, args, reason, status, attempts, fence, due_at: dueAt } = row;
+    const sameScope = fence !== null && fence.mailboxId === row.b_mailbox_id && fence.epoch === row.b_epoch;
+    const seen = (sameScope ? fence.modseq : null) ?? null;
+    const placement = (row.id as string | null) === null ? null : toView(row);
+    const modseq = later(row.b_shadow_modseq, seen === null ? null : BigInt(seen));
+    return { id, verb, args, reason, status, attempts, fence, dueAt, placement, modseq };
+  });
+};
+
+/** C3: from here on it may have been done, whatever becomes of us. */
+export const fenceCommands = async (
+  account: AccountTx,
+  fenced: readonly { readonly id: string; readonly fence: CommandFence }[],
+  at: Date,
+): Promise<void> => {
+  await account.tx.query({
+    name: "commands_fence",
+    text: `update commands c set status = 'sent', attempts = attempts + 1, sent_at = $3, fence = w.fence
+           from jsonb_to_recordset($2::jsonb) as w(id uuid, fence jsonb) where c.account_id = $1 and c.id = w.id`,
+    values: [account.accountId, JSON.stringify(fenced), at],
+  });
+};
+
+export interface CommandMove {
+  readonly id: string;
+  readonly status: OpenStatus | EndStatus;
+  readonly outcome: string | null;
+  readonly dueAt: Date | null;
+  /** Absent: as it was. */
+  readonly fence?: CommandFence;
+}
+
+const isOpen = (status: CommandMove["status"]): boolean => status === "planned" || status === "sent" || status === "unknown";
+
+/** Writes what became of commands, with the changes that tell of it. */
+export const moveCommands = async (
+  account: AccountTx,
+  moves: readonly CommandMove[],
+  changes: readonly DecidedChange[],
+  at: Date,
+): Promise<void> => {
+  if (moves.length === 0) return;
+  const rows = moves.map(({ id, status, outcome, dueAt, fence }) => ({
+    id,
+    status,
+    outcome,
+    due_at: dueAt,
+    ended_at: isOpen(status) ? null : at,
+    fence: fence ?? null,
+  }));
+  await account.tx.query({
+    name: "commands_move",
+    text: `update commands c set status = w.status, outcome = w.outcome, due_at = w.due_at, ended_at = w.ended_at, fence = coalesce(w.fence, c.fence)
+           from jsonb_to_recordset($2::jsonb) as w(id uuid, status text, outcome text, due_at timestamptz, ended_at timestamptz, fence jsonb)
+           where c.account_id = $1 and c.id = w.id`,
+    values: [account.accountId, JSON.stringify(rows)],
+  });
+  await appendChanges(account, changes, at, null);
+};
 
 /** Plans what the account does not have yet; what was once done to a placement for a reason is not done again (I14). */
 export const planCommands = async (account: AccountTx, endpointId: EndpointId, plans: readonly CommandPlan[]): Promise<void> => {

@@ -6,7 +6,7 @@ import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
 import type { Candidate } from "../reconciler/vanish.ts";
 import type { AccountTx } from "./account-tx.ts";
 
-interface PlacementRow {
+export interface PlacementRow {
   readonly id: PlacementId;
   readonly message_id: MessageId;
   readonly mailbox_id: MailboxId;
@@ -23,11 +23,12 @@ interface PlacementRow {
   readonly b_shadow_flags: string[] | null;
 }
 
-const placementColumns = "p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at";
-const bindingColumns =
+export const placementColumns =
+  "p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at";
+export const bindingColumns =
   "b.mailbox_id as b_mailbox_id, b.epoch as b_epoch, b.uid as b_uid, b.active as b_active, b.closed_reason as b_closed_reason, b.shadow_flags as b_shadow_flags";
 
-const toView = (row: PlacementRow): PlacementView => ({
+export const toView = (row: PlacementRow): PlacementView => ({
   id: row.id,
   messageId: row.message_id,
   mailboxId: row.mailbox_id,

@@ -89,6 +89,18 @@ export const uidValidityResets = new Counter({
   help: "Mailboxes whose UIDVALIDITY or counters went backwards.",
   registers,
 });
+export const commandsEnded = new Counter({
+  name: "samebox_commands_total",
+  help: "Commands to mail servers that came to their end.",
+  labelNames: ["verb", "status"] as const,
+  registers,
+});
+export const commandRetries = new Counter({
+  name: "samebox_command_retries_total",
+  help: "Commands to mail servers put off after a refusal, a conflict or a lost answer.",
+  labelNames: ["verb", "why"] as const,
+  registers,
+});
 export const parseDuration = new Histogram({
   name: "samebox_parse_duration_seconds",
   help: "Time to parse one message.",

@@ -3,8 +3,9 @@
  * be dropped at any moment; PostgreSQL has everything that counts.
  */
 import type { Because } from "../model/account.ts";
-import type { Session } from "../endpoints/endpoint.ts";
+import type { MailboxWriter, Session } from "../endpoints/endpoint.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
+import { SyncError } from "../model/failure.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { type AccountState, countBound, type EndpointState } from "../store/account-state.ts";
 import { hasCandidates } from "../store/candidates.ts";
@@ -16,6 +17,7 @@ import type { EndpointLane } from "./endpoint-lane.ts";
 import type { LaneContext } from "./lane-state.ts";
 import { type PassMemory, runPass } from "./pass.ts";
 import { refreshMailboxes } from "./tree.ts";
+import { runCommands } from "./writing.ts";
 
 /** A session that ended sooner counts as a failure, so that a server which drops every client is not hammered. */
 const shortSessionMs = 60_000;
@@ -119,7 +121,15 @@ export class ImapLane implements EndpointLane {
       account,
       endpoint,
       context,
-      memory: { treePrint: "", treeWaiting: false, listingDoubted: false, candidates, unparsed: true, fullPollAt: Date.now() },
+      memory: {
+        treePrint: "",
+        treeWaiting: false,
+        listingDoubted: false,
+        candidates,
+        unparsed: true,
+        fullPollAt: Date.now(),
+        commandsAt: 0,
+      },
     };
     this.health.take(endpoint);
     this.newsEverywhere = true;
@@ -140,6 +150,9 @@ export class ImapLane implements EndpointLane {
     const news = this.takeNews(because);
     // Somebody asks: flags that only a whole listing shows are looked for too.
     if (because === "api") loaded.memory.fullPollAt = 0;
+    const { memory } = loaded;
+    // What is owed comes of what is seen: a quiet look does not even ask.
+    const mayOwe = because !== "sweep" || memory.candidates;
     const result = await runPass({
       context: loaded.context,
       session,
@@ -150,6 +163,7 @@ export class ImapLane implements EndpointLane {
       signal,
     });
     if (untold) this.quietSweeps = result.moved > 0 ? 0 : this.quietSweeps + 1;
+    if (mayOwe || result.moved > 0 || memory.commandsAt <= Date.now()) memory.commandsAt = await this.write(loaded, signal);
     await this.succeeded(loaded, session.profile, result.again);
     loaded.memory.unparsed ||= result.created > 0 || result.again;
     if (loaded.memory.unparsed && !result.again) {
@@ -196,6 +210,29 @@ export class ImapLane implements EndpointLane {
     return session;
   }
 
+  /** Sends what is owed to the server. @returns when to look again, in ms since 1970. */
+  private write(loaded: Loaded, signal: AbortSignal): Promise<number> {
+    const { services } = this.ground;
+    const open = async (): Promise<MailboxWriter> => {
+      const credentials = await services.unseal(loaded.account, loaded.endpoint);
+      const { settings } = loaded.endpoint;
+      const { log } = loaded.context;
+      const profile = this.session?.profile ?? this.health.profile;
+      const connect = (): Promise<MailboxWriter> =>
+        services.connectTurn(() => services.drivers.imapWriter.open({ settings, credentials, profile, log }, signal));
+      try {
+        return await connect();
+      } catch (error) {
+        // A login that may be used once: whoever listens makes room, and listens again afterwards.
+        if (!(error instanceof SyncError) || error.kind !== "throttle" || this.session === null) throw error;
+        await this.dropSession();
+        services.ring(this.ground.accountId, "reconnect");
+        return connect();
+      }
+    };
+    return runCommands({ context: loaded.context, open, retryFirstMs: services.retryTimes.transientFirstMs, signal });
+  }
+
   private async startWatch(session: Session, signal: AbortSignal): Promise<void> {
     const { watching } = await session.watch(
       {
@@ -231,7 +268,7 @@ export class ImapLane implements EndpointLane {
 
   private async succeeded(loaded: Loaded, profile: EndpointProfile, again: boolean): Promise<void> {
     // Counted from the last sweep: a long first reading, or a busy INBOX, must not put off the look at the rest for ever.
-    this.dueAt =
+    const sweepAt =
       this.sweptAt +
       planSweep({
         pollMs: this.ground.services.pollMs,
@@ -239,6 +276,7 @@ export class ImapLane implements EndpointLane {
         toldOfAll: profile.push === "notify" && this.watching.length > 0,
         quietSweeps: this.quietSweeps,
       });
+    this.dueAt = Math.min(sweepAt, loaded.memory.commandsAt);
     this.succeededAt = Date.now();
     await this.health.succeeded(again || backfillPending(loaded.context) ? "backfilling" : "live", profile);
   }

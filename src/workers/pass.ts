@@ -30,6 +30,8 @@ export interface PassMemory {
   /** Mail was stored that nobody has parsed yet. */
   unparsed: boolean;
   fullPollAt: number;
+  /** When to look for commands that wait, in ms since 1970; 0: now, infinity: not before something happens. */
+  commandsAt: number;
 }
 
 export interface PassInput {

@@ -7,6 +7,8 @@ import { freePorts } from "./ports.ts";
 export interface LineFaults {
   /** Each piece arrives this much later; order and throughput stay. */
   readonly latencyMs?: number;
+  /** Called before a piece is passed on, which waits for it. */
+  readonly before?: (piece: Buffer) => Promise<void> | void;
   /** Octets trickle: `bytes` at once, then nothing for `everyMs`. */
   readonly drip?: { readonly bytes: number; readonly everyMs: number };
   /** After so many octets of this direction the connection ends as `cut` says. */
@@ -121,7 +123,8 @@ class Connection implements ProxiedConnection {
     const { piece, to } = load;
     const late = load.due - performance.now();
     if (late > 0) await pause(late);
-    const { drip } = this.#faults()[direction] ?? {};
+    const { drip, before } = this.#faults()[direction] ?? {};
+    await before?.(piece);
     const step = drip?.bytes ?? piece.length;
     for (let at = 0; at < piece.length && !this.#mute && !to.destroyed; at += step) {
       const flows = to.write(piece.subarray(at, at + step));

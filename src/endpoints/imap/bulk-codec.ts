@@ -80,6 +80,8 @@ export interface FetchFacts {
   readonly internalDate: Date | null;
   /** Undefined: not in the line; null: NIL. */
   readonly body: Literal | null | undefined;
+  /** Null: not in the line. */
+  readonly modseq: bigint | null;
 }
 
 const noFlags: readonly string[] = [];
@@ -234,6 +236,9 @@ const dateOf = (text: string): Date | null => {
   return new Date(Date.UTC(year, month / 3, day, twoDigits(text, 12), minutes, twoDigits(text, 18)));
 };
 
+/** Unsigned 63-bit (RFC 7162 §3.1). */
+export const modseqOf = (text: string): bigint | null => (/^\d{1,19}$/.test(text) && text !== "0" ? BigInt(text) : null);
+
 const fetchStart = /^\* \d{1,10} FETCH \(/i;
 
 /** Reads `* 12 FETCH (…)`; null when the response is another. Unknown items are passed over. @throws ProtocolFault */
@@ -245,14 +250,16 @@ export const fetchFactsOf = (response: Response): FetchFacts | null => {
   let flags: readonly string[] | null = null;
   let internalDate: Date | null = null;
   let body: Literal | null | undefined;
+  let modseq: bigint | null = null;
   for (let name = scanner.name(); name !== null; name = scanner.name()) {
     if (name === "BODY[]") body = scanner.octets();
     else if (name === "FLAGS") flags = flagsOf(scanner.flatList());
     else if (name === "UID") uid = uint32Of(scanner.text());
     else if (name === "INTERNALDATE") internalDate = dateOf(scanner.text() ?? "");
+    else if (name === "MODSEQ") modseq = modseqOf(scanner.flatList());
     else scanner.value();
   }
-  return { uid, flags, internalDate, body };
+  return { uid, flags, internalDate, body, modseq };
 };
 
 /** Numbers of `* SEARCH 1 2 3`; none when the response is another. */

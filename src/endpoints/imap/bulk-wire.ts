@@ -215,6 +215,20 @@ export class BulkWire {
     this.#socket.write(text);
   }
 
+  /** Sends octets as they are; waits until the network has taken them, or the connection has ended. */
+  async write(octets: Buffer): Promise<void> {
+    if (this.#ended) return;
+    networkBytes.inc({ proto: "imap", direction: "out" }, octets.length);
+    if (this.#socket.write(octets)) return;
+    await new Promise<void>((resolve) => {
+      const settle = (): void => {
+        this.#socket.off("drain", settle).off("close", settle);
+        resolve();
+      };
+      this.#socket.on("drain", settle).on("close", settle);
+    });
+  }
+
   /** Leaves what the server sends in the network until `release`; whole responses at hand may still be delivered. */
   hold(): void {
     this.#held = true;

@@ -3,13 +3,14 @@
  * at a time, and is given up at the first sign that it cannot be trusted. A second one reads in bulk.
  */
 import type { EndpointProfile } from "../../model/endpoint.ts";
-import { SyncError } from "../../model/failure.ts";
+import type { SyncError } from "../../model/failure.ts";
 import type { FetchedBatch, FetchRequest, MailboxObservation, ObserveRequest, Survey } from "../../model/observation.ts";
-import { connectDuration, connectionsOpen, connects, networkBytes, serverResponses } from "../../telemetry/metrics.ts";
+import { connectionsOpen, networkBytes, serverResponses } from "../../telemetry/metrics.ts";
 import { budgetKey, connectionBudget, defaultConnections, type Lease } from "../budget.ts";
 import { stoppedBy, withDeadline } from "../deadline.ts";
 import { resolveHost } from "../egress.ts";
 import type { EndpointDriver, EndpointLimits, OpenRequest, Session, WatchListener } from "../endpoint.ts";
+import { admit } from "./admission.ts";
 import { BulkLane } from "./bulk-lane.ts";
 import { type BulkReader, openBulkReader } from "./bulk-reader.ts";
 import { classify, type Doing } from "./classify.ts";
@@ -48,8 +49,6 @@ const defaultTiming: SessionTiming = {
   doneMs: 15_000,
   noopMs: 30_000,
 };
-/** A place in the budget is waited for this long: the session before may still be saying goodbye. */
-const placeMs = 5_000;
 
 /** For what a session does of its own accord: it ends with the connection. */
 const untilClosed = new AbortController().signal;
@@ -282,51 +281,12 @@ class ImapSession implements Session, Beating {
   }
 }
 
-const noPlace = (host: string): SyncError =>
-  new SyncError("throttle", "endpoint", {
-    code: "endpoint_throttled",
-    message: `All connections that ${host} allows this login are in use.`,
-    action: "Nothing; it is tried again by itself.",
-  });
-
-/** Labels of `samebox_connects_total`. */
-const resultOf = (error: SyncError): string => {
-  if (error.kind === "throttle") return "throttled";
-  if (error.kind === "tls") return "tls";
-  if (error.code === "endpoint_timeout") return "timeout";
-  if (error.kind === "credential") return "auth";
-  return error.code === "host_not_allowed" || error.code === "endpoint_cleartext_refused" ? "blocked" : "refused";
-};
-
-const open = async (
-  request: OpenRequest,
-  limits: EndpointLimits,
-  timing: SessionTiming,
-  signal: AbortSignal,
-): Promise<Session> => {
-  const { settings, credentials } = request;
-  const key = budgetKey(settings.host, credentials.user);
-  const max = request.profile.connectionBudget ?? defaultConnections;
-  const lease = await connectionBudget.acquire(key, max, { ms: placeMs, signal });
-  if (lease === null) throw signal.aborted ? stoppedBy(signal) : noPlace(settings.host);
-  const stopTimer = connectDuration.startTimer({ proto: "imap" });
-  try {
-    const address = await resolveHost(settings.host, limits, signal);
+const open = (request: OpenRequest, limits: EndpointLimits, timing: SessionTiming, signal: AbortSignal): Promise<Session> =>
+  admit({ request, limits }, signal, async (address, lease) => {
+    const { settings, credentials } = request;
     const wire = await connect({ settings, credentials, address, limits }, signal);
-    connects.inc({ proto: "imap", result: "ok" });
-    stopTimer();
     return new ImapSession({ wire, request, limits, timing, lease });
-  } catch (error) {
-    lease.release();
-    const translated = classify(error, { during: "login", host: settings.host, user: credentials.user });
-    if (translated.kind === "throttle") connectionBudget.lower(key, max);
-    if (translated.kind !== "stopped") {
-      connects.inc({ proto: "imap", result: resultOf(translated) });
-      serverResponses.inc({ proto: "imap", class: translated.kind });
-    }
-    throw translated;
-  }
-};
+  });
 
 /** The driver of IMAP (RFC 9051, RFC 3501). */
 export const imapDriver = (limits: EndpointLimits, timing: Partial<SessionTiming> = {}): EndpointDriver => ({

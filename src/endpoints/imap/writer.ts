@@ -1,0 +1,257 @@
+/**
+ * The only file that can change anything on an IMAP server (semantics C6), on a connection of its own: readers EXAMINE, which is
+ * no barrier (Dovecot 2.3.19 moves mail out of an EXAMINEd mailbox), so what must not be sent cannot be said there. An OK proves
+ * nothing: after each command the state is read back, and the caller believes that alone (C1, W6).
+ */
+import type { Octets } from "../../model/octets.ts";
+import type { FlagsFact } from "../../model/observation.ts";
+import { connectionsOpen } from "../../telemetry/metrics.ts";
+import { refuseCleartext } from "../dial.ts";
+import type {
+  Appended,
+  AppendRequest,
+  EndpointLimits,
+  MailboxWriter,
+  OpenRequest,
+  Refused,
+  Stored,
+  StoreRequest,
+  WriteRefusal,
+  WriterDriver,
+} from "../endpoint.ts";
+import { admit } from "./admission.ts";
+import { type Answer, Asking } from "./asking.ts";
+import { fetchFactsOf, mailboxArguments, modseqOf } from "./bulk-codec.ts";
+import { openBulkWire } from "./bulk-login.ts";
+import { classify } from "./classify.ts";
+import { uidsOf, uint32Of } from "./tokens.ts";
+
+const connectMs = 30_000;
+const commandMs = 60_000;
+const byeMs = 2_000;
+/** A server gets so much longer for a message to be taken in: 50 octets a millisecond. */
+const octetsPerMs = 50;
+
+/** Response codes of a NO (RFC 5530, RFC 9051 §7.1, RFC 4469); others mean that it may go better later. */
+const refusals: Readonly<Record<string, WriteRefusal>> = {
+  OVERQUOTA: "over_quota",
+  NOPERM: "no_permission",
+  "READ-ONLY": "no_permission",
+  CANNOT: "unsupported",
+  TOOBIG: "unsupported",
+  BADCHARSET: "unsupported",
+  TRYCREATE: "no_mailbox",
+  NONEXISTENT: "no_mailbox",
+};
+
+const refused = (why: WriteRefusal): Refused => ({ kind: "refused", why });
+
+const refusalOf = ({ status, code, text }: Answer): Refused => {
+  if (status === "BAD") return refused("unsupported");
+  const said = refusals[code?.[0] ?? ""];
+  if (said !== undefined) return refused(said);
+  if (/quota/i.test(text)) return refused("over_quota");
+  if (/doesn't exist|does not exist|no such mailbox|unknown mailbox/i.test(text)) return refused("no_mailbox");
+  return refused(/permission|denied|read-only/i.test(text) ? "no_permission" : "try_later");
+};
+
+const isRefused = (value: object): value is Refused => "kind" in value && value.kind === "refused";
+
+/** Flags that can be written as they are: a keyword that came with odd octets cannot be said again. */
+const isFlag = (flag: string): boolean => /^\\?[^\x00-\x20\x7f-\uffff(){%*"\\\]]+$/.test(flag);
+
+const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const padded = (value: number): string => String(value).padStart(2, "0");
+
+/** `date-time` (RFC 9051 §9). */
+const dateTimeOf = (at: Date): string =>
+  `"${padded(at.getUTCDate())}-${months[at.getUTCMonth()]}-${at.getUTCFullYear()} ` +
+  `${padded(at.getUTCHours())}:${padded(at.getUTCMinutes())}:${padded(at.getUTCSeconds())} +0000"`;
+
+/** What an opened mailbox said of itself. */
+interface OpenedMailbox {
+  readonly uidValidity: number | null;
+  /** Null: not told, which means all (RFC 9051 §7.1). */
+  readonly permanentFlags: readonly string[] | null;
+  readonly keepsModseqs: boolean;
+}
+
+const codeValue = ({ untagged }: Answer, name: string): string | null => {
+  const pattern = new RegExp(String.raw`^\* OK \[${name} ([^\]]*)\]`, "i");
+  for (const { text } of untagged.toReversed()) {
+    const value = pattern.exec(text)?.[1];
+    if (value !== undefined) return value;
+  }
+  return null;
+};
+
+const openedOf = (answer: Answer): OpenedMailbox => {
+  const flags = codeValue(answer, "PERMANENTFLAGS");
+  return {
+    uidValidity: uint32Of(codeValue(answer, "UIDVALIDITY") ?? ""),
+    permanentFlags: flags === null ? null : flags.replaceAll(/[()]/g, "").split(" "),
+    keepsModseqs: modseqOf(codeValue(answer, "HIGHESTMODSEQ") ?? "") !== null,
+  };
+};
+
+const permits = ({ permanentFlags }: OpenedMailbox, flag: string): boolean =>
+  permanentFlags === null || permanentFlags.some((permitted) => permitted.toLowerCase() === flag.toLowerCase());
+
+/** Of the items of one STORE, those that the server left alone; all, where its list cannot be read. */
+const modified = (set: string, items: StoreRequest["items"]): number[] => {
+  const uids = items.map(({ uid }) => uid);
+  const named = uidsOf({ type: "ATOM", value: set }, { from: Math.min(...uids), to: Math.max(...uids) });
+  return named === null ? uids : uids.filter((uid) => named.includes(uid));
+};
+
+const setOf = (uids: readonly number[]): string => uids.toSorted((a, b) => a - b).join(",");
+
+/** For what a writer does when it is done: it ends with the connection. */
+const untilClosed = new AbortController().signal;
+
+interface AskOptions {
+  readonly octets?: Octets;
+  readonly ms?: number;
+}
+
+class ImapWriter implements MailboxWriter {
+  readonly #asking: Asking;
+  readonly #request: OpenRequest;
+  #closing = false;
+
+  constructor(asking: Asking, request: OpenRequest) {
+    this.#asking = asking;
+    this.#request = request;
+  }
+
+  get usable(): boolean {
+    return this.#asking.alive && !this.#closing;
+  }
+
+  async store(request: StoreRequest, signal: AbortSignal): Promise<Stored | Refused> {
+    const remove = request.remove.filter(isFlag);
+    const opened = await this.#select("SELECT", request, signal);
+    if (isRefused(opened)) return opened;
+    if (!remove.every((flag) => permits(opened, flag))) return refused("no_permission");
+    const conflicts: number[] = [];
+    const groups = Map.groupBy(request.items, ({ unchangedSince }) => (opened.keepsModseqs ? unchangedSince : null));
+    for (const [since, items] of groups) {
+      const condition = since === null ? "" : `(UNCHANGEDSINCE ${since}) `;
+      const set = setOf(items.map(({ uid }) => uid));
+      const answer = await this.#ask(`UID STORE ${set} ${condition}-FLAGS.SILENT (${remove.join(" ")})`, signal);
+      if (answer.code?.[0] === "MODIFIED") conflicts.push(...modified(answer.code[1], items));
+      else if (answer.status !== "OK") return refusalOf(answer);
+    }
+    const facts = await this.#facts(
+      request.items.map(({ uid }) => uid),
+      opened.keepsModseqs,
+      signal,
+    );
+    return { kind: "stored", facts, conflicts };
+  }
+
+  async position(path: string, signal: AbortSignal): Promise<{ uidValidity: number; uidNext: number } | Refused> {
+    const answer = await this.#named(path, (name) => `STATUS ${name} (UIDVALIDITY UIDNEXT)`, signal);
+    if (answer.status !== "OK") return refusalOf(answer);
+    const line = answer.untagged.findLast(({ text }) => /^\* STATUS /i.test(text))?.text ?? "";
+    const uidValidity = uint32Of(/\bUIDVALIDITY (\d+)[^(]*\)$/i.exec(line)?.[1] ?? "");
+    const uidNext = uint32Of(/\bUIDNEXT (\d+)[^(]*\)$/i.exec(line)?.[1] ?? "");
+    return uidValidity === null || uidNext === null ? refused("try_later") : { uidValidity, uidNext };
+  }
+
+  async append(request: AppendRequest, signal: AbortSignal): Promise<Appended | Refused> {
+    const { octets, path, uidValidity } = request;
+    const head = `(${request.flags.filter(isFlag).join(" ")}) ${dateTimeOf(request.internalDate)}`;
+    const options = { octets, ms: commandMs + octets.size / octetsPerMs };
+    const answer = await this.#named(path, (name) => `APPEND ${name} ${head}`, signal, options);
+    if (answer.status !== "OK") return refusalOf(answer);
+    const [epoch = null, uid = null] =
+      answer.code?.[0] === "APPENDUID" ? answer.code[1].split(" ").map((word) => uint32Of(word)) : [];
+    if (uid === null || epoch !== uidValidity) return { kind: "appended", item: null };
+    const opened = await this.#select("EXAMINE", request, signal);
+    const [fact] = isRefused(opened) ? [] : await this.#facts([uid], opened.keepsModseqs, signal);
+    const internalDate = fact?.internalDate ?? null;
+    return { kind: "appended", item: fact === undefined || internalDate === null ? null : { ...fact, internalDate } };
+  }
+
+  async create(name: string, signal: AbortSignal): Promise<{ path: string } | Refused> {
+    const spaces = await this.#ask("NAMESPACE", signal);
+    const line = spaces.untagged.find(({ text }) => /^\* NAMESPACE /i.test(text))?.text ?? "";
+    const path = `${/^\* NAMESPACE \(\("([^"\\]*)"/i.exec(line)?.[1] ?? ""}${name}`;
+    const answer = await this.#named(path, (argument) => `CREATE ${argument}`, signal);
+    if (answer.status !== "OK" && answer.code?.[0] !== "ALREADYEXISTS") return refusalOf(answer);
+    // Many devices show only what is subscribed; a server without subscriptions has nothing against it.
+    await this.#named(path, (argument) => `SUBSCRIBE ${argument}`, signal);
+    return { path };
+  }
+
+  async close(): Promise<void> {
+    if (this.usable) {
+      this.#closing = true;
+      // Whatever goes wrong with a goodbye, the connection is closed next.
+      await this.#asking.ask("LOGOUT", { ms: byeMs, signal: untilClosed }).catch(() => undefined);
+    }
+    this.#asking.end();
+  }
+
+  async #select(verb: "SELECT" | "EXAMINE", of: { path: string; uidValidity: number }, signal: AbortSignal) {
+    const condstore = this.#request.profile.changeDetection === "full" ? "" : " (CONDSTORE)";
+    const answer = await this.#named(of.path, (name) => `${verb} ${name}${condstore}`, signal);
+    if (answer.status !== "OK") return refusalOf(answer);
+    if (verb === "SELECT" && answer.code?.[0] === "READ-ONLY") return refused("no_permission");
+    const opened = openedOf(answer);
+    return opened.uidValidity === of.uidValidity ? opened : refused("epoch");
+  }
+
+  /** Items of the open mailbox as they are now, by UID. */
+  async #facts(uids: readonly number[], modseqs: boolean, signal: AbortSignal) {
+    const answer = await this.#ask(`UID FETCH ${setOf(uids)} (UID FLAGS INTERNALDATE${modseqs ? " MODSEQ" : ""})`, signal);
+    const wanted = new Set(uids);
+    const facts = new Map<number, FlagsFact & { internalDate: Date | null }>();
+    for (const response of answer.untagged) {
+      const { uid = null, flags = null, modseq = null, internalDate = null } = fetchFactsOf(response) ?? {};
+      if (uid === null || flags === null || !wanted.has(uid)) continue;
+      // A line of its own tells what somebody changed in between; it has no date.
+      facts.set(uid, { uid, flags, modseq, internalDate: internalDate ?? facts.get(uid)?.internalDate ?? null });
+    }
+    return [...facts.values()].sort((a, b) => a.uid - b.uid);
+  }
+
+  /** Some servers keep names outside the encoding: what is refused by its encoded name is tried as it stands. */
+  async #named(path: string, command: (name: string) => string, signal: AbortSignal, options: AskOptions = {}): Promise<Answer> {
+    const [first = "", ...others] = mailboxArguments(path);
+    let answer = await this.#ask(command(first), signal, options);
+    for (const name of others) {
+      if (answer.status === "OK" || refusalOf(answer).why !== "no_mailbox") break;
+      answer = await this.#ask(command(name), signal, options);
+    }
+    return answer;
+  }
+
+  async #ask(command: string, signal: AbortSignal, options: AskOptions = {}): Promise<Answer> {
+    const { settings, credentials } = this.#request;
+    try {
+      return await this.#asking.ask(command, { ms: commandMs, signal, ...options });
+    } catch (error) {
+      throw classify(error, { during: "work", host: settings.host, user: credentials.user });
+    }
+  }
+}
+
+/** The driver of IMAP for writing. */
+export const imapWriterDriver = (limits: EndpointLimits): WriterDriver => ({
+  open: (request, signal) =>
+    admit({ request, limits }, signal, async ({ address }, lease) => {
+      const { settings, credentials } = request;
+      refuseCleartext(settings, limits);
+      const { spoolDir } = limits;
+      const wire = await openBulkWire({ settings, credentials, address, spoolDir, connectMs, loginMs: connectMs }, signal);
+      const asking = new Asking(wire);
+      connectionsOpen.inc({ proto: "imap", kind: "writer" });
+      asking.onGone = () => {
+        connectionsOpen.dec({ proto: "imap", kind: "writer" });
+        lease.release();
+      };
+      return new ImapWriter(asking, request);
+    }),
+});

@@ -1,0 +1,102 @@
+/**
+ * What becomes of a planned command: derived anew each time from canonical state and shadow, never replayed (semantics 1.6). Pure;
+ * the lane sends what is to be sent and comes back with what was read back.
+ */
+import type { CommandReason, EndStatus, OpenStatus } from "../model/command.ts";
+import { keywordsOfFlags } from "../model/mail.ts";
+import type { PlacementView } from "./state.ts";
+
+/** Sent so often and not confirmed, it has failed: every intent ends (I16). */
+const mostTries = 10;
+/** From then on a store is sent without its condition (W3). */
+const conditionalTries = 6;
+/** Room in a mailbox comes back when somebody makes it. */
+const quotaWaitMs = 3_600_000;
+const retryMostMs = 15 * 60_000;
+/** The next looks at the mailbox tell more. */
+const lookAgainMs = 60_000;
+
+export interface CommandView {
+  readonly reason: CommandReason;
+  readonly status: OpenStatus;
+  /** How often it was sent. */
+  readonly attempts: number;
+  /** null: it is there no more. */
+  readonly placement: PlacementView | null;
+}
+
+export interface Ending {
+  readonly kind: "end";
+  readonly status: EndStatus;
+  readonly outcome: string;
+}
+/** Looked at again `afterMs` later; 0: at once. */
+export interface Waiting {
+  readonly kind: "wait";
+  readonly afterMs: number;
+  readonly outcome: string | null;
+}
+
+const end = (status: EndStatus, outcome: string): Ending => ({ kind: "end", status, outcome });
+const wait = (afterMs: number, outcome: string | null = null): Waiting => ({ kind: "wait", afterMs, outcome });
+
+const retryAfterMs = (attempts: number, firstMs: number): number => Math.min(retryMostMs, firstMs * 2 ** Math.min(attempts, 20));
+
+/** What a server said no with (C5), or that nothing is known of the answer (C9). */
+export type Setback =
+  | "epoch"
+  | "no_mailbox"
+  | "no_permission"
+  | "over_quota"
+  | "try_later"
+  | "unsupported"
+  | "no_answer"
+  | "no_effect";
+
+/** C5: some refusals are for ever, some until there is room, and the rest are tried again a bounded number of times. */
+export const afterSetback = (setback: Setback, attempts: number, firstMs: number): Ending | Waiting => {
+  if (setback === "no_permission" || setback === "unsupported") return end("masked", setback);
+  if (setback === "over_quota") return wait(quotaWaitMs, setback);
+  return attempts >= mostTries ? end("failed", setback) : wait(retryAfterMs(attempts, firstMs), setback);
+};
+
+export interface StoreView extends CommandView {
+  readonly remove: readonly string[];
+  /** Of the shadow; null where the server has none. */
+  readonly modseq: bigint | null;
+}
+
+/** Where it would be sent is not to be had now. */
+export const outOfReach = (): Waiting => wait(lookAgainMs, "no_mailbox");
+
+export type StoreStep =
+  | Ending
+  | Waiting
+  | { readonly kind: "send"; readonly uid: number; readonly keywords: readonly string[]; readonly unchangedSince: bigint | null };
+
+/** W1: is it still wanted, and is it not so already? */
+export const reviewStore = (command: StoreView): StoreStep => {
+  const { placement, status, attempts } = command;
+  if (placement === null || placement.lifecycle !== "live" || placement.kept) return end("superseded", "gone");
+  const { binding } = placement;
+  // It is missing and not decided, or waits to be found in a new epoch (ID-8).
+  if (binding?.active !== true) return wait(lookAgainMs, "unbound");
+  const wanted = command.remove.filter((keyword) => !placement.keywords.includes(keyword));
+  if (wanted.length === 0) return end("superseded", "overtaken");
+  const shown = keywordsOfFlags(binding.shadowFlags);
+  const keywords = wanted.filter((keyword) => shown.includes(keyword));
+  if (keywords.length === 0) return status === "planned" ? end("superseded", "already_so") : end("confirmed", command.reason);
+  const unchangedSince = attempts < conditionalTries ? command.modseq : null;
+  return { kind: "send", uid: binding.uid, keywords, unchangedSince };
+};
+
+/** C1: what the item shows now, and nothing else, says whether it was done. `shown` null: it is there no more. */
+export const afterStore = (
+  sent: { readonly keywords: readonly string[]; readonly reason: CommandReason; readonly attempts: number },
+  { shown, conflict }: { readonly shown: readonly string[] | null; readonly conflict: boolean },
+  firstMs: number,
+): Ending | Waiting => {
+  if (shown === null) return wait(lookAgainMs, "gone");
+  if (!sent.keywords.some((keyword) => shown.includes(keyword))) return end("confirmed", sent.reason);
+  return conflict ? wait(0, "conflict") : afterSetback("no_effect", sent.attempts, firstMs);
+};

@@ -1,0 +1,91 @@
+/** Commands on their way: what a run of them shares, and how what became of them is written. */
+import type { MailboxWriter } from "../endpoints/endpoint.ts";
+import type { DecidedChange } from "../model/change.ts";
+import { afterSetback, type Ending, type Waiting } from "../reconciler/commands.ts";
+import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import { type CommandMove, moveCommands, type OpenCommand } from "../store/commands.ts";
+import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
+import type { LaneContext } from "./lane-state.ts";
+
+export interface WriteInput {
+  readonly context: LaneContext;
+  readonly open: () => Promise<MailboxWriter>;
+  /** First wait after a setback, in ms; it doubles. */
+  readonly retryFirstMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** One run: the commands that may be sent now, and how to send them. */
+export interface WriteRun extends Omit<WriteInput, "open"> {
+  readonly commands: readonly OpenCommand[];
+  readonly writer: () => Promise<MailboxWriter>;
+}
+
+/** What became of a command. */
+export interface Verdict {
+  readonly command: OpenCommand;
+  readonly step: Ending | Waiting;
+  readonly fence?: CommandMove["fence"];
+}
+
+const rules = { pop3_seen_reverted: "Z5", self_inflicted_seen: "K11", restored_after_drain: "V18" } as const;
+
+const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verdict): DecidedChange[] => {
+  const { placement, verb, args, reason, attempts } = command;
+  if (step.kind === "wait" || step.status === "superseded" || placement === null) return [];
+  const applied = step.status === "confirmed";
+  return [
+    {
+      kind: applied ? "write.applied" : "write.failed",
+      messageId: placement.messageId,
+      mailboxId: placement.mailboxId,
+      placementId: placement.id,
+      before: null,
+      after: { verb, ...args },
+      source: "rule",
+      endpointId,
+      deviceId: null,
+      reason: applied ? reason : step.outcome,
+      rule: applied ? rules[reason] : "C5",
+      confidence: null,
+      evidence: applied ? [] : [{ because: reason, attempts }],
+    },
+  ];
+};
+
+const moveOf = ({ command, step, fence }: Verdict, at: Date): CommandMove => {
+  const rest = { id: command.id, outcome: step.outcome, ...(fence !== undefined && { fence }) };
+  if (step.kind === "end") return { ...rest, status: step.status, dueAt: null };
+  const status = step.outcome === "no_answer" ? "unknown" : "planned";
+  return { ...rest, status, dueAt: step.afterMs === 0 ? null : new Date(at.getTime() + step.afterMs) };
+};
+
+/** Writes what became of commands, in a transaction that may hold more. */
+export const settleCommands = async (
+  account: AccountTx,
+  context: LaneContext,
+  verdicts: readonly Verdict[],
+  at: Date,
+): Promise<void> => {
+  const changes = verdicts.flatMap((verdict) => changeOf(context.endpointId, verdict));
+  await moveCommands(
+    account,
+    verdicts.map((verdict) => moveOf(verdict, at)),
+    changes,
+    at,
+  );
+  for (const { command, step } of verdicts)
+    if (step.kind === "end") commandsEnded.inc({ verb: command.verb, status: step.status });
+    else commandRetries.inc({ verb: command.verb, why: step.outcome ?? "waiting" });
+};
+
+/** C9: an answer that did not come is not a no. The commands wait, each longer than the last time, or end after many. */
+export const noAnswer = (run: WriteRun, commands: readonly OpenCommand[]): Promise<void> =>
+  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
+    settleCommands(
+      account,
+      run.context,
+      commands.map((command) => ({ command, step: afterSetback("no_answer", command.attempts + 1, run.retryFirstMs) })),
+      new Date(),
+    ),
+  );

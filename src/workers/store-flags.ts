@@ -1,0 +1,135 @@
+/** Takes flags away upstream: fenced, sent where nobody changed the item meanwhile, believed when it is read back (C1, W1–W6). */
+import type { MailboxWriter, Refused, Stored } from "../endpoints/endpoint.ts";
+import type { CommandFence } from "../model/command.ts";
+import { SyncError } from "../model/failure.ts";
+import type { MailboxId } from "../model/ids.ts";
+import { flagOfKeyword, keywordsOfFlags } from "../model/mail.ts";
+import { afterSetback, afterStore, outOfReach, reviewStore, type StoreStep } from "../reconciler/commands.ts";
+import { reconcileFlags } from "../reconciler/items.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { fenceCommands, type OpenCommand } from "../store/commands.ts";
+import { applyDecision } from "../store/decisions.ts";
+import { loadBound } from "../store/slices.ts";
+import { step } from "../telemetry/failpoint.ts";
+import { type MailboxLane, scopeOf } from "./lane-state.ts";
+import { noAnswer, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+
+/** C4. */
+const batchMost = 500;
+
+interface Wanted {
+  readonly command: OpenCommand;
+  readonly step: Extract<StoreStep, { kind: "send" }>;
+}
+
+interface Batch {
+  readonly mailbox: MailboxLane;
+  readonly uidValidity: number;
+  readonly wanted: readonly Wanted[];
+}
+
+/** Those of one mailbox together; what was tried before goes alone, so that it can spoil nothing but itself. */
+const batchesOf = (wanted: readonly Wanted[]): Wanted[][] => {
+  const groups = Map.groupBy(wanted, ({ command, step: { keywords } }) =>
+    JSON.stringify([command.placement?.binding?.mailboxId, keywords, command.attempts === 0 ? "" : command.id]),
+  );
+  return [...groups.values()].flatMap((group) =>
+    Array.from({ length: Math.ceil(group.length / batchMost) }, (_, at) => group.slice(at * batchMost, (at + 1) * batchMost)),
+  );
+};
+
+const mailboxOf = (run: WriteRun, { command }: Wanted): Omit<Batch, "wanted"> | null => {
+  const mailbox = run.context.mailboxes.get(command.placement?.binding?.mailboxId ?? ("" as MailboxId));
+  if (mailbox?.selectable !== true || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) return null;
+  return { mailbox, uidValidity: mailbox.cursor.uidValidity };
+};
+
+const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
+  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
+    settleCommands(account, run.context, verdicts, new Date()),
+  );
+
+const fenceOf = (run: WriteRun, { mailbox, uidValidity }: Omit<Batch, "wanted">, modseq: bigint | null): CommandFence => ({
+  mailboxId: mailbox.mailboxId,
+  epoch: scopeOf(run.context, mailbox).epoch,
+  uidValidity,
+  modseq: modseq === null ? null : String(modseq),
+});
+
+/** What was read back is an observation like any other; what became of the commands is drawn from it in the same transaction. */
+const commitStored = (run: WriteRun, batch: Batch, outcome: Stored | Refused): Promise<void> => {
+  const { context, retryFirstMs } = run;
+  const scope = scopeOf(context, batch.mailbox);
+  return inAccount(context.db, context.fence, context.accountId, async (account) => {
+    const at = new Date();
+    if (outcome.kind === "refused") {
+      const verdicts = batch.wanted.map(({ command }) => ({
+        command,
+        step: afterSetback(outcome.why, command.attempts + 1, retryFirstMs),
+      }));
+      return settleCommands(account, context, verdicts, at);
+    }
+    const facts = new Map(outcome.facts.map((fact) => [fact.uid, fact]));
+    const { bound } = await loadBound(account, scope, [...facts.keys()]);
+    const decision = reconcileFlags({ scope, facts: outcome.facts, bound });
+    await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null });
+    const verdicts = batch.wanted.map(({ command, step: { uid, keywords } }): Verdict => {
+      const fact = facts.get(uid);
+      const shown = fact === undefined ? null : keywordsOfFlags(fact.flags);
+      const sent = { keywords, reason: command.reason, attempts: command.attempts + 1 };
+      const next = afterStore(sent, { shown, conflict: outcome.conflicts.includes(uid) }, retryFirstMs);
+      return { command, step: next, fence: fenceOf(run, batch, fact?.modseq ?? null) };
+    });
+    return settleCommands(account, context, verdicts, at);
+  });
+};
+
+const sendBatch = async (run: WriteRun, batch: Batch): Promise<void> => {
+  const { context } = run;
+  const writer = await run.writer();
+  const fenced = batch.wanted.map(({ command, step: { unchangedSince } }) => ({
+    id: command.id,
+    fence: fenceOf(run, batch, unchangedSince),
+  }));
+  step("before fence");
+  await inAccount(context.db, context.fence, context.accountId, (account) => fenceCommands(account, fenced, new Date()));
+  step("after fence");
+  const outcome = await storeOrUnknown(run, batch, writer);
+  step("after write");
+  await commitStored(run, batch, outcome);
+  step("after write commit");
+};
+
+const storeOrUnknown = async (run: WriteRun, batch: Batch, writer: MailboxWriter): Promise<Stored | Refused> => {
+  const { mailbox, uidValidity, wanted } = batch;
+  const spellings = wanted.flatMap(({ command }) => command.placement?.binding?.shadowFlags ?? []);
+  const remove = (wanted[0]?.step.keywords ?? []).map((keyword) => flagOfKeyword(keyword, spellings));
+  const items = wanted.map(({ step: { uid, unchangedSince } }) => ({ uid, unchangedSince }));
+  try {
+    return await writer.store({ path: mailbox.path, uidValidity, items, remove }, run.signal);
+  } catch (error) {
+    if (error instanceof SyncError && error.kind !== "stopped")
+      await noAnswer(
+        run,
+        wanted.map(({ command }) => command),
+      );
+    throw error;
+  }
+};
+
+/** Sends every store of a run that is still wanted; the others end or wait. */
+export const storeFlags = async (run: WriteRun): Promise<void> => {
+  const wanted: Wanted[] = [];
+  const settled: Verdict[] = [];
+  for (const command of run.commands) {
+    const next = reviewStore({ ...command, remove: command.args.remove ?? [] });
+    if (next.kind !== "send") settled.push({ command, step: next });
+    else if (mailboxOf(run, { command, step: next }) === null) settled.push({ command, step: outOfReach() });
+    else wanted.push({ command, step: next });
+  }
+  if (settled.length > 0) await settle(run, settled);
+  for (const group of batchesOf(wanted)) {
+    const place = group[0] === undefined ? null : mailboxOf(run, group[0]);
+    if (place !== null) await sendBatch(run, { ...place, wanted: group });
+  }
+};

@@ -71,7 +71,7 @@ const commitStored = (run: WriteRun, batch: Batch, outcome: Stored | Refused): P
     }
     const facts = new Map(outcome.facts.map((fact) => [fact.uid, fact]));
     const { bound } = await loadBound(account, scope, [...facts.keys()]);
-    const decision = reconcileFlags({ scope, facts: outcome.facts, bound });
+    const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null });
     const verdicts = batch.wanted.map(({ command, step: { uid, keywords } }): Verdict => {
       const fact = facts.get(uid);

@@ -8,7 +8,7 @@ import { startApi } from "./api/server.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { keepSecret } from "./embedded/kept-secret.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
-import { driversFor } from "./endpoints/registry.ts";
+import { driversFor, examinerFor } from "./endpoints/registry.ts";
 import { openSpoolFolder } from "./endpoints/spool-folder.ts";
 import { openParser } from "./mime/parser.ts";
 import type { Bell } from "./queue/bell.ts";
@@ -20,12 +20,14 @@ import { type Database, openDatabase } from "./store/database.ts";
 import { ensureInstallation } from "./store/leases.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSealer, type Sealer } from "./store/sealing.ts";
+import type { Prober } from "./model/diagnosis.ts";
 import { isUnavailable } from "./store/unavailable.ts";
 import { armFailpoint } from "./telemetry/failpoint.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
 import { buildInfo, collectProcessMetrics } from "./telemetry/metrics.ts";
 import { defaultRetryTimes } from "./workers/backoff.ts";
 import { ParseQueue } from "./workers/parsing.ts";
+import { WorkerProber } from "./workers/prober.ts";
 import { Supervisor } from "./workers/supervisor.ts";
 
 /** Accounts read in bulk at once; each may hold some 30 MB of mail in memory. */
@@ -75,13 +77,16 @@ interface Rooms {
   readonly parser: ReturnType<typeof openParser>;
 }
 
-const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
+/** @returns who looks at endpoints for the API of this process. */
+const startWorkers = async (rooms: Rooms, started: Started): Promise<WorkerProber> => {
   const { config, log, db, bell, sealer, shards, parser } = rooms;
   const spool = await openSpoolFolder(join(config.dataDir, "spool"));
   started.add("spool folder", () => spool.remove());
   const parsing = new ParseQueue({ db, parser, log });
   started.add("parsing", () => parsing.stop());
   const { allowPrivateHosts, allowCleartext, maxMessageBytes } = config;
+  const limits = { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir };
+  const prober = new WorkerProber({ examine: examinerFor(limits), log });
   const supervisor = new Supervisor({
     bell,
     shards,
@@ -91,7 +96,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     services: {
       db,
       log,
-      drivers: driversFor({ allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir }),
+      drivers: driversFor(limits),
       unseal: (account, endpoint) =>
         sealer.openCredentials(
           db,
@@ -107,9 +112,10 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
   });
   started.add("workers", () => supervisor.stop());
   await supervisor.start();
+  return prober;
 };
 
-const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): Promise<void> => {
+const startApiRoom = async (rooms: Rooms, adminKey: string, prober: Prober | null, started: Started): Promise<void> => {
   const { config, log, db, bell, sealer, shards, parser } = rooms;
   const changes = openChangeListener({ url: db.url, log });
   started.add("change listener", () => changes.close());
@@ -123,6 +129,7 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): P
     shardOf: (virtualShard) => virtualShard % shards,
     parser,
     changes,
+    prober,
     log,
     draining: () => started.stopping,
   });
@@ -152,8 +159,10 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   const parser = openParser({ threads: parserThreads, timeoutMs: 10_000, maxHeapMb: 256, log });
   started.add("parser", async () => parser[Symbol.asyncDispose]());
   const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser };
-  if (config.roles.has("worker")) await startWorkers(rooms, started);
-  if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
+  const prober = config.roles.has("worker") ? await startWorkers(rooms, started) : null;
+  if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), prober, started);
+  // Before the API, which waits for the answers it owes.
+  if (prober !== null) started.add("prober", () => prober.stop());
 };
 
 /** Out of reach, or refused: a wrong user or password (class 28), no such database (class 3D). */

@@ -6,6 +6,7 @@ import type { ApiConfig, App } from "./types.ts";
 
 const defaultRequestsPerMinute = 6_000;
 const defaultNewAccountsPerMinute = 600;
+const defaultProbesPerMinute = 30;
 
 /** The operator's own tools and load tests are not held to a customer's share. */
 const operatorsFactor = 20;
@@ -34,10 +35,14 @@ export const registerLimits = async (app: App, config: ApiConfig): Promise<void>
   });
 };
 
-/** For routes that reach out to other people's servers. */
-export const accountCreationLimit = (config: ApiConfig): NonNullable<RouteShorthandOptions["config"]> => ({
-  rateLimit: {
-    timeWindow: 60_000,
-    max: (request) => (config.newAccountsPerMinute ?? defaultNewAccountsPerMinute) * shareOf(request),
-  },
+const limitTo = (perMinute: number): NonNullable<RouteShorthandOptions["config"]> => ({
+  rateLimit: { timeWindow: 60_000, max: (request) => perMinute * shareOf(request) },
 });
+
+/** For routes that reach out to other people's servers. */
+export const accountCreationLimit = (config: ApiConfig): NonNullable<RouteShorthandOptions["config"]> =>
+  limitTo(config.newAccountsPerMinute ?? defaultNewAccountsPerMinute);
+
+/** Whoever may ask at once what answers at a host and a port could ask about all of them. */
+export const probeLimit = (config: ApiConfig): NonNullable<RouteShorthandOptions["config"]> =>
+  limitTo(config.probesPerMinute ?? defaultProbesPerMinute);

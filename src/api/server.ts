@@ -25,6 +25,7 @@ import { registerLimits } from "./limits.ts";
 import { registerMailboxes } from "./mailboxes.ts";
 import { registerMessageContent } from "./message-content.ts";
 import { registerMessages } from "./messages.ts";
+import { registerProbe } from "./probe.ts";
 import { Problem } from "./problem.ts";
 import { RouteTable } from "./route-table.ts";
 import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
@@ -121,6 +122,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerAccounts(app, deps);
   registerAccountStatus(app, deps);
   registerAccountActions(app, deps);
+  registerProbe(app, deps);
   registerMailboxes(app, deps);
   registerMessages(app, deps);
   registerMessageContent(app, deps);

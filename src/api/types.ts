@@ -4,6 +4,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyInstance, RawServerDefault } from "fastify";
 import type { Parser } from "../mime/parser.ts";
 import type { Scope } from "../model/access.ts";
+import type { Prober } from "../model/diagnosis.ts";
 import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
 import type { Bell } from "../queue/bell.ts";
 import type { ChangeListener } from "../store/change-listener.ts";
@@ -25,6 +26,8 @@ export interface ApiConfig {
   readonly requestsPerMinute?: number;
   /** Accounts a key may create in a minute, per process; default 600. */
   readonly newAccountsPerMinute?: number;
+  /** Probes a key may ask for in a minute, per process; default 30. */
+  readonly probesPerMinute?: number;
 }
 
 export interface ApiDeps {
@@ -36,6 +39,8 @@ export interface ApiDeps {
   readonly shardOf: (virtualShard: number) => number;
   readonly parser: Parser;
   readonly changes: ChangeListener;
+  /** The workers of this process, which alone may speak to a mail server; null: it has none. */
+  readonly prober: Prober | null;
   readonly log: Logger;
   /** True from the first moment of stopping: /readyz says so, event streams end. */
   readonly draining: () => boolean;

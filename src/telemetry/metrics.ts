@@ -60,6 +60,12 @@ export const networkBytes = new Counter({
   labelNames: ["proto", "direction"] as const,
   registers,
 });
+export const probes = new Counter({
+  name: "samebox_probes_total",
+  help: "Endpoints looked at for somebody who asked, by where the look ended.",
+  labelNames: ["proto", "result"] as const,
+  registers,
+});
 export const passes = new Counter({
   name: "samebox_sync_runs_total",
   help: "Passes over accounts.",

@@ -96,6 +96,7 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     },
     shardOf: (virtualShard) => virtualShard % 4,
     parser: noParser,
+    prober: null,
     log: logger,
     draining: () => draining,
     ...options.deps,

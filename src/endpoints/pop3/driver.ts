@@ -10,7 +10,7 @@ import { Pop3Maildrop } from "./session.ts";
 const inUseMs = 30_000;
 
 /** Another client in the maildrop is no fault of anybody: come back after half a minute or more, not in step (K6). */
-const withPatience = async <T>(opening: Promise<T>): Promise<T> => {
+export const withPatience = async <T>(opening: Promise<T>): Promise<T> => {
   try {
     return await opening;
   } catch (error) {

@@ -1,0 +1,57 @@
+/**
+ * Looks at endpoints for whoever asks, a few at once and each within a deadline. It is called, not queued: a probe carries a
+ * plain password, which no job may hold, and its answer is of use only to who waits for it. So the API asks the workers of
+ * its own process, and a process without workers has nobody to ask.
+ */
+import { tooSlow } from "../endpoints/deadline.ts";
+import type { Examine } from "../endpoints/registry.ts";
+import type { Diagnosis, Prober, ProbeRequest } from "../model/diagnosis.ts";
+import type { Logger } from "../telemetry/log.ts";
+import { probes } from "../telemetry/metrics.ts";
+
+/** Of one probe, in ms: a maildrop that is in use answers after ten seconds, and a slow server in twice that. */
+const probeMs = 50_000;
+/** More would be a way to keep the process busy. */
+const mostAtOnce = 16;
+
+export class WorkerProber implements Prober {
+  readonly #examine: Examine;
+  readonly #log: Logger;
+  readonly #running = new Map<AbortController, Promise<Diagnosis>>();
+  #stopped = false;
+
+  constructor(options: { readonly examine: Examine; readonly log: Logger }) {
+    this.#examine = options.examine;
+    this.#log = options.log;
+  }
+
+  async probe(request: ProbeRequest): Promise<Diagnosis | null> {
+    if (this.#stopped || this.#running.size >= mostAtOnce) return null;
+    const { protocol } = request.settings;
+    const ending = new AbortController();
+    const timer = setTimeout(() => ending.abort(tooSlow(probeMs)), probeMs);
+    const began = performance.now();
+    try {
+      const looking = this.#examine(request, ending.signal);
+      this.#running.set(ending, looking);
+      const diagnosis = await looking;
+      const { failed } = diagnosis;
+      if (failed?.code === "stopped") return null;
+      probes.inc({ proto: protocol, result: failed === null ? "ok" : failed.step });
+      const durationMs = Math.round(performance.now() - began);
+      this.#log.info({ protocol, failure: failed?.code, durationMs }, "endpoint probed");
+      return diagnosis;
+    } finally {
+      clearTimeout(timer);
+      this.#running.delete(ending);
+    }
+  }
+
+  /** Ends what is under way; its askers get null. Harmless when repeated. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const looking = [...this.#running.values()];
+    for (const ending of this.#running.keys()) ending.abort();
+    await Promise.allSettled(looking);
+  }
+}

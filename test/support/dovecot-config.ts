@@ -68,6 +68,16 @@ service ${protocol} {
   process_limit = 2000
 }`;
 
+const yes = (on: boolean | undefined): string => (on === true ? "yes" : "no");
+
+/** As Dovecot names them, for all accounts or for one. */
+export const pop3Settings = (pop3: DovecotPop3): Readonly<Record<string, string>> => ({
+  pop3_no_flag_updates: yes(pop3.noFlagUpdates),
+  pop3_lock_session: yes(pop3.lockSession),
+  pop3_uidl_format: pop3.uidlFormat ?? "%08Xu%08Xv",
+  ...(pop3.deletedFlag !== undefined && { pop3_deleted_flag: pop3.deletedFlag }),
+});
+
 /** The text of dovecot.conf. `group` is the name of the caller's group, used without root only. */
 export const dovecotConf = (setup: DovecotSetup, group: string): string => `
 base_dir = ${setup.folder}/run
@@ -88,10 +98,9 @@ mail_location = ${setup.format}:~/mail
 mail_fsync = never
 mail_max_userip_connections = ${setup.maxUserIpConnections}
 maildir_very_dirty_syncs = no
-pop3_no_flag_updates = ${setup.pop3.noFlagUpdates === true ? "yes" : "no"}
-pop3_lock_session = ${setup.pop3.lockSession === true ? "yes" : "no"}
-${setup.pop3.deletedFlag === undefined ? "" : `pop3_deleted_flag = '${setup.pop3.deletedFlag}'`}
-pop3_uidl_format = ${setup.pop3.uidlFormat ?? "%08Xu%08Xv"}
+${Object.entries(pop3Settings(setup.pop3))
+  .map(([name, value]) => `${name} = '${value}'`)
+  .join("\n")}
 default_process_limit = 2000
 default_client_limit = 8000
 # A refused login shall not slow down the next one from the same address.

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { testCertificates } from "./certificates.ts";
-import { accessTokenFor, dovecotConf, type DovecotPop3, type DovecotSetup, oauth2Conf } from "./dovecot-config.ts";
+import { accessTokenFor, dovecotConf, type DovecotPop3, type DovecotSetup, oauth2Conf, pop3Settings } from "./dovecot-config.ts";
 import { eventually } from "./eventually.ts";
 import { type GuardedProcess, startGuarded } from "./guarded-process.ts";
 import { ImapDevice } from "./imap-device.ts";
@@ -24,6 +24,8 @@ export interface DovecotOptions {
   readonly extraConfig?: string;
   /** Accounts `user1` … (10). */
   readonly users?: number;
+  /** How POP3 behaves for single accounts, by number, where it differs from `pop3`. */
+  readonly pop3Of?: Readonly<Record<number, DovecotPop3>>;
   readonly format?: "maildir" | "sdbox";
   /** Connections one user may hold at once (500; Dovecot's own default is 10). */
   readonly maxUserIpConnections?: number;
@@ -73,14 +75,19 @@ const writeSetup = async (setup: DovecotSetup): Promise<void> => {
 
 type UnplacedSetup = Omit<DovecotSetup, "ports">;
 
-const writeFolder = async (setup: UnplacedSetup, users: number): Promise<{ caPem: string; tokenKey: Buffer }> => {
+type Accounts = Required<Pick<DovecotOptions, "users" | "pop3Of">>;
+
+const writeFolder = async (setup: UnplacedSetup, { users, pop3Of }: Accounts): Promise<{ caPem: string; tokenKey: Buffer }> => {
   const { folder, uid, gid } = setup;
   const { caPem, certPem, keyPem } = await testCertificates();
   const tokenKey = randomBytes(32);
   for (const name of ["run", "state", "mail", "keys/default/HS256"]) await mkdir(join(folder, name), { recursive: true });
   const passwd = Array.from({ length: users }, (_, at) => {
     const user = `user${at + 1}`;
-    return `${user}:{PLAIN}${passwordOf(user)}:${uid}:${gid}::${folder}/mail/${user}::\n`;
+    const different = Object.entries(pop3Settings(pop3Of[at + 1] ?? setup.pop3));
+    // The file expands variables of its own.
+    const own = different.map(([name, value]) => `userdb_${name}=${value.replaceAll("%", "%%")}`);
+    return `${user}:{PLAIN}${passwordOf(user)}:${uid}:${gid}::${folder}/mail/${user}::${own.join(" ")}\n`;
   });
   await writeFile(join(folder, "passwd"), passwd.join(""));
   await writeFile(join(folder, "server.pem"), certPem);
@@ -253,12 +260,13 @@ export const startDovecot = async (options: DovecotOptions = {}): Promise<Doveco
     format = "maildir",
     maxUserIpConnections = 500,
     pop3 = {},
+    pop3Of = {},
   } = options;
   const capability = await capabilityWithout(withoutCapabilities);
   const folder = await makeServerFolder("dovecot");
   try {
     const wanted = { folder, ...mailOwner(), format, maxUserIpConnections, pop3, capability, extraConfig };
-    const secrets = await writeFolder(wanted, users);
+    const secrets = await writeFolder(wanted, { users, pop3Of });
     const [server, setup] = await launchOnFreePorts(wanted);
     return new RunningDovecot(setup, server, secrets);
   } catch (error) {

@@ -41,6 +41,8 @@ export class Stage implements AsyncDisposable {
   readonly phone: ImapDevice;
   /** SHA-256 of every message the server ever had. */
   readonly delivered = new Set<string>();
+  /** Every message the log has told of. */
+  readonly told = new Set<string>();
   readonly #daemon: Daemon;
   readonly #made: AsyncDisposableStack;
   #account = "";
@@ -64,18 +66,19 @@ export class Stage implements AsyncDisposable {
     return new Stage(server, phone, daemon, made.move());
   }
 
-  /** Generated mail, the same in every run. */
+  /** Generated mail, all of it read, the same in every run. */
   async fill(count: number): Promise<void> {
     const random = seeded(20_261_127);
     const messages = Array.from({ length: count }, (_, n) => benchMessage(n, random, 8_000));
     const inWork = Math.floor(count / 10);
-    await this.deliver("Work", messages.slice(0, inWork));
-    await this.deliver("INBOX", messages.slice(inWork));
+    await this.deliver("Work", messages.slice(0, inWork), ["\\Seen"]);
+    await this.deliver("INBOX", messages.slice(inWork), ["\\Seen"]);
   }
 
-  async deliver(mailbox: string, messages: readonly Buffer[]): Promise<void> {
+  async deliver(mailbox: string, messages: readonly Buffer[], flags: readonly string[] = []): Promise<void> {
     for (const message of messages) this.delivered.add(sha256(message));
-    await this.server.deliver({ user: this.server.account(1).user, mailbox, messages });
+    const { user } = this.server.account(1);
+    await this.server.deliver({ user, mailbox, messages: messages.map((raw) => ({ raw, flags })) });
   }
 
   /** Creates the account, declares its POP3 laptop, and waits until all is durable. */
@@ -124,6 +127,7 @@ export class Stage implements AsyncDisposable {
         `/changes?since=${this.#state}&limit=500`,
       );
       all.push(...page.items);
+      for (const { messageId } of page.items) if (messageId !== null) this.told.add(messageId);
       this.#state = page.newState;
       more = page.hasMore;
     }
@@ -136,6 +140,8 @@ export class Stage implements AsyncDisposable {
       const line = untagged.map((response) => response.line).find((text) => text.startsWith("* STATUS")) ?? "";
       return Object.fromEntries([...line.matchAll(/(MESSAGES|UNSEEN) (\d+)/g)].map(([, name, value]) => [name, Number(value)]));
     };
+    // The counters of the selected mailbox are as old as the last look at it.
+    await this.phone.command("NOOP");
     const [inbox, work] = [await status("INBOX"), await status("Work")];
     return { inbox: inbox["MESSAGES"] ?? 0, unread: inbox["UNSEEN"] ?? 0, work: work["MESSAGES"] ?? 0 };
   }

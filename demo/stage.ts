@@ -135,15 +135,15 @@ export class Stage implements AsyncDisposable {
   }
 
   async onServer(): Promise<Totals> {
-    const status = async (mailbox: string): Promise<Record<string, number>> => {
+    const status = async (mailbox: string): Promise<Map<string, number>> => {
       const { untagged } = await this.phone.command(`STATUS ${mailbox} (MESSAGES UNSEEN)`);
       const line = untagged.map((response) => response.line).find((text) => text.startsWith("* STATUS")) ?? "";
-      return Object.fromEntries([...line.matchAll(/(MESSAGES|UNSEEN) (\d+)/g)].map(([, name, value]) => [name, Number(value)]));
+      return new Map([...line.matchAll(/(MESSAGES|UNSEEN) (\d+)/g)].map(([, name = "", value]) => [name, Number(value)]));
     };
     // The counters of the selected mailbox are as old as the last look at it.
     await this.phone.command("NOOP");
     const [inbox, work] = [await status("INBOX"), await status("Work")];
-    return { inbox: inbox["MESSAGES"] ?? 0, unread: inbox["UNSEEN"] ?? 0, work: work["MESSAGES"] ?? 0 };
+    return { inbox: inbox.get("MESSAGES") ?? 0, unread: inbox.get("UNSEEN") ?? 0, work: work.get("MESSAGES") ?? 0 };
   }
 
   async inSamebox(): Promise<Totals> {

@@ -10,6 +10,8 @@ import { LastError, Profile, SyncStateWord } from "./account-schemas.ts";
 import { requireScope } from "./auth.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { Nullable, Time, Words } from "./schemas.ts";
+import { noticesOf } from "./server-notices.ts";
+import { SuspectedDevice, suspectedDevices } from "./suspected-devices.ts";
 import type { ApiDeps, App } from "./types.ts";
 
 const Seconds = Type.Number({ minimum: 0 });
@@ -56,6 +58,9 @@ const Status = Type.Object(
     progress: Progress,
     endpoints: Type.Array(EndpointStatus),
     pop3Devices: Pop3Devices,
+    suspectedDevices: Type.Array(SuspectedDevice, {
+      description: "Devices that were seen at work, with the reason, whether or not the owner says that there are any.",
+    }),
     holds: Type.Array(
       Type.Object({
         id: Type.String(),
@@ -111,13 +116,6 @@ const sumUp = (readings: readonly Reading[]): Reading => ({
 
 const watchedBy = (push: EndpointProfile["push"]): string[] => (push === "notify" ? ["*"] : push === "idle" ? ["INBOX"] : []);
 
-const noticesOf = ({ expireDays }: EndpointProfile): string[] => {
-  if (expireDays === undefined) return [];
-  return expireDays === 0
-    ? ["The server removes what any POP3 client has retrieved. Everything is stored here before it may do so."]
-    : [`The server removes messages by itself when they are ${expireDays} days old. They stay here.`];
-};
-
 const showEndpoint = (row: EndpointRow, paused: boolean, now: Date): Static<typeof EndpointStatus> => {
   const syncState = paused ? "paused" : row.syncState;
   return {
@@ -131,7 +129,7 @@ const showEndpoint = (row: EndpointRow, paused: boolean, now: Date): Static<type
     progress: showProgress(row.progress, now),
     lastError: row.lastError,
     profile: { ...row.profile },
-    notices: noticesOf(row.profile),
+    notices: noticesOf(row.settings.protocol, row.profile),
   };
 };
 
@@ -171,6 +169,7 @@ const showStatus = (
     progress: showProgress(sumUp(rows.map((row) => row.progress)), now),
     endpoints,
     pop3Devices: showDevices(viewPop3Devices(account.policy, account.pop3Evidence)),
+    suspectedDevices: suspectedDevices(account.pop3Evidence, suspicions),
     holds: holds.map(showHold),
     hints: suspicions.map(showSuspicion),
   };

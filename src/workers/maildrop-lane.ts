@@ -70,6 +70,7 @@ export class MaildropLane implements EndpointLane {
       missingSince: new Map(),
       heads: new Map(),
       verifiedAt: 0,
+      lookedAt: 0,
       refusedUntil: new Map(),
     };
     this.loaded = { account, endpoint, context, memory };
@@ -143,6 +144,7 @@ export class MaildropLane implements EndpointLane {
     this.loggedInAt = Date.now();
     this.mayLinger = true;
     try {
+      const beganAt = Date.now();
       const result = await runMaildropPass({ context, session, memory, imap, signal });
       // Where logins are rationed the next session has to wait its time.
       const apart = session.profile.loginDelayMs ?? 0;
@@ -156,6 +158,7 @@ export class MaildropLane implements EndpointLane {
         listingWindow: memory.window,
       });
       this.mayLinger = false;
+      if (!result.again) memory.lookedAt = beganAt;
       this.unparsed ||= result.created > 0 || result.again;
       if (this.unparsed && !result.again) {
         this.unparsed = false;

@@ -54,6 +54,8 @@ export const vanishBreakerTrips = (counts: VanishCounts): boolean => {
 
 export interface Candidate extends PlacementView {
   readonly role: Role | null;
+  /** We removed it ourselves, over POP3 (V1). */
+  readonly ownCommand: boolean;
   /** `\Deleted` was in the shadow before it vanished (V9). */
   readonly markedDeleted: boolean;
 }
@@ -67,9 +69,9 @@ export interface ResolveInput {
 }
 
 /** By what a consistent cut shows of one item: neither its neighbours nor mod-sequences are looked at. */
-const classify = ({ role, markedDeleted }: Candidate, pop3Devices: Pop3Devices): Classification =>
+const classify = ({ role, ownCommand, markedDeleted }: Candidate, pop3Devices: Pop3Devices): Classification =>
   classifyImapVanish({
-    ownCommand: false,
+    ownCommand,
     foundElsewhere: null,
     epochChanged: false,
     outsideWindow: false,
@@ -93,7 +95,8 @@ export const resolveCandidates = (input: ResolveInput): Decision => {
   for (const candidate of input.candidates) {
     const found = classify(candidate, pop3Devices);
     const { action, recoverableDays } = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
-    const keep = action === "keep";
+    // The server's copy was not wanted any more; the mail is.
+    const keep = action === "keep" || found.class === "self";
     const index = record(draft, {
       kind: keep ? "message.kept" : "message.removed",
       messageId: candidate.messageId,

@@ -39,7 +39,7 @@ const holdChange = (
   kind: "hold.opened" | "hold.closed",
   mailboxId: MailboxId,
   endpointId: EndpointId,
-  hold: { reason: string; count: number },
+  hold: { reason: string; count: number; rule?: string },
 ) => ({
   kind,
   messageId: null,
@@ -51,7 +51,7 @@ const holdChange = (
   endpointId,
   deviceId: null,
   reason: hold.reason,
-  rule: "B1",
+  rule: hold.rule ?? "B1",
   confidence: null,
   evidence: [],
 });
@@ -60,7 +60,13 @@ const holdChange = (
 export const openHold = async (
   account: AccountTx,
   endpointId: EndpointId,
-  hold: { readonly id: string; readonly mailboxId: MailboxId; readonly reason: string; readonly count: number },
+  hold: {
+    readonly id: string;
+    readonly mailboxId: MailboxId;
+    readonly reason: string;
+    readonly count: number;
+    readonly rule?: string;
+  },
   at: Date,
 ): Promise<void> => {
   const { rowCount } = await account.tx.query({
@@ -75,6 +81,22 @@ export const openHold = async (
     values: [account.accountId, hold.id, account.tenantId, hold.mailboxId, hold.reason, hold.count, at],
   });
   await appendChanges(account, [holdChange("hold.opened", hold.mailboxId, endpointId, hold)], at, null);
+};
+
+/** Closes a hold for another reason than that what was missing came back; nothing where none is open. */
+export const closeHold = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  hold: { readonly mailboxId: MailboxId; readonly reason: string; readonly count: number; readonly rule?: string },
+  outcome: string,
+  at: Date,
+): Promise<void> => {
+  const { rowCount } = await account.tx.query({
+    name: "hold_close",
+    text: `update holds set closed_at = $4, outcome = $5 where account_id = $1 and mailbox_id = $2 and reason = $3 and closed_at is null`,
+    values: [account.accountId, hold.mailboxId, hold.reason, at, outcome],
+  });
+  if (rowCount > 0) await appendChanges(account, [holdChange("hold.closed", hold.mailboxId, endpointId, hold)], at, null);
 };
 
 /** Closes holds of mailboxes where nothing is missing any more: what was held has come back. */

@@ -216,11 +216,11 @@ export const bindItems = async (account: AccountTx, scope: Scope, items: readonl
   if (items.length === 0) return;
   await account.tx.query({
     name: "maildrop_bind",
-    text: `insert into bindings (account_id, endpoint_id, mailbox_id, epoch, uidl, occurrence, listed_size, tenant_id, placement_id, shadow_flags, synced_seq)
-           select $1, $2, $3, $4, w.uidl, w.occurrence, w.size, $5, w.placement_id, '{}', $6
+    text: `insert into bindings (account_id, endpoint_id, mailbox_id, epoch, uidl, occurrence, listed_size, bound_at, tenant_id, placement_id, shadow_flags, synced_seq)
+           select $1, $2, $3, $4, w.uidl, w.occurrence, w.size, now(), $5, w.placement_id, '{}', $6
            from unnest($7::text[], $8::smallint[], $9::bigint[], $10::uuid[]) as w(uidl, occurrence, size, placement_id)
            on conflict (account_id, endpoint_id, mailbox_id, epoch, uid, uidl, occurrence) do update
-             set active = true, closed_reason = null, placement_id = excluded.placement_id, listed_size = excluded.listed_size, synced_seq = excluded.synced_seq`,
+             set active = true, closed_reason = null, placement_id = excluded.placement_id, listed_size = excluded.listed_size, bound_at = excluded.bound_at, synced_seq = excluded.synced_seq`,
     values: [
       account.accountId,
       scope.endpointId,
@@ -274,7 +274,7 @@ export const openMaildropEpoch = async (account: AccountTx, endpointId: Endpoint
 };
 
 /**
- * Placements that were bound in an epoch before and are bound nowhere now: live, not kept, with the id they had. What is
+ * Placements that were bound in an epoch before and are bound nowhere now, not because of us: live, not kept, with the id they had. What is
  * listed and not read yet may still be one of them.
  */
 export const listLeftOver = async (db: Queryable, accountId: AccountId, endpointId: EndpointId): Promise<BoundItem[]> => {
@@ -283,7 +283,7 @@ export const listLeftOver = async (db: Queryable, accountId: AccountId, endpoint
     text: `select distinct on (b.placement_id) b.uidl, b.occurrence, b.placement_id
            from bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id
            where b.account_id = $1 and b.endpoint_id = $2 and b.closed_reason = 'epoch' and p.lifecycle = 'live' and not p.kept
-             and not exists (select from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.active)
+             and not exists (select from bindings x where x.account_id = p.account_id and x.placement_id = p.id and (x.active or x.closed_reason = 'self'))
            order by b.placement_id, b.epoch desc`,
     values: [accountId, endpointId],
   });

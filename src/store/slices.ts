@@ -98,20 +98,6 @@ export const loadBindingsBelow = async (
   return rows.map((row) => ({ uid: Number(row.uid), active: row.active }));
 };
 
-/** UIDs from `from` up to, and without, `to` that were ever bound in a scope. */
-export const loadBindingsBetween = async (
-  account: AccountTx,
-  scope: Scope,
-  { from, to }: { readonly from: number; readonly to: number },
-): Promise<number[]> => {
-  const { rows } = await account.tx.query<{ uid: bigint }>({
-    name: "bindings_between",
-    text: `select uid from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid >= $5 and uid < $6`,
-    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, from, to],
-  });
-  return rows.map((row) => Number(row.uid));
-};
-
 /** Messages that have exactly these octets, with all their placements and each one's last binding at the endpoint. */
 export const loadKnown = async (
   account: AccountTx,
@@ -194,9 +180,11 @@ export const loadCandidates = async (
   endpointId: EndpointId,
   cutStartedAt: Date,
 ): Promise<CandidateGroup[]> => {
-  const { rows } = await account.tx.query<PlacementRow & { role: Role | null }>({
+  const { rows } = await account.tx.query<PlacementRow & { role: Role | null; own: boolean }>({
     name: "absence_candidates",
-    text: `select ${placementColumns}, ${bindingColumns}, m.role
+    text: `select ${placementColumns}, ${bindingColumns}, m.role,
+             exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
+                     and (c.status in ('sent', 'unknown') or (c.status = 'confirmed' and c.ended_at > p.absent_since - interval '1 hour'))) as own
            from placements p
            join mailboxes m on m.account_id = p.account_id and m.id = p.mailbox_id
            left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
@@ -216,6 +204,7 @@ export const loadCandidates = async (
     return {
       ...view,
       role: row.role,
+      ownCommand: row.own,
       markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
     };
   });

@@ -35,7 +35,8 @@ export const settleCandidates = async (context: LaneContext, survey: Survey): Pr
   await inAccount(context.db, context.fence, context.accountId, async (account) => {
     for (const group of await loadCandidates(account, context.endpointId, survey.startedAt)) {
       const unexplained = group.candidates.filter(
-        (candidate) => !candidate.markedDeleted && candidate.role !== "trash" && candidate.role !== "junk",
+        (candidate) =>
+          !candidate.ownCommand && !candidate.markedDeleted && candidate.role !== "trash" && candidate.role !== "junk",
       );
       if (vanishBreakerTrips({ candidates: unexplained.length, live: group.live })) {
         const { mailboxId } = group;

@@ -1,5 +1,6 @@
 /** The POP3 side of an account's lane: a short session at each look, none in between (semantics K6). */
 import type { MaildropSession } from "../endpoints/endpoint.ts";
+import type { EndpointProfile } from "../model/endpoint.ts";
 import type { Because } from "../model/account.ts";
 import { SyncError } from "../model/failure.ts";
 import type { AccountState, EndpointState } from "../store/account-state.ts";
@@ -10,6 +11,7 @@ import { planSweep } from "./backoff.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
 import type { MaildropContext } from "./maildrop-commit.ts";
+import { planRemovals, removeCopies } from "./server-copy.ts";
 import { type ImapSide, type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
 
 interface Loaded {
@@ -21,6 +23,12 @@ interface Loaded {
 
 const asked: ReadonlySet<Because> = new Set(["api", "changed", "created", "recovery"]);
 
+/** Before it is tried again to remove what could not be marked, in ms. */
+const refusedMs = 600_000;
+
+/** Gmail shows each message to one POP3 client only, and its DELE does what a setting says (semantics 2.5). */
+const mayRemove = ({ capabilities = [] }: EndpointProfile): boolean => !capabilities.some((name) => name.startsWith("X-GOOGLE"));
+
 export class MaildropLane implements EndpointLane {
   dueAt = 0;
   succeededAt = 0;
@@ -29,8 +37,11 @@ export class MaildropLane implements EndpointLane {
   private readonly imapSide: () => { readonly isRead: boolean } | null;
   private readonly health: HealthBook;
   private loaded: Loaded | null = null;
-  private session: MaildropSession | null = null;
+  private session: Pick<MaildropSession, "abandon"> | null = null;
   private more = true;
+  /** The last look left nothing open, so that mail may be removed; not before `removeAt`, in ms since 1970. */
+  private settled = false;
+  private removeAt = 0;
   /** Of the last login, in ms since 1970. */
   private loggedInAt = 0;
   private unparsed = true;
@@ -70,7 +81,7 @@ export class MaildropLane implements EndpointLane {
       missingSince: new Map(),
       heads: new Map(),
       verifiedAt: 0,
-      lookedAt: 0,
+      emptySince: 0,
       refusedUntil: new Map(),
     };
     this.loaded = { account, endpoint, context, memory };
@@ -129,8 +140,37 @@ export class MaildropLane implements EndpointLane {
       this.dueAt = Date.now() + planSweep({ pollMs: services.pollMs, waiting: true, toldOfAll: false, quietSweeps: 0 });
       return false;
     }
-    const work = (): Promise<boolean> => this.visit(loaded, imap === null ? "none" : "read", signal);
+    const work = async (): Promise<boolean> =>
+      (await this.remove(loaded, signal)) || this.visit(loaded, imap === null ? "none" : "read", signal);
     return this.health.state === "live" ? work() : services.bulkTurn(work);
+  }
+
+  /** A session that removes what is due, in place of one that reads. @returns whether there was one; the next one reads at once. */
+  private async remove({ account, endpoint, context, memory }: Loaded, signal: AbortSignal): Promise<boolean> {
+    const { services } = this.ground;
+    const { profile } = this.health;
+    if (!this.settled || Date.now() < this.removeAt || !mayRemove(profile)) return false;
+    const planned = await planRemovals(context, signal);
+    if (planned === null) return false;
+    this.settled = false;
+    this.more = true;
+    memory.settledPrint = "";
+    const credentials = await services.unseal(account, endpoint);
+    const session = await services.connectTurn(() =>
+      services.drivers.pop3.openRemoval({ settings: endpoint.settings, credentials, profile, log: context.log }, signal),
+    );
+    this.session = session;
+    this.loggedInAt = Date.now();
+    this.mayLinger = true;
+    try {
+      const marked = await removeCopies(context, session, planned, signal);
+      if (marked === 0) this.removeAt = Date.now() + refusedMs;
+    } finally {
+      this.session = null;
+      session.abandon();
+    }
+    this.dueAt = Date.now() + (profile.loginDelayMs ?? 0);
+    return true;
   }
 
   private async visit({ account, endpoint, context, memory }: Loaded, imap: ImapSide, signal: AbortSignal): Promise<boolean> {
@@ -144,12 +184,12 @@ export class MaildropLane implements EndpointLane {
     this.loggedInAt = Date.now();
     this.mayLinger = true;
     try {
-      const beganAt = Date.now();
       const result = await runMaildropPass({ context, session, memory, imap, signal });
       // Where logins are rationed the next session has to wait its time.
       const apart = session.profile.loginDelayMs ?? 0;
       const again = result.again && apart === 0;
       this.more = result.again;
+      this.settled = result.readOnce && !result.again && !result.waiting;
       const sweep = { pollMs: services.pollMs, waiting: result.waiting, toldOfAll: false, quietSweeps: 0 };
       this.dueAt = Date.now() + Math.max(apart, result.again ? 0 : planSweep(sweep));
       this.succeededAt = Date.now();
@@ -158,7 +198,6 @@ export class MaildropLane implements EndpointLane {
         listingWindow: memory.window,
       });
       this.mayLinger = false;
-      if (!result.again) memory.lookedAt = beganAt;
       this.unparsed ||= result.created > 0 || result.again;
       if (this.unparsed && !result.again) {
         this.unparsed = false;

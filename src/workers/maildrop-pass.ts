@@ -11,6 +11,7 @@ import { type ListingMark, markedKeys, readWindow } from "../reconciler/listing-
 import { keyOf, type MaildropReading, readAnew, readMaildrop } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { type BoundItem, listLeftOver, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
+import { settleRemovals } from "./server-copy.ts";
 import {
   commitGone,
   commitRead,
@@ -30,14 +31,14 @@ export interface MaildropMemory {
   /** The last complete listing, and the part of the maildrop that listings show as far as was seen. */
   mark: ListingMark | null;
   window: ListingWindow | null;
+  /** Since when complete listings lack everything, in ms since 1970; 0: they do not. */
+  emptySince: number;
   /** When a complete listing first lacked the item of a placement, in ms since 1970. */
   readonly missingSince: Map<PlacementId, number>;
   /** Header hashes of items that IMAP has not shown yet. */
   readonly heads: Heads;
   /** When bound items were last compared with what they were bound as, in ms since 1970. */
   verifiedAt: number;
-  /** When the last look began that left nothing to be read, in ms since 1970; 0: not known. */
-  lookedAt: number;
   /** When an item that could not be read is tried again, in ms since 1970. */
   readonly refusedUntil: Map<string, number>;
 }
@@ -110,7 +111,6 @@ const readWhole = async (
         scope,
         reason: maildrop.readOnce ? "delivered" : "backfilled",
         mayCreate,
-        came: { after: memory.lookedAt, before: began },
         progress: maildrop.readOnce ? null : { done: had + sums.bound + whole.length, total },
       });
       sums.bound += bound;
@@ -149,12 +149,11 @@ const settleGone = async (
     readonly slid: readonly BoundItem[];
     readonly bound: number;
     readonly empty: boolean;
-    readonly doubtful: boolean;
   },
 ): Promise<boolean> => {
-  const { bound, slid, doubtful } = look;
+  const { bound, slid } = look;
   // Nothing follows from it but that the binding ends, so that one look is enough.
-  if (slid.length > 0) await commitGone(context, scope, { gone: slid, bound, outsideWindow: true, doubtful });
+  if (slid.length > 0) await commitGone(context, scope, { gone: slid, bound, outsideWindow: true });
   const now = Date.now();
   const before = new Map(memory.missingSince);
   memory.missingSince.clear();
@@ -164,8 +163,7 @@ const settleGone = async (
     const since = before.get(placementId);
     return since !== undefined && (!look.empty || now - since >= emptyMs);
   });
-  const open =
-    seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound, outsideWindow: false, doubtful }));
+  const open = seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound, outsideWindow: false }));
   return open || seenTwice.length < look.gone.length;
 };
 
@@ -234,6 +232,25 @@ const listMissing = async (
   return [...gone, ...(await listLeftOver(context.db, context.accountId, context.endpointId))];
 };
 
+/** The maildrop as it is bound, after the ends of our own removals are known (V1). Null: it has no mailbox yet. */
+const loadScope = async (
+  input: MaildropPassInput,
+  listing: MaildropListing,
+): Promise<{ readonly maildrop: Maildrop; readonly scope: Scope | null; readonly removing: boolean }> => {
+  const { context, memory } = input;
+  const maildrop = await loadMaildrop(context.db, context.accountId, context.endpointId);
+  const scope = await scopeFor(input, maildrop);
+  if (scope === null) return { maildrop, scope, removing: false };
+  const now = Date.now();
+  memory.emptySince = listing.complete && listing.items.length === 0 ? memory.emptySince || now : 0;
+  const doubtful = memory.emptySince > 0 && now - memory.emptySince < emptyMs;
+  const { open, ended } = await settleRemovals(context, scope, { listing, doubtful });
+  if (!ended) return { maildrop, scope, removing: open > 0 };
+  // What we took away ourselves tells nothing of what the server shows.
+  memory.mark = null;
+  return { maildrop: await loadMaildrop(context.db, context.accountId, context.endpointId), scope, removing: open > 0 };
+};
+
 /** One session's look. */
 export const runMaildropPass = async (input: MaildropPassInput): Promise<MaildropPassResult> => {
   const { context, session, memory, imap, signal } = input;
@@ -244,10 +261,9 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
     return nothing;
   }
   memory.settledPrint = "";
-  const maildrop = await loadMaildrop(context.db, context.accountId, context.endpointId);
+  const { maildrop, scope: began, removing } = await loadScope(input, listing);
   const { uidValidity, readOnce } = maildrop;
   const listed = listing.items;
-  const began = await scopeFor(input, maildrop);
   if (began === null) return { ...nothing, waiting: true, readOnce };
   const look = { context, session, scope: began, uidValidity, total: listed.length, imap, heads: memory.heads, signal };
   const epoch = await readEpoch(input, look, maildrop, listing);
@@ -273,10 +289,8 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const unknown = reading.fresh.length - bound - read.bound;
   const missing = listing.complete ? await listMissing(input, scope, { bound: maildrop.bound, reading, unknown }) : [];
   const slid = reading.slid.map((index) => maildrop.bound[index] as BoundItem);
-  const empty = listed.length === 0;
-  const doubtful = !empty && listed.every((item) => memory.refusedUntil.has(keyOf(item)));
-  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty, doubtful };
-  const waiting = await settleGone(input, scope, lacks);
+  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty: listed.length === 0 };
+  const waiting = (await settleGone(input, scope, lacks)) || removing;
   const isOver = Date.now();
   const left = wanted.filter((item) => (memory.refusedUntil.get(keyOf(item)) ?? 0) <= isOver).length - read.bound;
   const again = left > 0 && read.bound > 0;

@@ -277,7 +277,6 @@ describe("the status of an account", () => {
         },
       ],
       pop3Devices: { state: "declared", since: null, because: "policy" },
-      suspectedDevices: [],
       holds: [],
       hints: [],
     });
@@ -299,7 +298,6 @@ describe("the status of an account", () => {
     expect(body.lagSeconds).toBeGreaterThanOrEqual(3);
     expect(body.endpoints[0]).toMatchObject({ watching: ["INBOX"], lastError: error, profile: { push: "idle" } });
     expect(Date.parse(body.endpoints[0].nextAttemptAt)).toBeGreaterThan(Date.now());
-    expect(body.suspectedDevices).toEqual([]);
     expect(body.holds).toMatchObject([{ reason: "mass_vanish", count: 80, mailboxId: formatId("mbx", mailboxId) }]);
   });
 });

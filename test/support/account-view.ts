@@ -21,7 +21,6 @@ export interface SeenChange {
   readonly mailboxId: string | null;
   readonly reason: string;
   readonly rule: string | null;
-  readonly after: Readonly<Record<string, unknown>> | null;
   readonly evidence: readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -95,7 +94,6 @@ export interface AccountStatus {
   readonly progress: { readonly done: number; readonly total: number };
   readonly endpoint: EndpointStatus;
   readonly pop3Devices: { readonly state: string; readonly since: string | null; readonly because: string | null };
-  readonly suspectedDevices: readonly { readonly sign: string; readonly count: number; readonly certain: boolean }[];
   readonly holds: readonly { readonly id: string; readonly reason: string; readonly count: number }[];
 }
 

@@ -52,7 +52,12 @@ export class CanonicalModel {
     const before = this.changes.length;
     for (const [name, mailbox] of upstream.mailboxes) this.syncMailbox(name, mailbox);
     const candidates = [...this.placements.values()].filter((placement) => placement.absent && placement.lifecycle === "live");
-    const withRole = candidates.map((placement): Candidate => ({ ...placement, role: null, markedDeleted: false }));
+    const withRole = candidates.map((placement): Candidate => ({
+      ...placement,
+      role: null,
+      ownCommand: false,
+      markedDeleted: false,
+    }));
     this.apply(resolveCandidates({ endpointId, candidates: withRole, policy: defaultPolicy, pop3Devices: "unknown" }), null, []);
     return this.changes.length - before;
   }

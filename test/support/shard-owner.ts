@@ -64,7 +64,6 @@ export const makeAccount = async (
       auditedAt: 0,
       failures: 0,
       parkedUntil: 0,
-      lookedAt: 0,
       emptySince: 0,
       epochChanges: 0,
     };

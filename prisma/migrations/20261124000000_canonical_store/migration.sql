@@ -276,6 +276,7 @@ create table bindings (
   uidl text not null default '',
   occurrence smallint not null default 0,
   listed_size bigint,
+  bound_at timestamptz,
   tenant_id uuid not null,
   placement_id uuid not null,
   active boolean not null default true,

@@ -59,6 +59,21 @@ export const certificateRefused = (host: string, certificate: CertificateFinding
   return new SyncError("tls", "endpoint", { code: "endpoint_tls_failed", message, action });
 };
 
+/** How OpenSSL says that there is no version of TLS that both sides speak; the code is all that is kept of such an error. */
+const noCommonVersion = /ERR_SSL_(?:TLSV1_ALERT_PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|VERSION_TOO_LOW)/;
+
+/** The failure in words that say more, where there are any. */
+export const explained = (failure: SyncError, host: string): SyncError => {
+  const { cause } = failure;
+  if (failure.kind !== "tls" || !(cause instanceof Error) || !noCommonVersion.test(cause.message)) return failure;
+  return new SyncError("tls", "endpoint", {
+    code: failure.code,
+    message: `${host} speaks no version of TLS that is still safe.`,
+    action: "Ask whoever runs the server to offer TLS 1.2 or 1.3.",
+    cause,
+  });
+};
+
 const onCertificate = ({ host, tls }: EndpointSettings, certificate: CertificateFindings | null): Advice[] => {
   if (certificate === null) return [];
   const { valid, problem, expiresAt } = certificate;

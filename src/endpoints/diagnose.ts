@@ -4,7 +4,7 @@
  */
 import type { Advice, Diagnosis, ImapFindings, Pop3Findings, ProbeRequest, ProbeStep } from "../model/diagnosis.ts";
 import type { SyncError } from "../model/failure.ts";
-import { adviceOnConnection, certificateRefused } from "./connection-advice.ts";
+import { adviceOnConnection, certificateRefused, explained } from "./connection-advice.ts";
 import { withDeadline } from "./deadline.ts";
 import { refuseCleartext } from "./dial.ts";
 import { Door, type DoorView, type DoorWords, nothingSeen } from "./door.ts";
@@ -91,7 +91,7 @@ export const diagnose = async (
     chart.step = "login";
     await practice.visit(request, { chart, limits }, signal);
   } catch (error) {
-    failure = practice.failure(error, request, chart.step === "login" ? "login" : "work");
+    failure = explained(practice.failure(error, request, chart.step === "login" ? "login" : "work"), request.settings.host);
     if (chart.step === "login") chart.login = loginAfter(failure);
   }
   const { reachable, tls, login, imap, pop3, name, greeting } = chart;

@@ -34,6 +34,39 @@ const make = async (): Promise<Certificates> => {
   }
 };
 
+const caConfig = `[ca]
+default_ca = expired
+[expired]
+database = index.txt
+new_certs_dir = .
+serial = serial
+default_md = sha256
+policy = policy
+[policy]
+commonName = supplied
+`;
+
+/** A certificate of `localhost` that was good in January 2020, signed by itself. */
+export const expiredCertificate = async (): Promise<Omit<Certificates, "caPem">> => {
+  const cwd = await mkdtemp(join(tmpdir(), "samebox-ca-"));
+  try {
+    await writeFile(join(cwd, "ca.cnf"), caConfig);
+    await writeFile(join(cwd, "index.txt"), "");
+    await writeFile(join(cwd, "serial"), "01\n");
+    await run("openssl", ["req", ...newKey, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"], { cwd });
+    const sign = ["ca", "-batch", "-notext", "-selfsign", "-config", "ca.cnf", "-keyfile", "server.key", "-in", "server.csr"];
+    const dates = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"];
+    await run("openssl", [...sign, ...dates, "-out", "server.pem"], { cwd });
+    const [certPem, keyPem] = await Promise.all([
+      readFile(join(cwd, "server.pem"), "utf8"),
+      readFile(join(cwd, "server.key"), "utf8"),
+    ]);
+    return { certPem, keyPem };
+  } finally {
+    await rm(cwd, { recursive: true, force: true });
+  }
+};
+
 let made: Promise<Certificates> | undefined;
 
 /** Made once per process, by openssl. */

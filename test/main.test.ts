@@ -21,7 +21,7 @@ const says = (daemon: Daemon, message: string): Promise<true> =>
   eventually(message, () => messages(daemon).includes(message) || undefined, { timeoutMs: 30_000, everyMs: 5 });
 /** What it says last; its output may arrive after the notice of its end. */
 const saysLast = (daemon: Daemon, what: RegExp): Promise<true> =>
-  eventually(`${what}`, () => what.test(String(daemon.lines.at(-1)?.["text"])) || undefined, { timeoutMs: 5000, everyMs: 5 });
+  eventually(`${what}`, () => what.test(String(daemon.lines.at(-1)?.["text"])) || undefined, { timeoutMs: 30_000, everyMs: 5 });
 const complaints = (daemon: Daemon): unknown[] =>
   daemon.lines.filter((line) => !["info", undefined].includes(line["level"] as string | undefined));
 

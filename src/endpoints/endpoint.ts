@@ -69,6 +69,9 @@ export type ReadItem =
   | { readonly item: MaildropItem; readonly octets: Octets; readonly error: null }
   | { readonly item: MaildropItem; readonly octets: null; readonly error: SyncError };
 
+/** May reading mark mail as read? */
+export type MayMark = boolean | ((items: readonly MaildropItem[]) => Promise<void>);
+
 /**
  * The seam to a source without mailboxes, flags and news: listed, read, closed, and opened anew for the next look. Nothing
  * is ever removed. Calls fail as those of a {@link Session} do.
@@ -90,9 +93,9 @@ export interface MaildropSession {
   heads(items: readonly MaildropItem[], signal: AbortSignal): AsyncIterable<ReadItem>;
   /**
    * Whole messages, in order, read ahead by a bounded number. What cannot be proven whole without marking it as read comes
-   * with an error unless `mayMark`.
+   * with an error unless `mayMark`; a function is called with the items before that, and waited for.
    */
-  octets(items: readonly MaildropItem[], options: { readonly mayMark: boolean }, signal: AbortSignal): AsyncIterable<ReadItem>;
+  octets(items: readonly MaildropItem[], options: { readonly mayMark: MayMark }, signal: AbortSignal): AsyncIterable<ReadItem>;
   /**
    * Polite where that is quick (at most 2 s), then hard. Harmless when called twice. Only when everything that was read is
    * durable: a server may remove what it has given when a session ends well (K5).

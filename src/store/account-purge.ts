@@ -10,6 +10,7 @@ const tables: readonly { readonly name: string; readonly batch: number }[] = [
   { name: "blobs", batch: 200 },
   { name: "observations", batch: 1000 },
   { name: "commands", batch: 1000 },
+  { name: "retrievals", batch: 1000 },
   { name: "intents", batch: 1000 },
   { name: "holds", batch: 1000 },
   { name: "changes", batch: 1000 },

@@ -65,7 +65,7 @@ export const loadSeenHistory = async (account: AccountTx, scope: Scope, uids: re
   });
   const reverted = await account.tx.query<{ uid: bigint }>({
     name: "seen_reverted",
-    text: `select b.uid from bindings b join commands c on c.account_id = b.account_id and c.placement_id = b.placement_id and c.reason = 'pop3_seen_reverted'
+    text: `select b.uid from bindings b join commands c on c.account_id = b.account_id and c.placement_id = b.placement_id and c.reason in ('pop3_seen_reverted', 'self_inflicted_seen')
            where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = any($5::bigint[])`,
     values: [...values, uids],
   });

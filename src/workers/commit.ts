@@ -13,6 +13,7 @@ import { loadBound, loadKnown } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { messagesStored } from "../telemetry/metrics.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { settleRetrievals } from "./retrievals.ts";
 import { judgeSeen, type SeenSurroundings } from "./seen.ts";
 
 const octetsOf = (items: readonly FetchedItem[]): Octets[] =>
@@ -118,6 +119,7 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
     });
     const existing = new Set([...bound.keys(), ...closed]);
     await applyDecision(account, decision, { scope, contents, existing, at, inputId: null });
+    if (context.twoViews) await settleRetrievals(account, at);
     if (move !== null) await writeCursor(account, context.endpointId, cursorWrite(mailbox, move), at);
     return { created: decision.newMessages.length, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
   });
@@ -170,6 +172,7 @@ export const commitObservation = async (
     messagesStored.inc({ op: "updated" }, flags.placements.length);
     const absences = reconcileAbsences({ scope, uids: request.absent, bound });
     await applyDecision(account, absences, surroundings);
+    if (context.twoViews) await settleRetrievals(account, at);
     await writeCursor(account, context.endpointId, cursorWrite(mailbox, request.move), at);
     return absences.closed.length;
   });

@@ -18,6 +18,9 @@ export interface LaneGround {
   readonly log: Logger;
 }
 
+/** Failures in a row after which an endpoint counts as down: about a quarter of a minute with the usual waits. */
+const downAfter = 3;
+
 type Alongside = (account: AccountTx, at: Date) => Promise<void>;
 
 export class HealthBook {
@@ -31,6 +34,12 @@ export class HealthBook {
 
   get state(): SyncState {
     return this.health?.syncState ?? "connecting";
+  }
+
+  /** Cannot be reached: several tries in a row have failed, or none is made until a person changes something. */
+  get isDown(): boolean {
+    const { state } = this;
+    return (this.health?.attempts ?? 0) >= downAfter || state === "needs_reauth" || state === "needs_attention";
   }
 
   /** As last learned. */

@@ -62,8 +62,10 @@ export class ImapLane implements EndpointLane {
     return this.loaded === null;
   }
 
-  get isRead(): boolean {
-    return this.loaded !== null && this.session !== null && !backfillPending(this.loaded.context);
+  /** `read`: all of its mail was read. `down`: it cannot be reached, and not for a moment only. `behind`: neither. */
+  get side(): "read" | "down" | "behind" {
+    if (this.loaded !== null && this.session !== null && !backfillPending(this.loaded.context)) return "read";
+    return this.session === null && this.health.isDown ? "down" : "behind";
   }
 
   async stop(): Promise<void> {
@@ -97,7 +99,7 @@ export class ImapLane implements EndpointLane {
       before.endpoint.credentialsVersion === endpoint.credentialsVersion &&
       JSON.stringify(before.endpoint.settings) === JSON.stringify(endpoint.settings);
     if (before !== null && same) {
-      const context: LaneContext = { ...before.context, policy: account.policy };
+      const context: LaneContext = { ...before.context, policy: account.policy, twoViews: account.endpoints.length > 1 };
       this.loaded = { ...before, account, endpoint, context };
       this.health.take(endpoint);
       return;
@@ -113,6 +115,7 @@ export class ImapLane implements EndpointLane {
       tenantId: account.tenantId,
       endpointId: endpoint.id,
       policy: account.policy,
+      twoViews: account.endpoints.length > 1,
       mailboxes: new Map(),
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));

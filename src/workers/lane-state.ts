@@ -40,6 +40,8 @@ export interface LaneContext {
   readonly tenantId: TenantId;
   readonly endpointId: EndpointId;
   readonly policy: Policy;
+  /** Another endpoint shows mail of the account, too: what tells it in another view is kept with it. */
+  readonly twoViews: boolean;
   readonly mailboxes: Map<MailboxId, MailboxLane>;
 }
 

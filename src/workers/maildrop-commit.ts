@@ -37,7 +37,7 @@ import { messagesStored } from "../telemetry/metrics.ts";
 import type { LaneContext } from "./lane-state.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
-export type MaildropContext = Omit<LaneContext, "mailboxes">;
+export type MaildropContext = Omit<LaneContext, "mailboxes" | "twoViews">;
 
 const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
   step("before maildrop commit");

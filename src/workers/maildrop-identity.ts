@@ -11,6 +11,12 @@ import type { Scope } from "../reconciler/state.ts";
 import { type BoundItem, loadBoundFacts, loadClaims } from "../store/maildrops.ts";
 import { commitKnown, hashInbox, type MaildropContext } from "./maildrop-commit.ts";
 
+/**
+ * `none`: the account has no IMAP endpoint. `read`: all of its mail was read over IMAP before this look. `down`: IMAP cannot be
+ * reached, so that new mail is read here (K11).
+ */
+export type ImapSide = "none" | "read" | "down";
+
 export type Heads = Map<string, NonNullable<UnknownItem["head"]>>;
 
 /** What a look has in hand. */
@@ -22,8 +28,7 @@ export interface Look {
   readonly uidValidity: number | null;
   /** Items listed. */
   readonly total: number;
-  /** `none`: the account has no IMAP endpoint. `read`: all of its mail was read over IMAP before this look. */
-  readonly imap: "none" | "read";
+  readonly imap: ImapSide;
   /** Header hashes of items that were read and not bound yet. */
   readonly heads: Heads;
   readonly signal: AbortSignal;
@@ -121,7 +126,7 @@ export interface Known {
 export const bindKnown = async (look: Look, fresh: readonly MaildropItem[]): Promise<Known> => {
   const { context, scope, heads } = look;
   if (fresh.length === 0) return { unmatched: [], ambiguous: [], bound: 0 };
-  if (look.imap === "read") await hashInbox(context, scope.mailboxId, look.signal);
+  if (look.imap !== "none") await hashInbox(context, scope.mailboxId, look.signal);
   const claims = { endpointId: scope.endpointId, inbox: scope.mailboxId, hashes: null };
   const { claimable: all, views } = await loadClaims(context.db, context.accountId, claims);
   // Of what IMAP does not show IMAP decides (K9).

@@ -4,15 +4,17 @@ import type { EndpointProfile } from "../model/endpoint.ts";
 import type { Because } from "../model/account.ts";
 import { SyncError } from "../model/failure.ts";
 import type { AccountState, EndpointState } from "../store/account-state.ts";
-import type { AccountTx } from "../store/account-tx.ts";
+import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { notePop3Sign } from "../store/pop3-evidence.ts";
 import { passDuration, passes } from "../telemetry/metrics.ts";
 import { planSweep } from "./backoff.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
 import type { MaildropContext } from "./maildrop-commit.ts";
+import type { ImapSide } from "./maildrop-identity.ts";
+import { type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
+import { settleRetrievals } from "./retrievals.ts";
 import { planRemovals, removeCopies } from "./server-copy.ts";
-import { type ImapSide, type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
 
 interface Loaded {
   readonly account: AccountState;
@@ -34,7 +36,7 @@ export class MaildropLane implements EndpointLane {
   succeededAt = 0;
   private readonly ground: LaneGround;
   /** The IMAP side of the same account; null: it has none. */
-  private readonly imapSide: () => { readonly isRead: boolean } | null;
+  private readonly imapSide: () => { readonly side: "read" | "down" | "behind" } | null;
   private readonly health: HealthBook;
   private loaded: Loaded | null = null;
   private session: Pick<MaildropSession, "abandon"> | null = null;
@@ -42,6 +44,9 @@ export class MaildropLane implements EndpointLane {
   /** The last look left nothing open, so that mail may be removed; not before `removeAt`, in ms since 1970. */
   private settled = false;
   private removeAt = 0;
+  private imapBefore: ImapSide = "none";
+  /** Something was RETRed while IMAP was down, and what follows is not settled. */
+  private retrievals = true;
   /** Of the last login, in ms since 1970. */
   private loggedInAt = 0;
   private unparsed = true;
@@ -49,7 +54,7 @@ export class MaildropLane implements EndpointLane {
   /** The last session ended without a goodbye: the server may take it for alive, and what holds the maildrop may be ourselves. */
   private mayLinger = false;
 
-  constructor(ground: LaneGround, imapSide: () => { readonly isRead: boolean } | null) {
+  constructor(ground: LaneGround, imapSide: () => { readonly side: "read" | "down" | "behind" } | null) {
     this.ground = ground;
     this.imapSide = imapSide;
     this.health = new HealthBook(ground);
@@ -124,6 +129,11 @@ export class MaildropLane implements EndpointLane {
     return Promise.resolve();
   }
 
+  private settleRetrievals(): Promise<boolean> {
+    const { services, fence, accountId } = this.ground;
+    return inAccount(services.db, fence, accountId, (account) => settleRetrievals(account, new Date()));
+  }
+
   /** What a failure tells of other devices (K6). */
   private signsOf(error: unknown): ((account: AccountTx, at: Date) => Promise<void>) | undefined {
     const locked = error instanceof SyncError && error.code === "maildrop_in_use";
@@ -134,14 +144,17 @@ export class MaildropLane implements EndpointLane {
   /** @returns whether to go on at once. */
   private async look(loaded: Loaded, signal: AbortSignal): Promise<boolean> {
     const { services } = this.ground;
-    const imap = this.imapSide();
-    if (imap?.isRead === false) {
+    const imap = this.imapSide()?.side ?? "none";
+    if (imap === "behind") {
       // What IMAP is going to bring must not be read a second time (K10).
       this.dueAt = Date.now() + planSweep({ pollMs: services.pollMs, waiting: true, toldOfAll: false, quietSweeps: 0 });
       return false;
     }
+    // What could not be read without marking it may be read now, or need not be any more.
+    if (imap !== this.imapBefore) loaded.memory.refusedUntil.clear();
+    this.imapBefore = imap;
     const work = async (): Promise<boolean> =>
-      (await this.remove(loaded, signal)) || this.visit(loaded, imap === null ? "none" : "read", signal);
+      (imap !== "down" && (await this.remove(loaded, signal))) || this.visit(loaded, imap, signal);
     return this.health.state === "live" ? work() : services.bulkTurn(work);
   }
 
@@ -185,6 +198,8 @@ export class MaildropLane implements EndpointLane {
     this.mayLinger = true;
     try {
       const result = await runMaildropPass({ context, session, memory, imap, signal });
+      if (imap === "down") this.retrievals = true;
+      else if (imap === "read" && this.retrievals) this.retrievals = await this.settleRetrievals();
       // Where logins are rationed the next session has to wait its time.
       const apart = session.profile.loginDelayMs ?? 0;
       const again = result.again && apart === 0;

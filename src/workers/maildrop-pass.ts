@@ -22,7 +22,8 @@ import {
   startEpoch,
   type WholeItem,
 } from "./maildrop-commit.ts";
-import { bindKnown, type Heads, type Look, stillHold } from "./maildrop-identity.ts";
+import { journalRetrievals } from "./retrievals.ts";
+import { bindKnown, type Heads, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
 
 /** What a lane remembers between looks. */
 export interface MaildropMemory {
@@ -42,9 +43,6 @@ export interface MaildropMemory {
   /** When an item that could not be read is tried again, in ms since 1970. */
   readonly refusedUntil: Map<string, number>;
 }
-
-/** `none`: the account has no IMAP endpoint. `read`: all of its mail was read over IMAP before this look. */
-export type ImapSide = "none" | "read";
 
 export interface MaildropPassInput {
   readonly context: MaildropContext;
@@ -96,7 +94,8 @@ const readWhole = async (
 ): Promise<{ readonly bound: number; readonly created: number }> => {
   const { context, session, memory, signal } = input;
   const began = Date.now();
-  const mayCreate = input.imap === "none";
+  const mayCreate = input.imap !== "read";
+  const mayMark = input.imap === "down" ? (some: readonly MaildropItem[]) => journalRetrievals(context, scope, some) : mayCreate;
   const sums = { bound: 0, created: 0 };
   const retrieved = new Set<string>();
   let batch: WholeItem[] = [];
@@ -120,7 +119,7 @@ const readWhole = async (
     }
   };
   try {
-    for await (const read of session.octets(items, { mayMark: mayCreate }, signal)) {
+    for await (const read of session.octets(items, { mayMark }, signal)) {
       if (read.error !== null) {
         context.log.warn({ failure: read.error.kind, scope: read.error.scope, err: read.error }, "item put aside");
         memory.refusedUntil.set(keyOf(read.item), Date.now() + refusedMs);
@@ -142,7 +141,7 @@ const readWhole = async (
 
 /** Items that are gone in two complete listings, an empty one at least a minute apart (G4). */
 const settleGone = async (
-  { context, memory }: MaildropPassInput,
+  { context, memory, imap }: MaildropPassInput,
   scope: Scope,
   look: {
     readonly gone: readonly BoundItem[];
@@ -154,6 +153,8 @@ const settleGone = async (
   const { bound, slid } = look;
   // Nothing follows from it but that the binding ends, so that one look is enough.
   if (slid.length > 0) await commitGone(context, scope, { gone: slid, bound, outsideWindow: true });
+  // What IMAP showed is decided by IMAP, when it is back (K9).
+  if (imap === "down") return look.gone.length > 0;
   const now = Date.now();
   const before = new Map(memory.missingSince);
   memory.missingSince.clear();
@@ -168,7 +169,7 @@ const settleGone = async (
 };
 
 const scopeFor = async ({ context, imap }: MaildropPassInput, { epoch, inbox }: Maildrop): Promise<Scope | null> => {
-  const mailboxId = inbox ?? (imap === "none" ? await makeMailboxes(context) : null);
+  const mailboxId = inbox ?? (imap === "read" ? null : await makeMailboxes(context));
   return mailboxId === null ? null : { endpointId: context.endpointId, mailboxId, epoch };
 };
 
@@ -282,7 +283,7 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const fresh = reading.fresh.map((index) => listed[index] as MaildropItem).filter(open);
   const { unmatched, ambiguous, bound } = await bindKnown({ ...look, scope }, fresh);
   // Newest first; what IMAP is going to bring is not read here (K10).
-  const wanted = [...ambiguous, ...(imap === "none" ? unmatched : [])].toSorted((a, b) => b.number - a.number);
+  const wanted = [...ambiguous, ...(imap === "read" ? [] : unmatched)].toSorted((a, b) => b.number - a.number);
   const had = listed.length - reading.fresh.length + bound;
   const slice = wanted.slice(0, sessionItems);
   const read = await readWhole(input, { scope, maildrop, had, total: listed.length }, slice);

@@ -65,6 +65,16 @@ const imap = async <T>(
 const seenUpstream = (at: Dovecot, n: number): Promise<number[]> =>
   imap(at, n, async (one) => [...(await one.flags())].filter(([, flags]) => flags.includes("\\Seen")).map(([uid]) => uid));
 
+const untilSeenUpstream = (n: number, uids: readonly number[]): Promise<unknown> =>
+  eventually(
+    "flags upstream",
+    async () => {
+      expect(await seenUpstream(server, n)).toEqual(uids);
+      return true;
+    },
+    { timeoutMs: 30_000, everyMs: 100 },
+  );
+
 const readIn = async (accountId: string): Promise<string[]> =>
   [...(await messagesOf(daemon, accountId))]
     .filter(([, { keywords }]) => keywords.includes("$seen"))
@@ -99,11 +109,15 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
       expect.objectContaining({ strength: "weak", because: "retrieval_order", items: 3, highWater: 0, besideDrain: false }),
     ]);
     expect(await readIn(accountId)).toEqual([]);
-    await imap(server, 1, (one) => one.store("1:3", "-", ["\\Seen"]));
+    await untilSeenUpstream(1, []);
     await sweep(daemon, accountId);
     await imap(server, 1, (one) => one.store("1:3", "+", ["\\Seen"]));
     expect(told((await keywordChanges(accountId, 6)).slice(3))).toEqual(Array(3).fill("upstream_flags I14"));
     expect(await readIn(accountId)).toEqual(["a", "b", "c"]);
+    // Nothing comes of it any more.
+    await sweep(daemon, accountId);
+    expect(await seenUpstream(server, 1)).toEqual([1, 2, 3]);
+    await keywordChanges(accountId, 6);
   });
 
   it("S30: counts as read where nobody knows of it, and the owner is told", { timeout: 60_000 }, async () => {
@@ -135,7 +149,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     const accountId = await watched(server, 4, { pop3Devices: "declared" });
     await device(server, 4, { retr: [1, 2] });
     await keywordChanges(accountId, 2);
-    await imap(server, 4, (one) => one.store("1:2", "-", ["\\Seen"]));
+    await untilSeenUpstream(4, []);
     await sweep(daemon, accountId);
     await daemon.stop();
     daemon = await startDaemon({ env: env() });
@@ -154,6 +168,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     expect(told(await keywordChanges(accountId, 1))).toEqual(["upstream_flags Z4"]);
     await device(server, 5, { retr: [2, 3], dele: [2] });
     expect(told((await keywordChanges(accountId, 2)).slice(1))).toEqual(["weak_seen Z4"]);
+    await untilSeenUpstream(5, [1]);
     expect(await readIn(accountId)).toEqual(["a"]);
   });
 

@@ -78,6 +78,7 @@ const mailTables = [
   "changes",
   "holds",
   "commands",
+  "retrievals",
 ];
 
 const countRows = async (client: pg.Client, since: bigint | null): Promise<bigint> => {

@@ -38,6 +38,7 @@ export const makeAccount = async (
     tenantId: defaultTenant,
     endpointId,
     policy: defaultPolicy,
+    twoViews: false,
     mailboxes: new Map(),
   };
   const mailbox = async (path: string, uidNext: number): Promise<MailboxLane> => {

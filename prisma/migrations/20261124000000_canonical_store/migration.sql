@@ -356,6 +356,21 @@ create index commands_open on commands (account_id, endpoint_id) where status in
 -- What the daemon does of its own accord it does once for each placement and cause.
 create unique index commands_once on commands (account_id, placement_id, reason) where op_id is null;
 
+-- Items that had to be RETRed while IMAP was down, noted before the server is asked: what is read then was read by nobody.
+create table retrievals (
+  account_id uuid not null,
+  endpoint_id uuid not null,
+  epoch integer not null,
+  uidl text not null,
+  occurrence smallint not null,
+  tenant_id uuid not null,
+  retrieved_at timestamptz not null,
+  outcome text,
+  constraint retrievals_pkey primary key (account_id, endpoint_id, epoch, uidl, occurrence),
+  constraint retrievals_outcome_is_known check (outcome in ('cleared', 'read', 'unread'))
+) partition by hash (account_id);
+create index retrievals_open on retrievals (account_id) where outcome is null;
+
 create table holds (
   account_id uuid not null,
   id uuid not null,
@@ -401,7 +416,7 @@ declare
   parent text;
 begin
   foreach parent in array array['accounts', 'data_keys', 'endpoints', 'mailboxes', 'upstream_mailboxes', 'blobs', 'messages',
-    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'holds', 'changes']
+    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'retrievals', 'holds', 'changes']
   loop
     for remainder in 0..15 loop
       execute format('create table %I partition of %I for values with (modulus 16, remainder %s)',

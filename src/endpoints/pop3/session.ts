@@ -6,12 +6,14 @@ import { createHash } from "node:crypto";
 import type { EndpointProfile } from "../../model/endpoint.ts";
 import { SyncError } from "../../model/failure.ts";
 import type { PairedItem, UidlMeaning } from "../../model/maildrop.ts";
-import type { MaildropItem, MaildropListing, MaildropSession, ReadItem } from "../endpoint.ts";
+import type { MaildropItem, MaildropListing, MaildropSession, MayMark, ReadItem } from "../endpoint.ts";
 import type { Octets } from "../../model/octets.ts";
 import type { Pop3Connection } from "./connection.ts";
 import type { ListedMessage, ListedUid, Listing, Stat } from "./listing.ts";
 import { codecOf, decodeUidl, nextCodec } from "./uidl-codec.ts";
 
+/** Items that are told at once to be about to be marked as read. */
+const toldAtOnce = 10;
 const allLines = 100_000_000;
 /** RETR ends a message that lacks its final line end with one; LIST need not count it. In octets. */
 const finalLineEnd = 2;
@@ -122,15 +124,36 @@ export class Pop3Maildrop implements MaildropSession {
 
   async *octets(
     items: readonly MaildropItem[],
-    { mayMark }: { readonly mayMark: boolean },
+    { mayMark }: { readonly mayMark: MayMark },
     signal: AbortSignal,
   ): AsyncGenerator<ReadItem> {
     const byRetr = this.profile.wholeBy === "retr";
-    let at = 0;
-    if (byRetr && !mayMark) {
-      for (const item of items) yield { item, octets: null, error: notProven() };
-      return;
+    if (byRetr && mayMark === false) for (const item of items) yield { item, octets: null, error: notProven() };
+    else if (byRetr && typeof mayMark === "function") yield* this.#octetsToldOf(items, mayMark, signal);
+    else yield* this.#octets(items, { byRetr, mayMark }, signal);
+  }
+
+  /** A few at a time, so that no more is told to be marked than is about to be. */
+  async *#octetsToldOf(
+    items: readonly MaildropItem[],
+    tell: Exclude<MayMark, boolean>,
+    signal: AbortSignal,
+  ): AsyncGenerator<ReadItem> {
+    let lacking = false;
+    for (let at = 0; at < items.length; at += toldAtOnce) {
+      const some = items.slice(at, at + toldAtOnce);
+      await tell(some);
+      yield* this.#octets(some, { byRetr: true, mayMark: true }, signal);
+      this.#lacking = lacking ||= this.#lacking;
     }
+  }
+
+  async *#octets(
+    items: readonly MaildropItem[],
+    { byRetr, mayMark }: { readonly byRetr: boolean; readonly mayMark: MayMark },
+    signal: AbortSignal,
+  ): AsyncGenerator<ReadItem> {
+    let at = 0;
     const read = byRetr ? this.#connection.retrMany(items, signal) : this.#connection.topMany(items, allLines, signal);
     // A consumer that stops leaves what was read ahead of it.
     this.#lacking ||= byRetr;
@@ -141,8 +164,10 @@ export class Pop3Maildrop implements MaildropSession {
       lacking ||= byRetr && octets === null;
       if (octets !== null && (byRetr || this.#isWhole(item, octets))) yield { item, octets, error: null };
       else if (error?.code === "endpoint_limit_exceeded" || (byRetr && error !== null)) yield { item, octets: null, error };
-      else if (mayMark) yield await this.#retrieve(item, octets, signal);
-      else {
+      else if (mayMark !== false) {
+        if (typeof mayMark === "function") await mayMark([item]);
+        yield await this.#retrieve(item, octets, signal);
+      } else {
         await octets?.dispose();
         yield { item, octets: null, error: error ?? notProven() };
       }

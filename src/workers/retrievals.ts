@@ -1,0 +1,39 @@
+/** What had to be RETRed while IMAP was down, before and after (semantics K11). */
+import type { ListedItem } from "../model/maildrop.ts";
+import { settleRetrieved } from "../reconciler/retrieved.ts";
+import type { Scope } from "../reconciler/state.ts";
+import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import { applyDecision } from "../store/decisions.ts";
+import { endRetrievals, hasRetrievals, loadRetrievals, noteRetrievals } from "../store/retrievals.ts";
+import { step } from "../telemetry/failpoint.ts";
+import type { MaildropContext } from "./maildrop-commit.ts";
+
+/** Makes it durable that items are about to be RETRed. */
+export const journalRetrievals = async (context: MaildropContext, scope: Scope, items: readonly ListedItem[]): Promise<void> => {
+  step("before retrieval journal");
+  await inAccount(context.db, context.fence, context.accountId, (account) => noteRetrievals(account, scope, items, new Date()));
+  step("after retrieval journal");
+};
+
+/** Decides about what IMAP shows again, in the transaction that has brought it. @returns whether entries are left. */
+export const settleRetrievals = async (account: AccountTx, at: Date): Promise<boolean> => {
+  if (!(await hasRetrievals(account))) return false;
+  const open = await loadRetrievals(account);
+  const first = open[0]?.item;
+  if (first === undefined) return true;
+  const decision = settleRetrieved(
+    open.map(({ item }) => item),
+    at.getTime(),
+  );
+  // All are of the one IMAP endpoint that an account has.
+  const scope = { endpointId: first.imapEndpointId, mailboxId: first.placement.mailboxId, epoch: 0 };
+  await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
+  await endRetrievals(
+    account,
+    open.flatMap((entry, index) => {
+      const outcome = decision.outcomes[index] ?? null;
+      return outcome === null ? [] : [{ ...entry, outcome }];
+    }),
+  );
+  return hasRetrievals(account);
+};

@@ -8,7 +8,15 @@
 import type { Credentials, EndpointProfile, EndpointSettings } from "../model/endpoint.ts";
 import type { SyncError } from "../model/failure.ts";
 import type { ListedItem, PairedItem, UidlMeaning } from "../model/maildrop.ts";
-import type { FetchedBatch, FetchRequest, FlagsFact, MailboxObservation, ObserveRequest, Survey } from "../model/observation.ts";
+import type {
+  FetchedBatch,
+  FetchRequest,
+  FlagsFact,
+  HeadItem,
+  MailboxObservation,
+  ObserveRequest,
+  Survey,
+} from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -26,6 +34,11 @@ export interface Session {
    * disposed by the consumer are disposed when the iteration ends.
    */
   fetch(request: FetchRequest, signal: AbortSignal): AsyncIterable<FetchedBatch>;
+  /**
+   * Header blocks of the messages in the ranges, some hundred at once; marks nothing as read. What a server leaves out, and
+   * a block of more than 64 KiB, is not there.
+   */
+  heads(request: FetchRequest, signal: AbortSignal): AsyncIterable<readonly HeadItem[]>;
   /**
    * Starts to listen for news and returns when the server listens: NOTIFY, else IDLE on INBOX, else nothing. Other
    * verbs may be called meanwhile; listening goes on after each. `onNews` says which mailboxes to look at; `null` means

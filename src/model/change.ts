@@ -8,6 +8,7 @@ export type ChangeKind =
   | "message.kept"
   | "message.removed"
   | "message.restored"
+  | "message.merged"
   | "message.purged"
   | "mailbox.created"
   | "mailbox.renamed"

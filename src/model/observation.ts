@@ -73,6 +73,17 @@ export interface FetchedItem {
   readonly unavailable: string | null;
 }
 
+/** One message with its header block only. */
+export interface HeadItem {
+  readonly uid: number;
+  readonly flags: readonly string[];
+  readonly modseq: bigint | null;
+  readonly internalDate: Date;
+  /** Octets of the whole, as the server lists them. */
+  readonly size: number;
+  readonly head: Buffer;
+}
+
 /** At most `batchMessages` items or about `batchBytes`. `rangeDone` names the range that ended with this batch. */
 export interface FetchedBatch {
   readonly items: readonly FetchedItem[];

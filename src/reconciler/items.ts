@@ -13,6 +13,14 @@ export interface ItemFact {
   readonly receivedAt: number;
   /** Hex SHA-256 of the octets; null: the server lists the item but does not give it (gate G7), it becomes a stub. */
   readonly sha256: string | null;
+  /** Hex SHA-256 of the normal form; only where another view of the account may have shown the mail. */
+  readonly hFull?: string;
+}
+
+/** A placement that an item continues by less than its octets. */
+export interface Claimed {
+  readonly placement: PlacementView;
+  readonly confidence: number;
 }
 
 export interface KnownMessage {
@@ -26,8 +34,10 @@ export interface ItemsInput {
   readonly items: readonly ItemFact[];
   /** Placements already bound to UIDs of this scope. */
   readonly bound: ReadonlyMap<number, PlacementView>;
-  /** Messages with the same octets, by hex SHA-256 (identity level L3). */
+  /** Messages with the same octets or the same normal form, by hex SHA-256 (identity level L3). */
   readonly known: ReadonlyMap<string, KnownMessage>;
+  /** By UID: what the items are by their header blocks (L4). */
+  readonly claimed?: ReadonlyMap<number, Claimed>;
   /** Unused ids, two per item: one for a message, one for a placement. */
   readonly freshIds: readonly string[];
   /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
@@ -112,39 +122,43 @@ const applyFlags = (
 interface Continuation {
   readonly how: "moved" | "rebound" | "joined" | "reappeared" | "resurrected";
   readonly placement: PlacementView;
+  readonly confidence: number;
 }
 
-/** Rule ID-5 a–d: the placement that this item continues, or null for a new one (5e). */
+type Test = (scope: Scope, placement: PlacementView) => boolean;
+
+const isBound = ({ binding }: PlacementView): boolean => binding?.active === true;
+const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
+
+/** Rules ID-5 a–d, in their order; `joined`: another endpoint of the account showed it before this one did (K12). */
+const continuations: readonly (readonly [Continuation["how"], Test])[] = [
+  ["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],
+  ["rebound", (scope, p) => p.lifecycle === "live" && isHere(scope, p) && !isBound(p) && p.binding?.closedReason === "epoch"],
+  ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
+  ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
+  ["resurrected", (_, p) => p.lifecycle === "removed"],
+];
+
+/** Equal octets, or equal normal forms. */
+const confidenceOfOctets = 0.97;
+
+/** The placement that this item continues, or null for a new one (5e). */
 const continuation = (scope: Scope, fact: ItemFact, candidates: readonly PlacementView[]): Continuation | null => {
   // ID-6: equal date and flags first, then the oldest UID; octets are equal, so any pairing is safe and this one is fixed.
   const likeness = (p: PlacementView): number =>
     (p.receivedAt === fact.receivedAt ? 2 : 0) + (sameKeywords(p.keywords, keywordsOfFlags(fact.flags)) ? 1 : 0);
   const ordered = candidates.toSorted((a, b) => likeness(b) - likeness(a) || (a.binding?.uid ?? 0) - (b.binding?.uid ?? 0));
-  const first = (test: (p: PlacementView) => boolean): PlacementView | undefined => ordered.find(test);
-  const absent = first((p) => p.lifecycle === "live" && p.absent && p.binding?.active !== true);
-  if (absent !== undefined) return { how: "moved", placement: absent };
-  const epoch = first(
-    (p) =>
-      p.lifecycle === "live" &&
-      p.mailboxId === scope.mailboxId &&
-      p.binding?.active === false &&
-      p.binding.closedReason === "epoch",
-  );
-  if (epoch !== undefined) return { how: "rebound", placement: epoch };
-  // Another endpoint of the account showed it before this one did (K12).
-  const joined = first(
-    (p) => p.lifecycle === "live" && !p.kept && !p.absent && p.mailboxId === scope.mailboxId && p.binding === null,
-  );
-  if (joined !== undefined) return { how: "joined", placement: joined };
-  const kept = first((p) => p.kept && p.mailboxId === scope.mailboxId);
-  if (kept !== undefined) return { how: "reappeared", placement: kept };
-  const removed = first((p) => p.lifecycle === "removed");
-  return removed === undefined ? null : { how: "resurrected", placement: removed };
+  for (const [how, test] of continuations) {
+    const placement = ordered.find((candidate) => test(scope, candidate));
+    if (placement !== undefined) return { how, placement, confidence: confidenceOfOctets };
+  }
+  return null;
 };
 
 const rules = { moved: "ID-5a", rebound: "ID-5b", joined: "K12", reappeared: "ID-5c", resurrected: "ID-5d" } as const;
 
-const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, placement }: Continuation): void => {
+const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued: Continuation): void => {
+  const { how, placement, confidence } = continued;
   const shadow = placement.binding?.shadowFlags ?? [];
   const keywords =
     how === "moved"
@@ -160,6 +174,11 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, pl
       draft,
       change(scope, placement, { kind: "message.restored", before, after, reason: "upstream_reappeared", rule: rules[how] }),
     );
+  else if (how === "joined")
+    index = record(
+      draft,
+      change(scope, placement, { kind: "message.merged", before, after, reason: "shown_by_both", rule: "K12", confidence }),
+    );
   else if (elsewhere)
     index = record(
       draft,
@@ -169,7 +188,7 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, pl
         after,
         reason: "upstream_move",
         rule: rules[how],
-        confidence: 0.97,
+        confidence,
       }),
     );
   else if (!sameKeywords(keywords, placement.keywords))
@@ -191,6 +210,12 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, { how, pl
   });
 };
 
+/** What the item is by its header block, in the words of ID-5. */
+const claimedContinuation = (scope: Scope, { placement, confidence }: Claimed): Continuation | null => {
+  const found = continuations.find(([, test]) => test(scope, placement));
+  return found === undefined ? null : { how: found[0], placement, confidence };
+};
+
 /** Decides for a batch of fetched items. Items already bound only tell their flags; equal octets never make two messages. */
 export const reconcileItems = (input: ItemsInput): Decision => {
   const { scope } = input;
@@ -200,14 +225,18 @@ export const reconcileItems = (input: ItemsInput): Decision => {
   input.items.forEach((fact, item) => {
     const bound = input.bound.get(fact.uid);
     if (bound !== undefined) return applyFlags(draft, scope, bound, fact);
-    const known = fact.sha256 === null ? undefined : input.known.get(fact.sha256);
-    const free = known?.placements.filter((placement) => !taken.has(placement.id)) ?? [];
-    const continued = continuation(scope, fact, free);
+    const keys = [fact.sha256, fact.hFull].filter((key) => typeof key === "string");
+    const alike = keys.flatMap((key) => input.known.get(key) ?? []);
+    const free = alike.flatMap(({ placements }) => placements.filter(({ id }) => !taken.has(id)));
+    const claimed = input.claimed?.get(fact.uid);
+    const continued = claimed === undefined ? continuation(scope, fact, free) : claimedContinuation(scope, claimed);
+    // What it was when it was compared it is no more.
+    if (continued === null && claimed !== undefined) return undefined;
     if (continued !== null) {
       taken.add(continued.placement.id);
       return continuePlacement(draft, scope, fact, continued);
     }
-    const existing = known?.id ?? (fact.sha256 === null ? undefined : madeHere.get(fact.sha256));
+    const existing = alike[0]?.id ?? keys.map((key) => madeHere.get(key)).find((made) => made !== undefined);
     const messageId = existing ?? (input.freshIds[2 * item] as MessageId);
     const id = input.freshIds[2 * item + 1] as PlacementId;
     const keywords = keywordsOfFlags(fact.flags);
@@ -223,7 +252,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     );
     if (existing === undefined) {
       draft.newMessages.push({ id: messageId, item, change: index });
-      if (fact.sha256 !== null) madeHere.set(fact.sha256, messageId);
+      for (const key of keys) madeHere.set(key, messageId);
     }
     draft.newPlacements.push({
       id,

@@ -57,6 +57,8 @@ const hasSlid = ({ before, listed }: WindowInput, { gone, fresh }: Difference): 
   if (before === null || before.count !== listed.length || listed.length < smallestWindow) return false;
   const oldest = before.oldest.slice(0, gone.size);
   if (gone.size === 0 || gone.size !== fresh.size || oldest.length < gone.size) return false;
+  // Nothing stayed: ids began anew (ID-9).
+  if (gone.size === before.count) return false;
   return oldest.every((key) => gone.has(key)) && listed.slice(-fresh.size).every((key) => fresh.has(key));
 };
 

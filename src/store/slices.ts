@@ -1,10 +1,12 @@
 /** Reads for the reconciler: the slice of an account that one input touches. Always inside the account's transaction. */
-import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
+import type { Claimable } from "../reconciler/identify.ts";
 import type { KnownMessage } from "../reconciler/items.ts";
 import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
 import type { Candidate } from "../reconciler/vanish.ts";
 import type { AccountTx } from "./account-tx.ts";
+import type { Queryable } from "./database.ts";
 
 export interface PlacementRow {
   readonly id: PlacementId;
@@ -27,6 +29,10 @@ export const placementColumns =
   "p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at";
 export const bindingColumns =
   "b.mailbox_id as b_mailbox_id, b.epoch as b_epoch, b.uid as b_uid, b.active as b_active, b.closed_reason as b_closed_reason, b.shadow_flags as b_shadow_flags";
+
+/** Of each placement, at the endpoint $2. */
+const lastBinding = `left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+                              order by x.active desc, x.synced_seq desc limit 1) b on true`;
 
 export const toView = (row: PlacementRow): PlacementView => ({
   id: row.id,
@@ -98,32 +104,71 @@ export const loadBindingsBelow = async (
   return rows.map((row) => ({ uid: Number(row.uid), active: row.active }));
 };
 
-/** Messages that have exactly these octets, with all their placements and each one's last binding at the endpoint. */
+/**
+ * Messages that have exactly these octets, or one of these normal forms, with all their placements and each one's last binding
+ * at the endpoint. By hex hash; messages of one normal form stand under it together.
+ */
 export const loadKnown = async (
   account: AccountTx,
   endpointId: EndpointId,
   hashes: readonly Buffer[],
+  forms: readonly Buffer[] = [],
 ): Promise<Map<string, KnownMessage>> => {
   const known = new Map<string, KnownMessage>();
-  if (hashes.length === 0) return known;
-  const messages = await account.tx.query<{ id: MessageId; sha256: Buffer }>({
-    name: "messages_by_octets",
-    text: `select id, sha256 from messages where account_id = $1 and sha256 = any($2::bytea[])`,
-    values: [account.accountId, hashes],
+  if (hashes.length + forms.length === 0) return known;
+  const messages = await account.tx.query<{ id: MessageId; sha256: Buffer | null; h_full: Buffer | null }>({
+    name: forms.length === 0 ? "messages_by_octets" : "messages_by_octets_or_form",
+    text: `select id, sha256, null as h_full from messages where account_id = $1 and sha256 = any($2::bytea[])
+           ${forms.length === 0 ? "" : "union all select id, null, h_full from messages where account_id = $1 and h_full = any($3::bytea[])"}`,
+    values: [account.accountId, hashes, ...(forms.length === 0 ? [] : [forms])],
   });
   if (messages.rows.length === 0) return known;
   const { rows } = await account.tx.query<PlacementRow>({
     name: "placements_of_messages",
     text: `select ${placementColumns}, ${bindingColumns}
            from placements p
-           left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
-                              order by x.active desc, x.synced_seq desc limit 1) b on true
+           ${lastBinding}
            where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged'`,
     values: [account.accountId, endpointId, messages.rows.map((row) => row.id)],
   });
   const byMessage = Map.groupBy(rows.map(toView), (view) => view.messageId);
-  for (const { id, sha256 } of messages.rows) known.set(sha256.toString("hex"), { id, placements: byMessage.get(id) ?? [] });
+  for (const { id, sha256, h_full: form } of messages.rows) {
+    const hash = (sha256 ?? form)?.toString("hex") ?? "";
+    const before = known.get(hash);
+    known.set(hash, { id: before?.id ?? id, placements: [...(before?.placements ?? []), ...(byMessage.get(id) ?? [])] });
+  }
   return known;
+};
+
+/** Placements of a mailbox that the endpoint does not show, with what tells their items. */
+export const loadUnshown = async (
+  db: Queryable,
+  { accountId, endpointId, mailboxId }: { accountId: AccountId; endpointId: EndpointId; mailboxId: MailboxId },
+  ids: readonly PlacementId[] | null,
+): Promise<{ readonly claimable: readonly Claimable[]; readonly views: ReadonlyMap<PlacementId, PlacementView> }> => {
+  const { rows } = await db.query<PlacementRow & { h_head: Buffer; h_full: Buffer; normal_size: bigint; size: bigint }>({
+    name: ids === null ? "unshown_all" : "unshown",
+    text: `select ${placementColumns}, ${bindingColumns}, m.h_head, m.h_full, m.normal_size, m.size
+           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
+           ${lastBinding}
+           where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and b.active is not true and m.h_head is not null
+             ${ids === null ? "" : "and p.id = any($4::uuid[])"}`,
+    values: [accountId, endpointId, mailboxId, ...(ids === null ? [] : [ids])],
+  });
+  const claimable = rows.map((row): Claimable => ({
+    id: row.id,
+    messageId: row.message_id,
+    standing: row.kept ? "kept" : row.absent_since === null ? "unbound" : "absent",
+    uid: null,
+    objectId: null,
+    sha256: null,
+    hFull: row.h_full.toString("hex"),
+    hHead: row.h_head.toString("hex"),
+    hSem: null,
+    octets: Number(row.size),
+    size: Number(row.normal_size),
+  }));
+  return { claimable, views: new Map(rows.map((row) => [row.id, toView(row)])) };
 };
 
 /** Every live mailbox with its address at the endpoint. */
@@ -187,8 +232,7 @@ export const loadCandidates = async (
                      and (c.status in ('sent', 'unknown') or (c.status = 'confirmed' and c.ended_at > p.absent_since - interval '1 hour'))) as own
            from placements p
            join mailboxes m on m.account_id = p.account_id and m.id = p.mailbox_id
-           left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
-                              order by x.active desc, x.synced_seq desc limit 1) b on true
+           ${lastBinding}
            where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and p.absent_since <= $3`,
     values: [account.accountId, endpointId, cutStartedAt],
   });

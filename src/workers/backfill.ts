@@ -7,6 +7,7 @@ import { writeProgress } from "../store/account-state.ts";
 import { markUnbound } from "../store/candidates.ts";
 import { loadBindingsBelow } from "../store/slices.ts";
 import { commitItems, disposeItems, emptyBatch, prepareBatch, type PreparedBatch } from "./commit.ts";
+import { joinKnown } from "./join.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** How long one slice may take before the account goes to the back of the queue. */
@@ -148,7 +149,9 @@ const boundBefore = async (slice: Slice, mailbox: MailboxLane): Promise<number[]
 
 /** Reads ranges of one mailbox. @returns how many messages came. */
 const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<number> => {
-  const { session, signal } = slice;
+  const { context, session, signal } = slice;
+  if (!mailbox.compared) await joinKnown(context, session, mailbox, [{ from: 1, to: lowOf(slice, mailbox) - 1 }], signal);
+  mailbox.compared = true;
   const bound = await boundBefore(slice, mailbox);
   const asked = planned.map((range) => ({ range, parts: withoutBound(range, bound) }));
   // A planned range is done when the last of its parts is.

@@ -1,5 +1,6 @@
 /** Commits what was observed: one transaction each, decided by the reconciler, with the cursor that it stands for. */
 import { uuidv7 } from "uuidv7";
+import { type Fingerprint, fingerprint } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
@@ -32,30 +33,41 @@ export interface PreparedBatch {
   readonly seen: readonly Buffer[];
 }
 
+/** Normal forms of the batch, where another view of the account may have shown its mail. */
+export const formsOf = ({ contents }: PreparedBatch): Buffer[] =>
+  contents.flatMap(({ fingerprint: print }) => (print === undefined ? [] : [print.hFull]));
+
 /** Makes the octets of a batch durable. Done before, and apart from, the commit that refers to them. */
 export const prepareBatch = async (context: LaneContext, items: readonly FetchedItem[]): Promise<PreparedBatch> => {
   step("before blobs");
   const stored = storeBlobs(context.db, context, octetsOf(items));
   // Read while the database writes.
   stored.catch(() => undefined);
-  const prepared = { items, facts: items.map(factOf), contents: items.map(contentOf) };
+  const prints = context.twoViews ? await Promise.all(items.map(fingerprintOf)) : [];
+  const facts = items.map((item, index) => factOf(item, prints[index] ?? null));
+  const prepared = { items, facts, contents: items.map((item, index) => contentOf(item, prints[index] ?? null)) };
   const seen = await stored;
   step("after blobs");
   return { ...prepared, seen };
 };
 
-const factOf = (item: FetchedItem): ItemFact => ({
+const fingerprintOf = async (item: FetchedItem): Promise<Fingerprint | null> =>
+  item.octets === null ? null : fingerprint(item.octets.parts());
+
+const factOf = (item: FetchedItem, print: Fingerprint | null): ItemFact => ({
   uid: item.uid,
   flags: item.flags,
   modseq: item.modseq,
   receivedAt: item.internalDate.getTime(),
   sha256: item.octets?.sha256.toString("hex") ?? null,
+  ...(print !== null && { hFull: print.hFull.toString("hex") }),
 });
 
-const contentOf = (item: FetchedItem): MessageContent => ({
+const contentOf = (item: FetchedItem, print: Fingerprint | null): MessageContent => ({
   receivedAt: item.internalDate,
   headers: item.octets === null ? null : readHeaders(item.octets.head),
   octets: item.octets,
+  ...(print !== null && { fingerprint: print }),
 });
 
 export interface CursorMove {
@@ -108,7 +120,7 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
   const uids = request.unbound === true ? [] : items.map((item) => item.uid);
   return inAccount(context.db, context.fence, context.accountId, async (account) => {
     const { bound, closed } = await loadBound(account, scope, uids);
-    const known = await loadKnown(account, context.endpointId, seen);
+    const known = await loadKnown(account, context.endpointId, seen, formsOf(request.batch));
     const decision = reconcileItems({
       scope,
       items: facts,

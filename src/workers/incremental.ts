@@ -12,9 +12,12 @@ import {
   type CursorMove,
   disposeItems,
   emptyBatch,
+  formsOf,
   prepareBatch,
   type PreparedBatch,
 } from "./commit.ts";
+import { withoutBound } from "./backfill.ts";
+import { joinKnown } from "./join.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { surroundingsOf } from "./seen.ts";
 
@@ -95,6 +98,7 @@ const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: Mail
   }
   mailbox.epoch += 1;
   mailbox.bound = 0;
+  mailbox.compared = false;
   mailbox.cursor = null;
   await beginMailbox(context, mailbox, {
     messages: seen.exists,
@@ -157,7 +161,7 @@ const missSources = async (
 ): Promise<boolean> => {
   const hashes = batch.items.flatMap(({ octets }) => (octets === null ? [] : [octets.sha256]));
   const known = await inAccount(context.db, context.fence, context.accountId, (account) =>
-    loadKnown(account, context.endpointId, hashes),
+    loadKnown(account, context.endpointId, hashes, formsOf(batch)),
   );
   const sources = new Map<MailboxId, number[]>();
   for (const { placements } of known.values())
@@ -206,7 +210,11 @@ const takeNew = async (
   const { cursor } = mailbox;
   const taken = { created: 0, missing: false };
   if (ranges.length === 0 || cursor === null) return taken;
-  for await (const batch of session.fetch({ path: mailbox.path, uidValidity: cursor.uidValidity, ranges }, signal)) {
+  const joined = await joinKnown(context, session, mailbox, ranges, signal);
+  // Ascending: the cursor moves with what is read.
+  const left = ranges.flatMap((range) => withoutBound(range, joined).toReversed());
+  if (left.length === 0) return taken;
+  for await (const batch of session.fetch({ path: mailbox.path, uidValidity: cursor.uidValidity, ranges: left }, signal)) {
     try {
       if (batch.items.length === 0) continue;
       const prepared = await prepareBatch(context, batch.items);

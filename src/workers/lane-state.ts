@@ -27,6 +27,8 @@ export interface MailboxLane {
   parkedUntil: number;
   /** When a listing first showed it empty although we hold items (gate G4); 0: it does not. */
   emptySince: number;
+  /** Its items were compared with what other views of the account had shown before. */
+  compared: boolean;
   /** New epochs seen by this process; a mailbox that changes it every time is parked. */
   epochChanges: number;
 }
@@ -68,6 +70,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   failures: row.failures,
   parkedUntil: row.parkedUntil?.getTime() ?? 0,
   emptySince: 0,
+  compared: false,
   epochChanges: 0,
 });
 

@@ -32,6 +32,7 @@ describe("a window of the newest items", () => {
     expect(after(keys(0, 250), [...keys(0, 10), ...keys(11, 251)]), "one of the middle").toEqual(nothing);
     expect(after(keys(0, 250), keys(0, 250)), "nothing").toEqual(nothing);
     expect(after(keys(0, 40), keys(1, 41)), "few").toEqual(nothing);
+    expect(after(keys(0, 50), keys(50, 100)), "ids that began anew").toEqual(nothing);
   });
 
   it("once known, explains what is beyond its edge and nothing else", () => {

@@ -66,6 +66,7 @@ export const makeAccount = async (
       failures: 0,
       parkedUntil: 0,
       emptySince: 0,
+      compared: false,
       epochChanges: 0,
     };
     context.mailboxes.set(mailboxId, lane);

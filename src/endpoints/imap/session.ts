@@ -4,7 +4,14 @@
  */
 import type { EndpointProfile } from "../../model/endpoint.ts";
 import type { SyncError } from "../../model/failure.ts";
-import type { FetchedBatch, FetchRequest, MailboxObservation, ObserveRequest, Survey } from "../../model/observation.ts";
+import type {
+  FetchedBatch,
+  FetchRequest,
+  HeadItem,
+  MailboxObservation,
+  ObserveRequest,
+  Survey,
+} from "../../model/observation.ts";
 import { connectionsOpen, networkBytes, serverResponses } from "../../telemetry/metrics.ts";
 import { budgetKey, connectionBudget, defaultConnections, type Lease } from "../budget.ts";
 import { stoppedBy, withDeadline } from "../deadline.ts";
@@ -16,6 +23,7 @@ import { type BulkReader, openBulkReader } from "./bulk-reader.ts";
 import { classify, type Doing } from "./classify.ts";
 import { connect } from "./connect.ts";
 import { fetchMessages } from "./fetch.ts";
+import { readHeads } from "./heads.ts";
 import { type Beating, startBeating } from "./heartbeat.ts";
 import { allMailboxes, Listening } from "./listening.ts";
 import { NewsDesk } from "./news.ts";
@@ -124,6 +132,10 @@ class ImapSession implements Session, Beating {
   async *fetch(request: FetchRequest, signal: AbortSignal): AsyncGenerator<FetchedBatch> {
     const turn = <T>(work: (wire: Wire) => Promise<T>): Promise<T> => this.#turn("mailbox", signal, work);
     yield* fetchMessages(request, { bulk: this.#bulk, turn, limits: this.#limits, signal });
+  }
+
+  async *heads(request: FetchRequest, signal: AbortSignal): AsyncGenerator<readonly HeadItem[]> {
+    yield* readHeads((work) => this.#turn("mailbox", signal, work), request, { limits: this.#limits, signal });
   }
 
   async watch(listener: WatchListener, signal: AbortSignal): Promise<{ readonly watching: readonly string[] }> {

@@ -1,0 +1,105 @@
+/** Items of INBOX that another view of the account showed before: bound by their header blocks, so that no body is read twice (K12). */
+import { uuidv7 } from "uuidv7";
+import type { Session } from "../endpoints/endpoint.ts";
+import { fingerprintOfHead } from "../mime/fingerprint.ts";
+import type { PlacementId } from "../model/ids.ts";
+import type { HeadItem, UidRange } from "../model/observation.ts";
+import { type Claimable, identify } from "../reconciler/identify.ts";
+import { type Claimed, reconcileItems } from "../reconciler/items.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { applyDecision } from "../store/decisions.ts";
+import { loadBound, loadUnshown } from "../store/slices.ts";
+import { step } from "../telemetry/failpoint.ts";
+import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+
+/** Header blocks are worth a look of their own where they may save one body of so many. */
+const worthIt = 10;
+/** Items bound in one transaction. */
+const atOnce = 2_000;
+
+interface Join {
+  readonly item: Omit<HeadItem, "head">;
+  readonly placementId: PlacementId;
+  readonly confidence: number;
+}
+
+/** Which of the placements the items are, by header block and size (L4). */
+const readJoins = async (
+  session: Session,
+  request: Parameters<Session["heads"]>[0],
+  claimable: readonly Claimable[],
+  signal: AbortSignal,
+): Promise<Join[]> => {
+  const found: Omit<HeadItem, "head">[] = [];
+  const items: Parameters<typeof identify>[0]["items"][number][] = [];
+  for await (const batch of session.heads(request, signal))
+    for (const { head, ...item } of batch) {
+      const { hHead, dropped } = fingerprintOfHead(head);
+      const tells = { hHead: hHead.toString("hex"), dropped };
+      found.push(item);
+      items.push({ uidl: String(item.uid), occurrence: 0, size: item.size, meaning: null, head: tells, body: null });
+    }
+  const { items: identified } = identify({ items, claimable, known: new Map(), imap: "none", regenerated: false });
+  return identified.flatMap((answer, index) => {
+    const item = found[index];
+    if (answer.kind !== "bind" || item === undefined) return [];
+    return [{ item, placementId: answer.placementId, confidence: answer.confidence }];
+  });
+};
+
+/** What changed since the header blocks were read is left to be read whole. */
+const commitJoins = (context: LaneContext, mailbox: MailboxLane, joins: readonly Join[]): Promise<number[]> => {
+  const scope = scopeOf(context, mailbox);
+  step("before join");
+  return inAccount(context.db, context.fence, context.accountId, async (account) => {
+    const owner = { accountId: context.accountId, endpointId: context.endpointId, mailboxId: mailbox.mailboxId };
+    const { views } = await loadUnshown(
+      account.tx,
+      owner,
+      joins.map(({ placementId }) => placementId),
+    );
+    const { bound, closed } = await loadBound(
+      account,
+      scope,
+      joins.map(({ item }) => item.uid),
+    );
+    const claimed = new Map<number, Claimed>();
+    for (const { item, placementId, confidence } of joins) {
+      const placement = views.get(placementId);
+      if (placement !== undefined && !bound.has(item.uid)) claimed.set(item.uid, { placement, confidence });
+    }
+    const items = joins.flatMap(({ item }) =>
+      claimed.has(item.uid) ? [{ ...item, receivedAt: item.internalDate.getTime(), sha256: null }] : [],
+    );
+    const freshIds = Array.from({ length: 2 * items.length }, () => uuidv7());
+    const decision = reconcileItems({ scope, items, bound, known: new Map(), claimed, freshIds, reason: "delivered" });
+    const existing = new Set([...bound.keys(), ...closed]);
+    await applyDecision(account, decision, { scope, contents: [], existing, at: new Date(), inputId: null });
+    return decision.bindings.map(({ uid }) => uid);
+  });
+};
+
+/** Binds what is known of the ranges. @returns the UIDs that are bound now, ascending. */
+export const joinKnown = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  ranges: readonly UidRange[],
+  signal: AbortSignal,
+): Promise<readonly number[]> => {
+  if (!context.twoViews || mailbox.role !== "inbox" || mailbox.cursor === null || ranges.length === 0) return [];
+  const owner = { accountId: context.accountId, endpointId: context.endpointId, mailboxId: mailbox.mailboxId };
+  const { claimable } = await loadUnshown(context.db, owner, null);
+  const count = Math.min(
+    mailbox.exists,
+    ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0),
+  );
+  if (claimable.length === 0 || claimable.length * worthIt < count) return [];
+  const request = { path: mailbox.path, uidValidity: mailbox.cursor.uidValidity, ranges };
+  const joins = await readJoins(session, request, claimable, signal);
+  const joined: number[] = [];
+  for (let at = 0; at < joins.length; at += atOnce)
+    joined.push(...(await commitJoins(context, mailbox, joins.slice(at, at + atOnce))));
+  mailbox.bound += joined.length;
+  return joined.sort((a, b) => a - b);
+};

@@ -10,6 +10,8 @@ import { LastError, Profile, SyncStateWord } from "./account-schemas.ts";
 import { requireScope } from "./auth.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { Nullable, Time, Words } from "./schemas.ts";
+import { noticesOf } from "./server-notices.ts";
+import { SuspectedDevice, suspectedDevices } from "./suspected-devices.ts";
 import type { ApiDeps, App } from "./types.ts";
 
 const Seconds = Type.Number({ minimum: 0 });
@@ -56,6 +58,9 @@ const Status = Type.Object(
     progress: Progress,
     endpoints: Type.Array(EndpointStatus),
     pop3Devices: Pop3Devices,
+    suspectedDevices: Type.Array(SuspectedDevice, {
+      description: "Devices that were seen at work, with the reason, whether or not the owner says that there are any.",
+    }),
     holds: Type.Array(
       Type.Object({
         id: Type.String(),
@@ -111,23 +116,18 @@ const sumUp = (readings: readonly Reading[]): Reading => ({
 
 const watchedBy = (push: EndpointProfile["push"]): string[] => (push === "notify" ? ["*"] : push === "idle" ? ["INBOX"] : []);
 
-const expiryNotices = ({ expireDays }: EndpointProfile): string[] => {
-  if (expireDays === undefined) return [];
-  return expireDays === 0
-    ? ["The server removes what any POP3 client has retrieved. Everything is stored here before it may do so."]
-    : [`The server removes messages by itself when they are ${expireDays} days old. They stay here.`];
-};
-
-const noticesOf = ({ settings, profile }: EndpointRow, holds: readonly Hold[]): string[] => {
-  if (settings.protocol !== "pop3") return [];
-  const damaged = holds
+const damagedNotices = (holds: readonly Hold[]): string[] =>
+  holds
     .filter(({ reason }) => reason === "octets_damaged")
     .map(
       ({ count }) =>
         `Messages that stay on the server although the policy serverCopy wants them removed: ${count}. What is stored of them here is not what was read. Check the database's disk, and restore it from a backup.`,
     );
-  return [...expiryNotices(profile), ...damaged];
-};
+
+const showNotices = ({ settings, profile }: EndpointRow, holds: readonly Hold[]): string[] => [
+  ...noticesOf(settings.protocol, profile),
+  ...(settings.protocol === "pop3" ? damagedNotices(holds) : []),
+];
 
 const showEndpoint = (row: EndpointRow, paused: boolean, holds: readonly Hold[], now: Date): Static<typeof EndpointStatus> => {
   const syncState = paused ? "paused" : row.syncState;
@@ -142,7 +142,7 @@ const showEndpoint = (row: EndpointRow, paused: boolean, holds: readonly Hold[],
     progress: showProgress(row.progress, now),
     lastError: row.lastError,
     profile: { ...row.profile },
-    notices: noticesOf(row, holds),
+    notices: showNotices(row, holds),
   };
 };
 
@@ -182,6 +182,7 @@ const showStatus = (
     progress: showProgress(sumUp(rows.map((row) => row.progress)), now),
     endpoints,
     pop3Devices: showDevices(viewPop3Devices(account.policy, account.pop3Evidence)),
+    suspectedDevices: suspectedDevices(account.pop3Evidence, suspicions),
     holds: holds.map(showHold),
     hints: suspicions.map(showSuspicion),
   };

@@ -191,6 +191,7 @@ describe("an account with POP3 only", () => {
     const learned = await devices();
     expect(learned).toMatchObject({ state: "learned", because: "maildrop_in_use" });
     expect(Date.parse(learned.since ?? "")).toBeGreaterThan(Date.now() - 60_000);
+    expect((await statusOf(daemon, body.id)).suspectedDevices).toMatchObject([{ sign: "maildrop_in_use", certain: true }]);
     const told = (await changesOf(daemon, body.id)).filter(({ rule }) => rule === "K6");
     expect(told).toMatchObject([{ kind: "account.state", reason: "maildrop_in_use" }]);
     await device.quit(forever);

@@ -94,6 +94,7 @@ export interface AccountStatus {
   readonly progress: { readonly done: number; readonly total: number };
   readonly endpoint: EndpointStatus;
   readonly pop3Devices: { readonly state: string; readonly since: string | null; readonly because: string | null };
+  readonly suspectedDevices: readonly { readonly sign: string; readonly count: number; readonly certain: boolean }[];
   readonly holds: readonly { readonly id: string; readonly reason: string; readonly count: number }[];
 }
 

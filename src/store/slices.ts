@@ -104,6 +104,20 @@ export const loadBindingsBelow = async (
   return rows.map((row) => ({ uid: Number(row.uid), active: row.active }));
 };
 
+/** UIDs from `from` up to, and without, `to` that were ever bound in a scope. */
+export const loadBindingsBetween = async (
+  account: AccountTx,
+  scope: Scope,
+  { from, to }: { readonly from: number; readonly to: number },
+): Promise<number[]> => {
+  const { rows } = await account.tx.query<{ uid: bigint }>({
+    name: "bindings_between",
+    text: `select uid from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid >= $5 and uid < $6`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, from, to],
+  });
+  return rows.map((row) => Number(row.uid));
+};
+
 /**
  * Messages that have exactly these octets, or one of these normal forms, with all their placements and each one's last binding
  * at the endpoint. By hex hash; messages of one normal form stand under it together.

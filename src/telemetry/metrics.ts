@@ -85,6 +85,18 @@ export const messagesStored = new Counter({
   labelNames: ["op"] as const,
   registers,
 });
+export const timeToDurable = new Histogram({
+  name: "samebox_time_to_durable_seconds",
+  help: "From when new mail was on the server, as far as its dates and our looks tell, until it is durable.",
+  labelNames: ["proto"] as const,
+  buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400],
+  registers,
+});
+export const coverageGaps = new Counter({
+  name: "samebox_coverage_gaps_total",
+  help: "Mail that came and went before it was seen.",
+  registers,
+});
 export const safetyPollFound = new Counter({
   name: "samebox_safety_poll_found_total",
   help: "Changes in a watched mailbox that only a sweep found.",

@@ -6,13 +6,14 @@ import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation
 import type { Octets } from "../model/octets.ts";
 import { type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
 import { reconcileAbsences } from "../reconciler/vanish.ts";
-import { inAccount } from "../store/account-tx.ts";
+import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { writeCursor } from "../store/mailbox-writes.ts";
 import { loadBound, loadKnown } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { messagesStored } from "../telemetry/metrics.ts";
+import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
+import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap } from "./arrivals.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { judgeSeen, type SeenSurroundings } from "./seen.ts";
@@ -71,6 +72,8 @@ const contentOf = (item: FetchedItem, print: Fingerprint | null): MessageContent
 });
 
 export interface CursorMove {
+  /** What a complete listing showed of the UIDs that the move passes; null: there was none. */
+  readonly arrived?: ArrivedUids | null;
   readonly cursor: MailboxCursor;
   readonly backfillLow: number;
   readonly audited?: boolean;
@@ -96,12 +99,27 @@ const cursorWrite = (mailbox: MailboxLane, move: CursorMove) => ({
 
 export const emptyBatch: PreparedBatch = { items: [], facts: [], contents: [], seen: [] };
 
+/** Moves the cursor, and says what its move passes. @returns how much mail came and went unseen. */
+const moveCursor = async (
+  account: AccountTx,
+  context: LaneContext,
+  { mailbox, move, at }: { readonly mailbox: MailboxLane; readonly move: CursorMove; readonly at: Date },
+): Promise<number> => {
+  const { arrived } = move;
+  const scope = scopeOf(context, mailbox);
+  const unseen = arrived == null ? 0 : await noteCoverageGap(account, scope, arrived, at);
+  await writeCursor(account, context.endpointId, cursorWrite(mailbox, move), at);
+  return unseen;
+};
+
 export interface ItemsCommit {
   readonly batch: PreparedBatch;
   readonly reason: "backfilled" | "delivered";
   readonly move: CursorMove | null;
   /** No UID of the batch was ever bound in this epoch, so that nobody has to look for bindings. */
   readonly unbound?: boolean;
+  /** Of mail that is news: when it may have come. */
+  readonly came?: ArrivalWindow;
 }
 
 /** Somebody made a message of the same octets after its octets were looked for. */
@@ -132,8 +150,9 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
     const existing = new Set([...bound.keys(), ...closed]);
     await applyDecision(account, decision, { scope, contents, existing, at, inputId: null });
     if (context.twoViews) await settleRetrievals(account, at);
-    if (move !== null) await writeCursor(account, context.endpointId, cursorWrite(mailbox, move), at);
-    return { created: decision.newMessages.length, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
+    const unseen = move === null ? 0 : await moveCursor(account, context, { mailbox, move, at });
+    const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at);
+    return { created, unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
   });
 };
 
@@ -154,8 +173,11 @@ export const commitItems = async (context: LaneContext, mailbox: MailboxLane, re
   step("after commit");
   mailbox.bound += outcome.bound;
   if (move !== null) remember(mailbox, move);
-  messagesStored.inc({ op: "created" }, outcome.created);
-  return outcome.created;
+  const { created } = outcome;
+  coverageGaps.inc(outcome.unseen);
+  messagesStored.inc({ op: "created" }, created.length);
+  if (request.came !== undefined) measureArrivals("imap", created, request.came);
+  return created.length;
 };
 
 export interface ObservationCommit {
@@ -174,7 +196,7 @@ export const commitObservation = async (
   const at = new Date();
   const scope = scopeOf(context, mailbox);
   step("before commit");
-  const closedCount = await inAccount(context.db, context.fence, context.accountId, async (account) => {
+  const done = await inAccount(context.db, context.fence, context.accountId, async (account) => {
     const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
     const { bound, closed } = await loadBound(account, scope, uids);
     const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
@@ -185,10 +207,11 @@ export const commitObservation = async (
     const absences = reconcileAbsences({ scope, uids: request.absent, bound });
     await applyDecision(account, absences, surroundings);
     if (context.twoViews) await settleRetrievals(account, at);
-    await writeCursor(account, context.endpointId, cursorWrite(mailbox, request.move), at);
-    return absences.closed.length;
+    const unseen = await moveCursor(account, context, { mailbox, move: request.move, at });
+    return { closed: absences.closed.length, unseen };
   });
   step("after commit");
-  mailbox.bound -= closedCount;
+  coverageGaps.inc(done.unseen);
+  mailbox.bound -= done.closed;
   remember(mailbox, request.move);
 };

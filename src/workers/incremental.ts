@@ -6,6 +6,7 @@ import { appendChanges, inAccount } from "../store/account-tx.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
 import { closeEpoch, parkMailbox } from "../store/mailbox-writes.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
+import { arrivedUids } from "./arrivals.ts";
 import {
   commitItems,
   commitObservation,
@@ -30,6 +31,7 @@ const epochChangesMost = 5;
 /** The first sight of a mailbox: everything below UIDNEXT is left to the backfill, everything from it up is news. */
 export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, status: MailboxStatus): Promise<void> => {
   mailbox.exists = status.messages;
+  mailbox.lookedAt = Date.now();
   await commitItems(context, mailbox, {
     batch: emptyBatch,
     reason: "backfilled",
@@ -204,7 +206,7 @@ const takeNew = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  ranges: readonly UidRange[],
+  { ranges, seen }: { readonly ranges: readonly UidRange[]; readonly seen: MailboxObservation },
   signal: AbortSignal,
 ): Promise<{ created: number; missing: boolean }> => {
   const { cursor } = mailbox;
@@ -223,7 +225,12 @@ const takeNew = async (
       taken.created += await commitItems(context, mailbox, {
         batch: prepared,
         reason: "delivered",
-        move: { cursor: { ...cursor, uidNext: highest }, backfillLow: mailbox.backfillLow ?? 1 },
+        came: { after: mailbox.lookedAt, before: seen.startedAt.getTime() },
+        move: {
+          cursor: { ...cursor, uidNext: highest },
+          backfillLow: mailbox.backfillLow ?? 1,
+          arrived: arrivedUids(seen, mailbox.cursor, highest),
+        },
       });
     } finally {
       await disposeItems(batch.items);
@@ -272,17 +279,19 @@ export const updateMailbox = async (
   const goneFirst = absent.length > 0 && ranges.length > 0;
   if (goneFirst)
     await commitObservation(context, mailbox, { flags, absent, around, move: { cursor, backfillLow: mailbox.backfillLow } });
-  const { created, missing } = await takeNew(context, session, mailbox, ranges, signal);
+  const { created, missing } = await takeNew(context, session, mailbox, { ranges, seen }, signal);
   const move: CursorMove = {
     cursor: { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq },
     backfillLow: mailbox.backfillLow,
     audited: seen.present !== null,
     permanentFlags: seen.permanentFlags,
+    arrived: arrivedUids(seen, mailbox.cursor, seen.uidNext),
   };
   const rest = goneFirst ? { flags: [], absent: [] } : { flags, absent };
   if (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move))
     await commitObservation(context, mailbox, { ...rest, around, move });
   if (regressed) mailbox.auditedAt = 1;
+  mailbox.lookedAt = seen.startedAt.getTime();
   return { candidates: absent.length > 0 || missing, created };
 };
 

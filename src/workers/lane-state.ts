@@ -25,6 +25,8 @@ export interface MailboxLane {
   auditedAt: number;
   failures: number;
   parkedUntil: number;
+  /** When a look last showed all of it that there was, in ms since 1970; 0: not known. */
+  lookedAt: number;
   /** When a listing first showed it empty although we hold items (gate G4); 0: it does not. */
   emptySince: number;
   /** Its items were compared with what other views of the account had shown before. */
@@ -69,6 +71,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   auditedAt: row.auditedAt?.getTime() ?? 0,
   failures: row.failures,
   parkedUntil: row.parkedUntil?.getTime() ?? 0,
+  lookedAt: 0,
   emptySince: 0,
   compared: false,
   epochChanges: 0,

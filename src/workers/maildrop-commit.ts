@@ -34,6 +34,7 @@ import {
 import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { messagesStored } from "../telemetry/metrics.ts";
+import { type ArrivalWindow, measureArrivals } from "./arrivals.ts";
 import type { LaneContext } from "./lane-state.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
@@ -134,6 +135,7 @@ export interface BatchRequest {
   readonly mayCreate: boolean;
   /** How far the first reading is with this batch; null: it is over. */
   readonly progress: { readonly done: number; readonly total: number } | null;
+  readonly came: ArrivalWindow;
 }
 
 /** Stores items that were read, in one transaction. @returns how many were bound, and how many messages are new. */
@@ -177,10 +179,12 @@ export const commitRead = async (
     await applyDecision(account, decision, { scope, contents, existing: new Set(), at, inputId: null });
     await bindItems(account, scope, boundOf(items, decision.items));
     if (request.progress !== null) await writeProgress(account, scope.endpointId, { ...request.progress, startedAt: at });
-    return { bound: decision.items.length, created: decision.newMessages.length };
+    return { bound: decision.items.length, created: decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at) };
   });
-  messagesStored.inc({ op: "created" }, outcome.created);
-  return outcome;
+  const { bound, created } = outcome;
+  messagesStored.inc({ op: "created" }, created.length);
+  if (request.reason === "delivered") measureArrivals("pop3", created, request.came);
+  return { bound, created: created.length };
 };
 
 const onlyBound = (found: Identified): Identified => (found.kind === "bind" ? found : { kind: "provisional", rule: "K12" });

@@ -87,6 +87,7 @@ export class MaildropLane implements EndpointLane {
       heads: new Map(),
       verifiedAt: 0,
       emptySince: 0,
+      lookedAt: 0,
       refusedUntil: new Map(),
     };
     this.loaded = { account, endpoint, context, memory };
@@ -197,6 +198,7 @@ export class MaildropLane implements EndpointLane {
     this.loggedInAt = Date.now();
     this.mayLinger = true;
     try {
+      const beganAt = Date.now();
       const result = await runMaildropPass({ context, session, memory, imap, signal });
       if (imap === "down") this.retrievals = true;
       else if (imap === "read" && this.retrievals) this.retrievals = await this.settleRetrievals();
@@ -213,6 +215,7 @@ export class MaildropLane implements EndpointLane {
         listingWindow: memory.window,
       });
       this.mayLinger = false;
+      if (!result.again) memory.lookedAt = beganAt;
       this.unparsed ||= result.created > 0 || result.again;
       if (this.unparsed && !result.again) {
         this.unparsed = false;

@@ -40,6 +40,8 @@ export interface MaildropMemory {
   readonly heads: Heads;
   /** When bound items were last compared with what they were bound as, in ms since 1970. */
   verifiedAt: number;
+  /** When the last look began that left nothing to be read, in ms since 1970; 0: not known. */
+  lookedAt: number;
   /** When an item that could not be read is tried again, in ms since 1970. */
   readonly refusedUntil: Map<string, number>;
 }
@@ -110,6 +112,7 @@ const readWhole = async (
         scope,
         reason: maildrop.readOnce ? "delivered" : "backfilled",
         mayCreate,
+        came: { after: memory.lookedAt, before: began },
         progress: maildrop.readOnce ? null : { done: had + sums.bound + whole.length, total },
       });
       sums.bound += bound;

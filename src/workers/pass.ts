@@ -124,7 +124,7 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
       followed.created += await guarded(input, mailbox, () =>
         updateMailbox(context, session, mailbox, { full: false }, input.signal),
       );
-    }
+    } else mailbox.lookedAt = survey.startedAt.getTime();
     mailbox.exists = status.messages;
   }
   return followed;

@@ -65,6 +65,7 @@ export const makeAccount = async (
       auditedAt: 0,
       failures: 0,
       parkedUntil: 0,
+      lookedAt: 0,
       emptySince: 0,
       compared: false,
       epochChanges: 0,

@@ -19,6 +19,8 @@ export interface GoneInput {
   readonly bound: number;
   /** The server shows a part of the maildrop only, and these are not in it (G9). */
   readonly outsideWindow: boolean;
+  /** All that is left are items the server will not give, as on a full disk (Courier): its listing is as good as none (G4, B2). */
+  readonly doubtful: boolean;
 }
 
 export interface GoneDecision extends Decision {
@@ -31,15 +33,16 @@ export interface GoneDecision extends Decision {
 }
 
 /**
- * Decides about every item that is gone. The breaker guards removals only: where the policy keeps mail, nothing is lost by
- * believing the server, and keeping is what a hold would end in (B1, release c).
+ * Decides about every item that is gone. The breaker guards removals, and listings that nobody would believe: where the policy
+ * keeps mail, nothing is lost by believing the server, and keeping is what a hold would end in (B1, release c).
  */
 export const reconcileGone = (input: GoneInput): GoneDecision => {
   const { scope, policy, pop3Devices, outsideWindow } = input;
   const draft = emptyDraft();
   const ended: { item: number; reason: string }[] = [];
   const open = input.gone.filter(({ placement, imap }) => imap === "none" && placement.lifecycle === "live" && !placement.kept);
-  const breakerTripped = policy.onPop3Drain === "mirror" && vanishBreakerTrips({ candidates: open.length, live: input.bound });
+  const breakerTripped =
+    (policy.onPop3Drain === "mirror" || input.doubtful) && vanishBreakerTrips({ candidates: open.length, live: input.bound });
   let held = 0;
   let waiting = 0;
   input.gone.forEach(({ placement, imap }, item) => {

@@ -228,7 +228,7 @@ export const commitKnown = async (
 export const commitGone = (
   context: MaildropContext,
   scope: Scope,
-  { gone, ...rest }: { readonly gone: readonly BoundItem[] } & Pick<GoneInput, "bound" | "outsideWindow">,
+  { gone, ...rest }: { readonly gone: readonly BoundItem[] } & Pick<GoneInput, "bound" | "outsideWindow" | "doubtful">,
 ): Promise<boolean> =>
   inOwnAccount(context, async (account) => {
     const at = new Date();

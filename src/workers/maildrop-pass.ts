@@ -151,11 +151,12 @@ const settleGone = async (
     readonly slid: readonly BoundItem[];
     readonly bound: number;
     readonly empty: boolean;
+    readonly doubtful: boolean;
   },
 ): Promise<boolean> => {
-  const { bound, slid } = look;
+  const { bound, slid, doubtful } = look;
   // Nothing follows from it but that the binding ends, so that one look is enough.
-  if (slid.length > 0) await commitGone(context, scope, { gone: slid, bound, outsideWindow: true });
+  if (slid.length > 0) await commitGone(context, scope, { gone: slid, bound, outsideWindow: true, doubtful });
   // What IMAP showed is decided by IMAP, when it is back (K9).
   if (imap === "down") return look.gone.length > 0;
   const now = Date.now();
@@ -167,7 +168,8 @@ const settleGone = async (
     const since = before.get(placementId);
     return since !== undefined && (!look.empty || now - since >= emptyMs);
   });
-  const open = seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound, outsideWindow: false }));
+  const open =
+    seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound, outsideWindow: false, doubtful }));
   return open || seenTwice.length < look.gone.length;
 };
 
@@ -293,7 +295,9 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const unknown = reading.fresh.length - bound - read.bound;
   const missing = listing.complete ? await listMissing(input, scope, { bound: maildrop.bound, reading, unknown }) : [];
   const slid = reading.slid.map((index) => maildrop.bound[index] as BoundItem);
-  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty: listed.length === 0 };
+  const empty = listed.length === 0;
+  const doubtful = !empty && listed.every((item) => memory.refusedUntil.has(keyOf(item)));
+  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty, doubtful };
   const waiting = (await settleGone(input, scope, lacks)) || removing;
   const isOver = Date.now();
   const left = wanted.filter((item) => (memory.refusedUntil.get(keyOf(item)) ?? 0) <= isOver).length - read.bound;

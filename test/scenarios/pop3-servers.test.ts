@@ -43,6 +43,17 @@ const bySubject = async (id: string): Promise<Map<string, ListedMail>> =>
 
 const kindsOf = async (id: string): Promise<string[]> => (await changesOf(daemon, id)).map(({ kind }) => kind);
 
+/** What every message of the account looks like in its mailbox, and how many of each. */
+const states = async (id: string): Promise<Record<string, number>> => {
+  const counts: Record<string, number> = {};
+  for (const { placements } of await mailOf(daemon, id))
+    for (const { state, reason, bindings } of placements) {
+      const name = `${state} ${reason} ${bindings.length}`;
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+  return counts;
+};
+
 describe("unique-ids as servers really make them", () => {
   it("with blanks, of any length, and twice the same, are told apart and stay what they are", { timeout: 60_000 }, async () => {
     const list = [`1   two  words `, `2  dup`, `3 dup`, `4 ${"x".repeat(300)}`, `5 ${"y".repeat(600)}`, `6 \xe4\xff`];
@@ -138,18 +149,27 @@ describe("Courier on a bad day", () => {
     server.arrive(mail("later"));
     await eventually("the next comes", async () => (await bySubject(id)).has("later"));
   });
-});
 
-/** What every message of the account looks like in its mailbox, and how many of each. */
-const states = async (id: string): Promise<Record<string, number>> => {
-  const counts: Record<string, number> = {};
-  for (const { placements } of await mailOf(daemon, id))
-    for (const { state, reason, bindings } of placements) {
-      const name = `${state} ${reason} ${bindings.length}`;
-      counts[name] = (counts[name] ?? 0) + 1;
-    }
-  return counts;
-};
+  it("S15: a full disk that leaves one such item holds everything back", { timeout: 90_000 }, async () => {
+    await using server = await startMaildrop({ messages: many(80) });
+    const id = await liveAccount(daemon, accountAt(server));
+    const before = await states(id);
+    const enomem = { on: /^UIDL$/, reply: ["+OK\r\n1 ENOMEM-1\r\n.\r\n"] };
+    server.become({ state: { window: 1 }, rules: [enomem, { on: /^(RETR|TOP)/, reply: ["-ERR ENOMEM\r\n"] }] });
+    const [hold] = await eventually("they are held", async () => {
+      const { holds } = await statusOf(daemon, id);
+      return holds.length > 0 ? holds : false;
+    });
+    expect(hold?.count).toBe(80);
+    expect(await states(id)).toEqual(before);
+    server.become({ state: {}, rules: [] });
+    server.arrive(mail("after"));
+    await eventually("the disk has room again", async () => (await bySubject(id)).has("after"), { timeoutMs: 30_000 });
+    expect(await states(id)).toEqual({ ...before, "live delivered 1": 1 });
+    const seen = (await kindsOf(id)).filter((kind) => kind.startsWith("message."));
+    expect(new Set(seen)).toEqual(new Set(["message.created"]));
+  });
+});
 
 describe("servers that show a part of the maildrop", () => {
   it("V6: what slides out of WildDuck's 250 newest is neither lost nor removed", { timeout: 60_000 }, async () => {

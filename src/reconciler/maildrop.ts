@@ -67,7 +67,10 @@ const pairRenamed = (
   });
 };
 
-/** So few items may come and go in a day without any id having begun anew. */
+/**
+ * So few items may come and go in a day without any id having begun anew. Of more, half as many new ones are enough: mail that
+ * was deleted just before ids began anew must not make two of all that is left. What none of them continues is missed as ever.
+ */
 const replacedAtLeast = 5;
 
 /** The reading of a listing whose ids began anew. */
@@ -103,7 +106,7 @@ export const readMaildrop = (input: MaildropInput): MaildropReading => {
   const renamedListed = new Set(renamed.map((pair) => pair.listed));
   const gone = missing.filter((index) => !renamedKnown.has(index));
   const fresh = unknown.filter((index) => !renamedListed.has(index));
-  const replaced = gone.length >= replacedAtLeast && gone.length >= 0.5 * known.length && fresh.length >= gone.length;
+  const replaced = gone.length >= replacedAtLeast && gone.length >= 0.5 * known.length && 2 * fresh.length >= gone.length;
   const newEpoch = reused ? "id_reused" : replaced ? "ids_replaced" : null;
   return newEpoch === null ? { same, renamed, gone, slid, fresh, newEpoch } : readAnew(listed, newEpoch);
 };

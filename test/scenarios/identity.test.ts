@@ -216,7 +216,6 @@ describe("ids that begin anew", () => {
     // Unseen by the daemon, which looks once a second: both at once.
     await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
     await server.doveadm("expunge", "-u", "user1", "mailbox", "INBOX", "1:3");
-    await server.deliver({ user: "user1", mailbox: "INBOX", messages: [1, 2, 3].map((at) => oddMail(1000 * at)) });
     await server.doveadm("mailbox", "update", "-u", "user1", "--uid-validity", "4711", "INBOX");
     expect(await uidlsOf(server)).not.toBe(old);
     await daemon.call("POST", `/v1/accounts/${accountId}/resume`);
@@ -229,10 +228,10 @@ describe("ids that begin anew", () => {
       { timeoutMs: 60_000 },
     );
     expect(kept.map(({ reason }) => reason)).toEqual(["pop3_drain", "pop3_drain", "pop3_drain"]);
-    expect(await kindsOf(accountId)).toMatchObject({ "epoch.changed": 1, "message.created": count + 3 });
+    expect(await kindsOf(accountId)).toMatchObject({ "epoch.changed": 1, "message.created": count });
     const after = await mailOf(daemon, accountId);
-    expect(after.map(({ id }) => id)).toEqual(expect.arrayContaining(before.map(({ id }) => id)));
-    expect(after.flatMap(({ placements }) => placements).filter(({ bindings }) => bindings.length === 1)).toHaveLength(count);
+    expect(after.map(({ id }) => id)).toEqual(before.map(({ id }) => id));
+    expect(after.flatMap(({ placements }) => placements).filter(({ bindings }) => bindings.length === 1)).toHaveLength(count - 3);
     expect((await readOverPop3(server)).retrs).toBe(retrs);
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });

@@ -19,6 +19,19 @@ export type Credentials =
   | { readonly type: "password"; readonly user: string; readonly password: string }
   | { readonly type: "oauth2"; readonly user: string; readonly accessToken: string };
 
+/**
+ * What was seen of how a server counts. Learned from steps of which all is known: flags that changed, and the expunge of what
+ * was seen marked as deleted before (4.3; RFC 4551 does not ask an expunge to count, RFC 7162 does).
+ */
+export interface ModseqArithmetic {
+  /** A change of flags took as many steps as there were mod-sequences. */
+  readonly store?: boolean;
+  /** An expunge took one. */
+  readonly expunge?: boolean;
+  /** Something took fewer steps than it must. */
+  readonly refuted?: boolean;
+}
+
 /** Learned facts of an endpoint (semantics 1.7). Absent means not learned yet, never "no". */
 export interface EndpointProfile {
   /** Upper-case capability names as last seen after login, sorted. */
@@ -32,6 +45,7 @@ export interface EndpointProfile {
   readonly serverName?: string;
   /** Connections the server let us keep; lowered by one each time it says too many, never below 1. */
   readonly connectionBudget?: number;
+  readonly modseqArithmetic?: ModseqArithmetic;
   /** POP3: which command was proven to give a whole message as it is; TOP marks nothing as read. */
   readonly wholeBy?: "top" | "retr";
   /** POP3: how unique-ids print the UID of the same INBOX over IMAP; learned while it had this UIDVALIDITY. Absent: by their look nothing is known. */

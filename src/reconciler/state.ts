@@ -6,6 +6,7 @@
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandPlan } from "../model/command.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { AbsenceTrace } from "./vanish-evidence.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
 
 /** The last binding of a placement at the endpoint that speaks. */
@@ -65,6 +66,8 @@ export interface PlacementWrite {
   readonly lifecycle: "live" | "removed";
   readonly kept: boolean;
   readonly absent: boolean;
+  /** Only of what is absent from this decision on. */
+  readonly absence?: AbsenceTrace;
   readonly reason: string | null;
   /** Days a removed placement can be brought back; null while live. */
   readonly recoverableDays: number | null;

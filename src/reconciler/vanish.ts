@@ -1,16 +1,19 @@
 /** Items that are gone: first a candidate, then, after a consistent cut, a decision (semantics 4). */
 import type { Policy } from "../model/account.ts";
-import type { EndpointId } from "../model/ids.ts";
+import type { EndpointId, MessageId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { Pop3Devices } from "../model/pop3-devices.ts";
+import { type CutHistory, mayRelease } from "./holds.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
-import { type Classification, classifyImapVanish, outcomeOf } from "./vanish-rules.ts";
+import type { AbsenceTrace } from "./vanish-evidence.ts";
+import { type Classification, classifyImapVanish, outcomeOf, type VanishOutcome } from "./vanish-rules.ts";
 
 export interface AbsenceInput {
   readonly scope: Scope;
   /** UIDs missing in an admitted read, ascending. Unknown ones are ignored (I13). */
   readonly uids: readonly number[];
   readonly bound: ReadonlyMap<number, PlacementView>;
+  readonly trace: AbsenceTrace;
 }
 
 /** Phase 1: the binding is closed and the placement becomes a candidate. Nothing changes for a reader. */
@@ -21,7 +24,7 @@ export const reconcileAbsences = (input: AbsenceInput): Decision => {
     if (placement === undefined) continue;
     draft.closed.push({ uid, reason: "absent" });
     if (placement.lifecycle !== "live") continue;
-    draft.placements.push({ ...unchanged(placement), absent: true });
+    draft.placements.push({ ...unchanged(placement), absent: true, absence: input.trace });
   }
   return draft;
 };
@@ -58,70 +61,128 @@ export interface Candidate extends PlacementView {
   readonly ownCommand: boolean;
   /** `\Deleted` was in the shadow before it vanished (V9). */
   readonly markedDeleted: boolean;
+  /** When a read first missed it. */
+  readonly absentSince: number;
+  /** null: nothing was noted, as of what a new epoch lacks. */
+  readonly trace: AbsenceTrace | null;
+}
+
+/** What one consistent cut shows beside the items themselves. */
+export interface CutView {
+  /** INBOX lost a batch in the shape of what a POP3 device takes (4.3). */
+  readonly batchShape: boolean;
+  /** Messages of which a placement in INBOX is missing. */
+  readonly inboxLost: ReadonlySet<MessageId>;
+  readonly at: number;
 }
 
 export interface ResolveInput {
   readonly endpointId: EndpointId;
-  /** Candidates no mailbox has shown again in a consistent cut (V0). */
+  /** Candidates of one mailbox that no mailbox has shown again in a consistent cut (V0). */
   readonly candidates: readonly Candidate[];
+  /** Live placements of the mailbox, candidates included. */
+  readonly live: number;
+  /** Of its present epoch. */
+  readonly epoch: number;
+  /** The cuts of its open hold; null: nothing is held. */
+  readonly hold: CutHistory | null;
+  readonly cut: CutView;
   readonly policy: Policy;
   readonly pop3Devices: Pop3Devices;
 }
 
-/** By what a consistent cut shows of one item: neither its neighbours nor mod-sequences are looked at. */
-const classify = ({ role, ownCommand, markedDeleted }: Candidate, pop3Devices: Pop3Devices): Classification =>
+export interface Resolution extends Decision {
+  /** Left undecided by breaker B1. */
+  readonly held: number;
+  /** Something left INBOX that nobody had marked as deleted, and no POP3 device is known (V15). */
+  readonly hinted: boolean;
+}
+
+const classify = (candidate: Candidate, { cut, pop3Devices }: ResolveInput): Classification =>
   classifyImapVanish({
-    ownCommand,
+    ownCommand: candidate.ownCommand,
     foundElsewhere: null,
     epochChanged: false,
     outsideWindow: false,
     breakerTripped: false,
-    role,
+    role: candidate.role,
     shownByPop3After: false,
     mailboxGone: false,
-    markedDeleted,
+    markedDeleted: candidate.markedDeleted,
     atRetentionAge: false,
-    storeExcluded: false,
-    batchShape: false,
-    goneFromInboxToo: false,
+    storeExcluded: candidate.trace?.storeExcluded ?? false,
+    batchShape: cut.batchShape,
+    goneFromInboxToo: cut.inboxLost.has(candidate.messageId),
     pop3Devices,
     cutHasGaps: false,
   });
 
-/** Phase 2: what no cut has shown again is removed (and stays recoverable) or kept, as the policy says. */
-export const resolveCandidates = (input: ResolveInput): Decision => {
+/** B1 leaves alone what we removed, what was seen marked as deleted, and mailboxes from which mail is expected to go. */
+const isGuarded = ({ ownCommand, markedDeleted, role }: Candidate): boolean =>
+  !ownCommand && !markedDeleted && role !== "trash" && role !== "junk";
+
+interface Verdict {
+  readonly found: Classification;
+  readonly reason: string;
+  readonly outcome: VanishOutcome;
+}
+
+/**
+ * What becomes of a candidate; null while it is held. The breaker guards removals only: where mail is kept, nothing is lost by
+ * believing the server, and keeping is what a hold ends in (release c).
+ */
+const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Verdict | null => {
+  const { policy, pop3Devices, hold, epoch, cut } = input;
+  const found = classify(candidate, input);
+  const outcome = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
+  if (!tripped || !isGuarded(candidate) || outcome.action === "keep") return { found, reason: found.class, outcome };
+  if (!mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return null;
+  const released = { class: "mass_vanish", rule: "B1", confidence: null } as const;
+  return { found: released, reason: "mass_vanish_released", outcome: { action: "keep", recoverableDays: null } };
+};
+
+const evidenceOf = ({ binding, markedDeleted, trace }: Candidate, { rule }: Classification): readonly unknown[] => {
+  if (binding === null) return [];
+  const hint = rule === "V15" ? { hint: "possible_pop3_or_webmail" } : {};
+  return [{ vanishedUid: binding.uid, markedDeleted, storeExcluded: trace?.storeExcluded ?? false, ...hint }];
+};
+
+/** Phase 2: what no cut has shown again is removed (and stays recoverable) or kept, as the policy says, or held. */
+export const resolveCandidates = (input: ResolveInput): Resolution => {
   const draft = emptyDraft();
-  const { policy, pop3Devices } = input;
+  const candidates = input.candidates.filter(isGuarded).length;
+  const tripped = input.hold !== null || vanishBreakerTrips({ candidates, live: input.live });
+  let held = 0;
+  let hinted = false;
   for (const candidate of input.candidates) {
-    const found = classify(candidate, pop3Devices);
-    const { action, recoverableDays } = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
-    // The server's copy was not wanted any more; the mail is.
-    const keep = action === "keep" || found.class === "self";
-    const index = record(draft, {
+    const verdict = judge(candidate, input, tripped);
+    if (verdict === null) {
+      held += 1;
+      continue;
+    }
+    const { found, reason, outcome } = verdict;
+    hinted ||= found.rule === "V15";
+    const { id, mailboxId, messageId, keywords } = candidate;
+    // What we removed ourselves is not wanted on the server any more; here it is.
+    const keep = outcome.action === "keep" || found.class === "self";
+    const change = record(draft, {
       kind: keep ? "message.kept" : "message.removed",
-      messageId: candidate.messageId,
-      mailboxId: candidate.mailboxId,
-      placementId: candidate.id,
-      before: { mailboxId: candidate.mailboxId, keywords: candidate.keywords },
-      after: keep ? { mailboxId: candidate.mailboxId, keywords: candidate.keywords } : null,
+      messageId,
+      mailboxId,
+      placementId: id,
+      before: { mailboxId, keywords },
+      after: keep ? { mailboxId, keywords } : null,
       source: "imap",
       endpointId: input.endpointId,
       deviceId: null,
-      reason: found.class,
+      reason,
       rule: found.rule,
       confidence: found.confidence,
-      evidence:
-        candidate.binding === null ? [] : [{ vanishedUid: candidate.binding.uid, markedDeleted: candidate.markedDeleted }],
+      evidence: evidenceOf(candidate, found),
     });
-    draft.placements.push({
-      ...unchanged(candidate),
-      absent: false,
-      lifecycle: keep ? "live" : "removed",
-      kept: keep,
-      reason: found.class,
-      recoverableDays,
-      change: index,
-    });
+    const { recoverableDays } = outcome;
+    const lifecycle = keep ? "live" : "removed";
+    draft.placements.push({ ...unchanged(candidate), absent: false, lifecycle, kept: keep, reason, recoverableDays, change });
   }
-  return draft;
+  return { ...draft, held, hinted };
 };

@@ -128,6 +128,7 @@ const updatePlacements = async (
     lifecycle: placement.lifecycle,
     kept: placement.kept,
     absent: placement.absent,
+    absence: placement.absence ?? null,
     reason: placement.reason,
     recoverable_days: placement.recoverableDays,
     seq: placement.change === null ? null : String(base + BigInt(placement.change) + 1n),
@@ -137,11 +138,12 @@ const updatePlacements = async (
     text: `update placements p set
              mailbox_id = w.mailbox_id, keywords = w.keywords, lifecycle = w.lifecycle, kept = w.kept, reason = coalesce(w.reason, p.reason),
              absent_since = case when not w.absent then null else coalesce(p.absent_since, $3) end,
+             absence = case when not w.absent then null else coalesce(p.absence, nullif(w.absence, 'null')) end,
              removed_at = case when w.lifecycle = 'live' then null else coalesce(p.removed_at, $3) end,
              recoverable_until = case when w.lifecycle = 'live' then null
                                       else coalesce($3::timestamptz + make_interval(days => w.recoverable_days), p.recoverable_until) end,
              changed_seq = coalesce(w.seq, p.changed_seq)
-           from jsonb_to_recordset($2::jsonb) as w(id uuid, mailbox_id uuid, keywords text[], lifecycle text, kept boolean, absent boolean,
+           from jsonb_to_recordset($2::jsonb) as w(id uuid, mailbox_id uuid, keywords text[], lifecycle text, kept boolean, absent boolean, absence jsonb,
                                                    reason text, recoverable_days int, seq bigint)
            where p.account_id = $1 and p.id = w.id`,
     values: [account.accountId, JSON.stringify(rows), at],

@@ -9,7 +9,7 @@ import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from ".
 import type { Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
 import type { BlobRef } from "./blob-reads.ts";
-import { closeHold, openHold } from "./candidates.ts";
+import { closeHold, keepHold, loadHolds } from "./holds.ts";
 import type { Queryable } from "./database.ts";
 import { type BoundItem, endItems } from "./maildrops.ts";
 
@@ -160,9 +160,10 @@ export const journalDamage = async (
     values: [account.accountId, endpointId, sound.map(({ placementId }) => placementId)],
   });
   const count = Number(rows[0]?.n ?? 0);
-  const hold = { id: uuidv7(), mailboxId, reason: "octets_damaged", count, rule: "K4" };
-  if (count > 0) await openHold(account, endpointId, hold, at);
-  else await closeHold(account, endpointId, hold, "octets_sound", at);
+  const open = (await loadHolds(account, "octets_damaged")).get(mailboxId) ?? null;
+  const hold = { reason: "octets_damaged", rule: "K4", at };
+  if (count > 0) await keepHold(account, endpointId, open, { ...hold, mailboxId, count, history: null });
+  else if (open !== null) await closeHold(account, endpointId, open, { ...hold, outcome: "octets_sound" });
 };
 
 /** An open removal: said to the server, and not seen to be done. */

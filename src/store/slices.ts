@@ -5,6 +5,7 @@ import type { Claimable } from "../reconciler/identify.ts";
 import type { KnownMessage } from "../reconciler/items.ts";
 import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
 import type { Candidate } from "../reconciler/vanish.ts";
+import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
@@ -230,6 +231,8 @@ export interface CandidateGroup {
   readonly mailboxId: MailboxId;
   /** Live placements of the mailbox, candidates included. */
   readonly live: number;
+  /** Of the mailbox now. */
+  readonly epoch: number;
   readonly candidates: readonly Candidate[];
 }
 
@@ -239,13 +242,16 @@ export const loadCandidates = async (
   endpointId: EndpointId,
   cutStartedAt: Date,
 ): Promise<CandidateGroup[]> => {
-  const { rows } = await account.tx.query<PlacementRow & { role: Role | null; own: boolean }>({
+  const { rows } = await account.tx.query<
+    PlacementRow & { role: Role | null; own: boolean; absence: AbsenceTrace | null; epoch: number | null }
+  >({
     name: "absence_candidates",
-    text: `select ${placementColumns}, ${bindingColumns}, m.role,
+    text: `select ${placementColumns}, ${bindingColumns}, m.role, p.absence, u.epoch,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
                      and (c.status in ('sent', 'unknown') or (c.status = 'confirmed' and c.ended_at > p.absent_since - interval '1 hour'))) as own
            from placements p
            join mailboxes m on m.account_id = p.account_id and m.id = p.mailbox_id
+           left join upstream_mailboxes u on u.account_id = p.account_id and u.mailbox_id = p.mailbox_id and u.endpoint_id = $2
            ${lastBinding}
            where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and p.absent_since <= $3`,
     values: [account.accountId, endpointId, cutStartedAt],
@@ -261,6 +267,8 @@ export const loadCandidates = async (
     const view = toView(row);
     return {
       ...view,
+      absentSince: row.absent_since?.getTime() ?? 0,
+      trace: row.absence,
       role: row.role,
       ownCommand: row.own,
       markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
@@ -269,6 +277,23 @@ export const loadCandidates = async (
   return [...Map.groupBy(candidates, (candidate) => candidate.mailboxId)].map(([mailboxId, group]) => ({
     mailboxId,
     live: counts.get(mailboxId) ?? group.length,
+    epoch: rows.find((row) => row.mailbox_id === mailboxId)?.epoch ?? 0,
     candidates: group,
   }));
+};
+
+/** What a mailbox still shows: its highest UID below `below` (0: none), and how many lie between two UIDs. */
+export const loadPresent = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  mailboxId: MailboxId,
+  { lowest, highest, below }: { readonly lowest: number; readonly highest: number; readonly below: number },
+): Promise<{ readonly highestPresent: number; readonly leftBetween: number }> => {
+  const { rows } = await account.tx.query<{ top: bigint | null; between: bigint }>({
+    name: "bindings_present",
+    text: `select max(uid) filter (where uid < $6) as top, count(*) filter (where uid > $4 and uid < $5) as between
+           from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and active`,
+    values: [account.accountId, endpointId, mailboxId, lowest, highest, below],
+  });
+  return { highestPresent: Number(rows[0]?.top ?? 0), leftBetween: Number(rows[0]?.between ?? 0) };
 };

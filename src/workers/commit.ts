@@ -5,7 +5,9 @@ import { readHeaders } from "../mime/headers.ts";
 import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
 import { type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
+import type { PlacementView } from "../reconciler/state.ts";
 import { reconcileAbsences } from "../reconciler/vanish.ts";
+import { excludesStoreIn, isDeleted, learnArithmetic, type ModseqStep } from "../reconciler/vanish-evidence.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
@@ -185,7 +187,27 @@ export interface ObservationCommit {
   readonly absent: readonly number[];
   readonly move: CursorMove;
   readonly around?: SeenSurroundings;
+  /** The read that showed it all; null: what it says of mod-sequences does not belong to what is committed. */
+  readonly counts?: { readonly uidNext: number; readonly highestModseq: bigint | null };
 }
+
+/** What the reads before and after say of mod-sequences, with all that was seen to change between them. */
+const stepOf = (
+  { cursor }: MailboxLane,
+  { flags, absent, counts }: ObservationCommit,
+  bound: ReadonlyMap<number, PlacementView>,
+): ModseqStep | null => {
+  if (cursor === null || counts === undefined) return null;
+  const vanished = absent.flatMap((uid) => bound.get(uid) ?? []);
+  return {
+    before: cursor.highestModseq,
+    after: counts.highestModseq,
+    arrived: counts.uidNext - cursor.uidNext,
+    changed: flags,
+    vanished: vanished.length,
+    vanishedMarked: vanished.filter(({ binding }) => binding?.shadowFlags.some(isDeleted)).length,
+  };
+};
 
 /** Flags and absences of known items, and the cursor: one transaction. */
 export const commitObservation = async (
@@ -204,13 +226,17 @@ export const commitObservation = async (
     const flags = reconcileFlags({ scope, facts: request.flags, bound, seen });
     await applyDecision(account, flags, surroundings);
     messagesStored.inc({ op: "updated" }, flags.placements.length);
-    const absences = reconcileAbsences({ scope, uids: request.absent, bound });
+    const counted = stepOf(mailbox, request, bound);
+    const known = context.modseq.known;
+    const trace = { newBelow: mailbox.cursor?.uidNext ?? 0, storeExcluded: counted !== null && excludesStoreIn(known, counted) };
+    const absences = reconcileAbsences({ scope, uids: request.absent, bound, trace });
     await applyDecision(account, absences, surroundings);
     if (context.twoViews) await settleRetrievals(account, at);
     const unseen = await moveCursor(account, context, { mailbox, move: request.move, at });
-    return { closed: absences.closed.length, unseen };
+    return { closed: absences.closed.length, unseen, modseq: counted === null ? known : learnArithmetic(known, counted) };
   });
   step("after commit");
+  context.modseq.known = done.modseq;
   coverageGaps.inc(done.unseen);
   mailbox.bound -= done.closed;
   remember(mailbox, request.move);

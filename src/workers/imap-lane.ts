@@ -117,6 +117,7 @@ export class ImapLane implements EndpointLane {
       policy: account.policy,
       twoViews: account.endpoints.length > 1,
       mailboxes: new Map(),
+      modseq: { known: endpoint.profile.modseqArithmetic ?? {} },
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
     const candidates = await inAccount(db, fence, account.id, hasCandidates);
@@ -129,6 +130,7 @@ export class ImapLane implements EndpointLane {
         treeWaiting: false,
         listingDoubted: false,
         candidates,
+        held: false,
         unparsed: true,
         fullPollAt: Date.now(),
         commandsAt: 0,
@@ -281,7 +283,9 @@ export class ImapLane implements EndpointLane {
       });
     this.dueAt = Math.min(sweepAt, loaded.memory.commandsAt);
     this.succeededAt = Date.now();
-    await this.health.succeeded(again || backfillPending(loaded.context) ? "backfilling" : "live", profile);
+    const { known } = loaded.context.modseq;
+    const learned = Object.keys(known).length === 0 ? profile : { ...profile, modseqArithmetic: known };
+    await this.health.succeeded(again || backfillPending(loaded.context) ? "backfilling" : "live", learned);
   }
 
   private async failed(error: unknown, signal: AbortSignal): Promise<void> {

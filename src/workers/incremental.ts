@@ -197,7 +197,7 @@ const missSource = async (
   if (absent.length === 0) return false;
   const { uidValidity, uidNext, highestModseq } = seen;
   const move = { cursor: whole ? { uidValidity, uidNext, highestModseq } : cursor, backfillLow };
-  await commitObservation(context, source, { flags: whole ? seen.flags : [], absent, move });
+  await commitObservation(context, source, { flags: whole ? seen.flags : [], absent, move, ...(whole && { counts: seen }) });
   return true;
 };
 
@@ -278,7 +278,13 @@ export const updateMailbox = async (
   // What went first, so that a mail that only changed its number is continued and not copied (ID-5a).
   const goneFirst = absent.length > 0 && ranges.length > 0;
   if (goneFirst)
-    await commitObservation(context, mailbox, { flags, absent, around, move: { cursor, backfillLow: mailbox.backfillLow } });
+    await commitObservation(context, mailbox, {
+      flags,
+      absent,
+      around,
+      counts: seen,
+      move: { cursor, backfillLow: mailbox.backfillLow },
+    });
   const { created, missing } = await takeNew(context, session, mailbox, { ranges, seen }, signal);
   const move: CursorMove = {
     cursor: { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq },
@@ -289,7 +295,12 @@ export const updateMailbox = async (
   };
   const rest = goneFirst ? { flags: [], absent: [] } : { flags, absent };
   if (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move))
-    await commitObservation(context, mailbox, { ...rest, around, move });
+    await commitObservation(context, mailbox, {
+      ...rest,
+      around,
+      move,
+      ...(ranges.length === 0 && { counts: seen }),
+    });
   if (regressed) mailbox.auditedAt = 1;
   mailbox.lookedAt = seen.startedAt.getTime();
   return { candidates: absent.length > 0 || missing, created };

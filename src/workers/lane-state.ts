@@ -1,4 +1,5 @@
 /** What a lane keeps in memory of its account: small, and always rebuilt from PostgreSQL after a failure. */
+import type { ModseqArithmetic } from "../model/endpoint.ts";
 import type { Fence, Policy } from "../model/account.ts";
 import type { EndpointId, AccountId, MailboxId, TenantId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
@@ -47,6 +48,8 @@ export interface LaneContext {
   /** Another endpoint shows mail of the account, too: what tells it in another view is kept with it. */
   readonly twoViews: boolean;
   readonly mailboxes: Map<MailboxId, MailboxLane>;
+  /** What the server's mod-sequences were seen to count. */
+  readonly modseq: { known: ModseqArithmetic };
 }
 
 export const scopeOf = (context: LaneContext, mailbox: MailboxLane): Scope => ({

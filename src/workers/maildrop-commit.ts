@@ -17,7 +17,8 @@ import { writeProgress } from "../store/account-state.ts";
 import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
 import { storedOctets } from "../store/blob-reads.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
-import { openHold } from "../store/candidates.ts";
+import { keepHold, loadHolds } from "../store/holds.ts";
+import { withCut } from "../reconciler/holds.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
 import {
@@ -38,7 +39,7 @@ import { type ArrivalWindow, measureArrivals } from "./arrivals.ts";
 import type { LaneContext } from "./lane-state.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
-export type MaildropContext = Omit<LaneContext, "mailboxes" | "twoViews">;
+export type MaildropContext = Omit<LaneContext, "mailboxes" | "twoViews" | "modseq">;
 
 const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
   step("before maildrop commit");
@@ -251,8 +252,10 @@ export const commitGone = (
     });
     await endItems(account, scope, ended);
     if (decision.held > 0) {
-      const hold = { id: uuidv7(), mailboxId: scope.mailboxId, reason: "mass_drain", count: decision.held };
-      await openHold(account, scope.endpointId, hold, at);
+      const { mailboxId, endpointId, epoch } = scope;
+      const hold = (await loadHolds(account, "mass_drain")).get(mailboxId) ?? null;
+      const history = withCut(hold?.history ?? null, { epoch, at: at.getTime() });
+      await keepHold(account, endpointId, hold, { mailboxId, reason: "mass_drain", count: decision.held, history, at });
     }
     messagesStored.inc({ op: "removed" }, decision.placements.length);
     return decision.held + decision.waiting > 0;

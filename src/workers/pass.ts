@@ -27,6 +27,8 @@ export interface PassMemory {
   /** This session's listing lacks what an earlier one had, and no other session was asked yet. */
   listingDoubted: boolean;
   candidates: boolean;
+  /** Candidates are held: each cut may let go of them. */
+  held: boolean;
   /** Mail was stored that nobody has parsed yet. */
   unparsed: boolean;
   fullPollAt: number;
@@ -144,11 +146,11 @@ const followNews = async (input: PassInput, paths: readonly string[]): Promise<F
 /** V0: looks again until a survey agrees with every cursor, then decides what is missing. */
 const settle = async (input: PassInput): Promise<void> => {
   const { context, memory } = input;
-  if (!memory.candidates || backfillPending(context)) return;
+  if (!(memory.candidates || memory.held) || backfillPending(context)) return;
   for (let tries = 0; tries < cutTries; tries += 1) {
     const survey = await input.session.survey(input.signal);
     if (isConsistentCut(context, survey)) {
-      await settleCandidates(context, survey);
+      memory.held = await settleCandidates(context, survey);
       memory.candidates = false;
       return;
     }

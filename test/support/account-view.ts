@@ -21,6 +21,7 @@ export interface SeenChange {
   readonly mailboxId: string | null;
   readonly reason: string;
   readonly rule: string | null;
+  readonly confidence: number | null;
   readonly after: Readonly<Record<string, unknown>> | null;
   readonly evidence: readonly Readonly<Record<string, unknown>>[];
 }

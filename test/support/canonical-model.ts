@@ -57,8 +57,24 @@ export class CanonicalModel {
       role: null,
       ownCommand: false,
       markedDeleted: false,
+      absentSince: 0,
+      trace: null,
     }));
-    this.apply(resolveCandidates({ endpointId, candidates: withRole, policy: defaultPolicy, pop3Devices: "unknown" }), null, []);
+    this.apply(
+      resolveCandidates({
+        endpointId,
+        candidates: withRole,
+        // The breaker is looked at by itself.
+        live: Number.POSITIVE_INFINITY,
+        epoch: 0,
+        hold: null,
+        cut: { batchShape: false, inboxLost: new Set(), at: 0 },
+        policy: defaultPolicy,
+        pop3Devices: "unknown",
+      }),
+      null,
+      [],
+    );
     return this.changes.length - before;
   }
 
@@ -72,7 +88,7 @@ export class CanonicalModel {
     }
     const bound = this.bound(scope);
     const gone = [...bound.keys()].filter((uid) => !mailbox.items.has(uid)).sort((a, b) => a - b);
-    this.apply(reconcileAbsences({ scope, uids: gone, bound }), scope, []);
+    this.apply(reconcileAbsences({ scope, uids: gone, bound, trace: { newBelow: 0, storeExcluded: false } }), scope, []);
     this.apply(
       reconcileFlags({
         scope,

@@ -40,6 +40,7 @@ export const makeAccount = async (
     policy: defaultPolicy,
     twoViews: false,
     mailboxes: new Map(),
+    modseq: { known: {} },
   };
   const mailbox = async (path: string, uidNext: number): Promise<MailboxLane> => {
     const mailboxId = uuidv7() as MailboxId;

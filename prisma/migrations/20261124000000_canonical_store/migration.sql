@@ -253,6 +253,8 @@ create table placements (
   registers jsonb,
   location jsonb,
   absent_since timestamptz,
+  -- What the read that missed the item showed beside it: src/reconciler/vanish-evidence.ts.
+  absence jsonb,
   removed_at timestamptz,
   recoverable_until timestamptz,
   created_seq bigint not null,

@@ -1,0 +1,144 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { defaultPolicy } from "../../src/model/account.ts";
+import { type Candidate, resolveCandidates, type ResolveInput } from "../../src/reconciler/vanish.ts";
+import { excludesStoreIn, learnArithmetic, type ModseqStep } from "../../src/reconciler/vanish-evidence.ts";
+
+describe("the steps of a server's mod-sequences", () => {
+  const marked = { modseq: 11n, flags: ["\\Deleted"] };
+  const step = (more: Partial<ModseqStep>): ModseqStep => ({
+    before: 10n,
+    after: 11n,
+    arrived: 0,
+    changed: [],
+    vanished: 0,
+    vanishedMarked: 0,
+    ...more,
+  });
+  const learned = { store: true, expunge: true };
+  const drained = step({ vanished: 3 });
+
+  it("are learned from a change of flags and from an expunge of what was marked before", () => {
+    const afterStore = learnArithmetic({}, step({ changed: [marked] }));
+    expect(afterStore).toEqual({ store: true });
+    expect(excludesStoreIn(afterStore, drained)).toBe(false);
+    const both = learnArithmetic(afterStore, step({ vanished: 2, vanishedMarked: 2 }));
+    expect(both).toEqual(learned);
+    expect(excludesStoreIn(both, drained)).toBe(true);
+  });
+
+  it("say nothing of a removal that took two, that came with mail, or that was marked together with what is still there", () => {
+    expect(excludesStoreIn(learned, { ...drained, after: 12n })).toBe(false);
+    expect(excludesStoreIn(learned, { ...drained, arrived: 1 })).toBe(false);
+    expect(excludesStoreIn(learned, { ...drained, after: 12n, changed: [marked] })).toBe(false);
+    expect(excludesStoreIn(learned, { ...drained, after: 12n, changed: [{ modseq: 11n, flags: ["\\Seen"] }] })).toBe(true);
+    expect(excludesStoreIn(learned, { ...drained, after: null })).toBe(false);
+  });
+
+  it("are never believed again on a server that expunges without a step", () => {
+    const refuted = learnArithmetic(learned, step({ after: 10n, vanished: 1 }));
+    expect(excludesStoreIn(refuted, drained)).toBe(false);
+    expect(learnArithmetic(refuted, step({ changed: [marked] }))).toEqual(refuted);
+  });
+
+  it("exclude no STORE that an IMAP client made, whatever else it did meanwhile, where every transaction is a step", () => {
+    const action = fc.record({ kind: fc.constantFrom("flag", "delete", "mark", "arrive"), item: fc.nat(9), also: fc.nat(9) });
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 6 }), (actions) => {
+        let modseq = 10n;
+        let arrived = 0;
+        const shown = new Map<number, { modseq: bigint; flags: string[] }>();
+        const gone = new Set<number>();
+        for (const { kind, item, also } of actions) {
+          if (kind === "arrive") arrived += 1;
+          modseq += 1n;
+          if (kind === "arrive" || gone.has(item)) continue;
+          if (kind === "flag") shown.set(item, { modseq, flags: shown.get(item)?.flags ?? [] });
+          else shown.set(item, { modseq, flags: ["\\Deleted"] });
+          if (kind !== "delete") continue;
+          // One STORE for two, and an EXPUNGE of one of them.
+          if (also !== item && !gone.has(also)) shown.set(also, { modseq, flags: ["\\Deleted"] });
+          modseq += 1n;
+          gone.add(item);
+          shown.delete(item);
+        }
+        const seen = step({ after: modseq, arrived, changed: [...shown.values()], vanished: gone.size });
+        if (gone.size > 0) expect(excludesStoreIn(learned, seen)).toBe(false);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe("a breaker in one mailbox", () => {
+  const candidate = (n: number, more: Partial<Candidate> = {}): Candidate => ({
+    id: `p${n}` as Candidate["id"],
+    messageId: `m${n}` as Candidate["messageId"],
+    mailboxId: "in" as Candidate["mailboxId"],
+    keywords: [],
+    lifecycle: "live",
+    kept: false,
+    absent: true,
+    receivedAt: 0,
+    binding: null,
+    role: "inbox",
+    ownCommand: false,
+    markedDeleted: false,
+    absentSince: 0,
+    trace: null,
+    ...more,
+  });
+  const resolve = (more: Partial<ResolveInput>) =>
+    resolveCandidates({
+      endpointId: "e" as ResolveInput["endpointId"],
+      candidates: Array.from({ length: 25 }, (_, n) => candidate(n)),
+      live: 30,
+      epoch: 1,
+      hold: null,
+      cut: { batchShape: false, inboxLost: new Set(), at: 6 * 3_600_000 },
+      policy: defaultPolicy,
+      pop3Devices: "unknown",
+      ...more,
+    });
+
+  it("holds what would be removed, and lets go of what was seen marked as deleted", () => {
+    expect(resolve({})).toMatchObject({ held: 25, changes: [] });
+    const marked = Array.from({ length: 25 }, (_, n) => candidate(n, { markedDeleted: true }));
+    expect(resolve({ candidates: marked })).toMatchObject({ held: 0, changes: { length: 25 } });
+    const mixed = [...marked.slice(0, 20), ...Array.from({ length: 24 }, (_, n) => candidate(30 + n))];
+    const { held, changes } = resolve({ candidates: mixed, live: 44 });
+    expect([held, changes.length]).toEqual([24, 20]);
+  });
+
+  it("holds nothing that is kept anyway, as where a POP3 device empties INBOX", () => {
+    const { held, changes } = resolve({ pop3Devices: "learned" });
+    expect(held).toBe(0);
+    expect(new Set(changes.map(({ kind, reason, rule }) => `${kind} ${reason} ${rule}`))).toEqual(
+      new Set(["message.kept pop3_drain V14"]),
+    );
+  });
+
+  it("ends in keeping, never in removing, and holds on to the rest while it lasts", () => {
+    const hold = { epoch: 1, from: 0, cuts: [0, 900_000] };
+    const late = Array.from({ length: 3 }, (_, n) => candidate(50 + n, { absentSince: 3_600_000 }));
+    const { held, changes, placements } = resolve({
+      hold,
+      candidates: [...Array.from({ length: 25 }, (_, n) => candidate(n)), ...late],
+    });
+    expect([held, changes.length]).toEqual([3, 25]);
+    expect(
+      changes.every(({ kind, reason, rule }) => kind === "message.kept" && reason === "mass_vanish_released" && rule === "B1"),
+    ).toBe(true);
+    expect(placements.every(({ lifecycle, kept }) => lifecycle === "live" && kept)).toBe(true);
+    expect(resolve({ hold, candidates: late })).toMatchObject({ held: 3, changes: [] });
+  });
+
+  it("hints at a device where nobody had marked what left INBOX as deleted (V15)", () => {
+    const trace = { newBelow: 9, storeExcluded: true };
+    expect(resolve({ candidates: [candidate(1, { trace })] })).toMatchObject({ hinted: true, changes: [{ rule: "V15" }] });
+    expect(resolve({ candidates: [candidate(1, { trace })], pop3Devices: "declared" })).toMatchObject({
+      hinted: false,
+      changes: [{ rule: "V12", confidence: 0.95 }],
+    });
+  });
+});

@@ -124,6 +124,34 @@ describe("while IMAP is down", () => {
   });
 
   it(
+    "K12: what the two protocols show differently is one mail under one id when IMAP is back",
+    { timeout: 150_000 },
+    async () => {
+      await deliver(4, ["a"]);
+      const accountId = await liveAccount(daemon, account(4));
+      await untilViews(daemon, accountId, ["a: imap+pop3"]);
+      goDown();
+      const odd = [
+        "Subject: nul\r\n\r\na\0b\r\n",
+        "Subject: open\r\n\r\nno final line end",
+        "Subject: twin\r\n\r\nx",
+        "Subject: twin\r\n\r\nx",
+      ];
+      await server.deliver({ user: server.account(4).user, mailbox: "INBOX", messages: odd.map((text) => Buffer.from(text)) });
+      await untilViews(daemon, accountId, ["a: imap+pop3", "nul: pop3", "open: pop3", "twin: pop3, pop3"]);
+      const before = await mailOf(daemon, accountId);
+      imapProxy.change({});
+      const together = ["a: imap+pop3", "nul: imap+pop3", "open: imap+pop3", "twin: imap+pop3, imap+pop3"];
+      await untilViews(daemon, accountId, together, true);
+      expect((await mailOf(daemon, accountId)).map(({ id }) => id)).toEqual(before.map(({ id }) => id));
+      const log = await changesOf(daemon, accountId);
+      expect(log.filter(({ kind }) => kind === "message.created")).toHaveLength(5);
+      expect(log.filter(({ kind, rule }) => kind === "message.merged" && rule === "K12")).toHaveLength(4);
+      expect(await staysQuiet(daemon, accountId, fresh.url, 2)).toBe(0n);
+    },
+  );
+
+  it(
     "S37: what had to be retrieved is marked by us alone, and unread again when IMAP is back",
     { timeout: 150_000 },
     async () => {

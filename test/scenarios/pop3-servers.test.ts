@@ -180,8 +180,9 @@ describe("servers that show a part of the maildrop", () => {
     await eventually("they come and others slide out", async () =>
       expect(await states(id)).toEqual({ "live backfilled 1": 246, "live backfilled 0": 4, "live delivered 1": 4 }),
     );
-    const { endpoint } = await statusOf(daemon, id);
-    expect(endpoint.profile).toMatchObject({ listingWindow: { kind: "newest", count: 250 } });
+    await eventually("the window is known", async () =>
+      expect((await statusOf(daemon, id)).endpoint.profile).toMatchObject({ listingWindow: { kind: "newest", count: 250 } }),
+    );
     expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
     // Wide enough for all that there is: what slid out comes back as what it was, and the rest is read.
     server.become({ state: {} });

@@ -10,6 +10,8 @@ export type ChangeKind =
   | "message.restored"
   | "message.merged"
   | "message.purged"
+  /** Octets came for a message that was listed only. */
+  | "message.completed"
   | "mailbox.created"
   | "mailbox.renamed"
   | "mailbox.removed"

@@ -13,7 +13,7 @@ export interface MessageContent {
   /** null for a stub: listed upstream, octets not had yet. */
   readonly octets: { readonly sha256: Buffer; readonly size: number } | null;
   /** By which another view of the account knows the mail again; only where there is one. */
-  readonly fingerprint?: { readonly hFull: Buffer; readonly hHead: Buffer; readonly size: number };
+  readonly fingerprint?: { readonly hFull: Buffer | null; readonly hHead: Buffer; readonly size: number };
 }
 
 export interface AppliedDecision {

@@ -248,7 +248,7 @@ export const loadCandidates = async (
     name: "absence_candidates",
     text: `select ${placementColumns}, ${bindingColumns}, m.role, p.absence, u.epoch,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
-                     and (c.status in ('sent', 'unknown') or (c.status = 'confirmed' and c.ended_at > p.absent_since - interval '1 hour'))) as own
+                     and c.status in ('sent', 'unknown', 'confirmed')) as own
            from placements p
            join mailboxes m on m.account_id = p.account_id and m.id = p.mailbox_id
            left join upstream_mailboxes u on u.account_id = p.account_id and u.mailbox_id = p.mailbox_id and u.endpoint_id = $2

@@ -38,7 +38,7 @@ export interface PreparedBatch {
 
 /** Normal forms of the batch, where another view of the account may have shown its mail. */
 export const formsOf = ({ contents }: PreparedBatch): Buffer[] =>
-  contents.flatMap(({ fingerprint: print }) => (print === undefined ? [] : [print.hFull]));
+  contents.flatMap(({ fingerprint: print }) => (print?.hFull == null ? [] : [print.hFull]));
 
 /** Makes the octets of a batch durable. Done before, and apart from, the commit that refers to them. */
 export const prepareBatch = async (context: LaneContext, items: readonly FetchedItem[]): Promise<PreparedBatch> => {

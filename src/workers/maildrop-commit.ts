@@ -41,7 +41,7 @@ import type { LaneContext } from "./lane-state.ts";
 /** Of one account's maildrop; it has no mailboxes of its own. */
 export type MaildropContext = Omit<LaneContext, "mailboxes" | "twoViews" | "modseq">;
 
-const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
+export const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
   step("before maildrop commit");
   const result = await inAccount(context.db, context.fence, context.accountId, work);
   step("after maildrop commit");
@@ -94,13 +94,13 @@ export const renameItems = async (
 };
 
 /** An item whose octets are durable, with what they tell. */
-interface PreparedItem {
+export interface PreparedItem {
   readonly item: UnknownItem;
   readonly content: MessageContent;
   readonly hashes: readonly Buffer[];
 }
 
-const prepareItem = async ({ item, octets }: ReadItem & { octets: Octets }, now: Date): Promise<PreparedItem> => {
+export const prepareItem = async ({ item, octets }: ReadItem & { octets: Octets }, now: Date): Promise<PreparedItem> => {
   const reader = new FingerprintReader();
   for await (const part of octets.parts()) reader.push(part);
   const { hFull, hHead, size, dropped } = reader.end();
@@ -190,7 +190,7 @@ export const commitRead = async (
 
 const onlyBound = (found: Identified): Identified => (found.kind === "bind" ? found : { kind: "provisional", rule: "K12" });
 
-const boundOf = (
+export const boundOf = (
   items: readonly ListedItem[],
   bindings: readonly { readonly item: number; readonly placementId: PlacementId }[],
 ): BoundItem[] =>

@@ -11,6 +11,7 @@ import { type ListingMark, markedKeys, readWindow } from "../reconciler/listing-
 import { keyOf, type MaildropReading, readAnew, readMaildrop } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { type BoundItem, listLeftOver, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
+import { commitStubs, readStubs, refusedMs } from "./maildrop-stubs.ts";
 import { settleRemovals } from "./server-copy.ts";
 import {
   commitGone,
@@ -69,8 +70,6 @@ const sessionItems = 4_000;
 const sessionMs = 20_000;
 /** Before an empty listing is believed (G4), in ms. */
 const emptyMs = 60_000;
-/** Before an item that could not be read is tried again, in ms. */
-const refusedMs = 3_600_000;
 /** How often a few bound items are read again (ID-10), in ms. */
 const verifyMs = 24 * 3_600_000;
 
@@ -100,6 +99,7 @@ const readWhole = async (
   const mayMark = input.imap === "down" ? (some: readonly MaildropItem[]) => journalRetrievals(context, scope, some) : mayCreate;
   const sums = { bound: 0, created: 0 };
   const retrieved = new Set<string>();
+  const refused: MaildropItem[] = [];
   let batch: WholeItem[] = [];
   let bytes = 0;
   const flush = async (): Promise<void> => {
@@ -126,6 +126,8 @@ const readWhole = async (
       if (read.error !== null) {
         context.log.warn({ failure: read.error.kind, scope: read.error.scope, err: read.error }, "item put aside");
         memory.refusedUntil.set(keyOf(read.item), Date.now() + refusedMs);
+        // What IMAP is going to bring needs no stub.
+        if (input.imap === "none") refused.push(read.item);
         continue;
       }
       if (session.profile.wholeBy === "retr") retrieved.add(keyOf(read.item));
@@ -135,6 +137,9 @@ const readWhole = async (
       if (Date.now() - began >= sessionMs) break;
     }
     await flush();
+    const stubs = await commitStubs(input, scope, refused, maildrop.readOnce ? "delivered" : "backfilled");
+    sums.bound += stubs;
+    sums.created += stubs;
     if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved };
   } finally {
     await Promise.all(batch.map(({ octets }) => octets.dispose()));
@@ -257,34 +262,52 @@ const loadScope = async (
   return { maildrop: await loadMaildrop(context.db, context.accountId, context.endpointId), scope, removing: open > 0 };
 };
 
+/** What could not be read is tried again when its time has come. @returns whether there is such */
+const forgetRefusals = ({ refusedUntil }: MaildropMemory): boolean => {
+  const due = [...refusedUntil].filter(([, until]) => until <= Date.now());
+  for (const [key] of due) refusedUntil.delete(key);
+  return due.length > 0;
+};
+
+/** Nothing is listed but what was never had and cannot be read. */
+const isUnreadable = ({ refusedUntil }: MaildropMemory, { same }: MaildropReading, listed: readonly MaildropItem[]): boolean =>
+  listed.length > 0 && same.length === 0 && listed.every((item) => refusedUntil.has(keyOf(item)));
+
+/** ID-9b: bindings of duplicates follow the numbers that the server gave anew. */
+const followRenames = (
+  context: MaildropContext,
+  scope: Scope,
+  { renamed }: MaildropReading,
+  { bound, listed }: { readonly bound: readonly BoundItem[]; readonly listed: readonly MaildropItem[] },
+): Promise<void> =>
+  renameItems(
+    context,
+    scope,
+    renamed.map(({ known, listed: to }) => ({ from: bound[known] as BoundItem, to: listed[to] as MaildropItem })),
+  );
+
 /** One session's look. */
 export const runMaildropPass = async (input: MaildropPassInput): Promise<MaildropPassResult> => {
   const { context, session, memory, imap, signal } = input;
   const listing = await session.list(signal);
   const print = printOf(listing);
-  if (print === memory.settledPrint && Date.now() - memory.verifiedAt < verifyMs) {
+  const retry = forgetRefusals(memory);
+  if (print === memory.settledPrint && !retry && Date.now() - memory.verifiedAt < verifyMs) {
     if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved: new Set() };
     return nothing;
   }
   memory.settledPrint = "";
-  const { maildrop, scope: began, removing } = await loadScope(input, listing);
+  const { maildrop, scope: found, removing } = await loadScope(input, listing);
   const { uidValidity, readOnce } = maildrop;
   const listed = listing.items;
-  if (began === null) return { ...nothing, waiting: true, readOnce };
-  const look = { context, session, scope: began, uidValidity, total: listed.length, imap, heads: memory.heads, signal };
+  if (found === null) return { ...nothing, waiting: true, readOnce };
+  const look = { context, session, scope: found, uidValidity, total: listed.length, imap, heads: memory.heads, signal };
   const epoch = await readEpoch(input, look, maildrop, listing);
   if (epoch === null) return { ...nothing, waiting: true, readOnce };
   const { scope, reading } = epoch;
-  await renameItems(
-    context,
-    scope,
-    reading.renamed.map(({ known, listed: to }) => ({
-      from: maildrop.bound[known] as BoundItem,
-      to: listed[to] as MaildropItem,
-    })),
-  );
-  const now = Date.now();
-  const open = (item: MaildropItem): boolean => (memory.refusedUntil.get(keyOf(item)) ?? 0) <= now;
+  await followRenames(context, scope, reading, { bound: maildrop.bound, listed });
+  const completed = imap === "none" && (await readStubs({ ...input, refusedUntil: memory.refusedUntil }, scope, listed));
+  const open = (item: MaildropItem): boolean => !memory.refusedUntil.has(keyOf(item));
   const fresh = reading.fresh.map((index) => listed[index] as MaildropItem).filter(open);
   const { unmatched, ambiguous, bound } = await bindKnown({ ...look, scope }, fresh);
   // Newest first; what IMAP is going to bring is not read here (K10).
@@ -295,15 +318,13 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const unknown = reading.fresh.length - bound - read.bound;
   const missing = listing.complete ? await listMissing(input, scope, { bound: maildrop.bound, reading, unknown }) : [];
   const slid = reading.slid.map((index) => maildrop.bound[index] as BoundItem);
-  const empty = listed.length === 0;
-  const doubtful = !empty && listed.every((item) => memory.refusedUntil.has(keyOf(item)));
-  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty, doubtful };
+  const doubtful = isUnreadable(memory, reading, listed);
+  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty: listed.length === 0, doubtful };
   const waiting = (await settleGone(input, scope, lacks)) || removing;
-  const isOver = Date.now();
-  const left = wanted.filter((item) => (memory.refusedUntil.get(keyOf(item)) ?? 0) <= isOver).length - read.bound;
-  const again = left > 0 && read.bound > 0;
+  const again = wanted.length > read.bound && read.bound > 0;
   if (!again && !readOnce && listing.complete) await endFirstReading(context, scope, listed.length);
   const unbound = fresh.length - bound - read.bound;
-  if (unbound === 0 && !waiting && memory.refusedUntil.size === 0) memory.settledPrint = print;
-  return { again, waiting: waiting || (unbound > 0 && !again), created: read.created, readOnce: !again };
+  if (unbound === 0 && !waiting) memory.settledPrint = print;
+  const created = read.created + (completed ? 1 : 0);
+  return { again, waiting: waiting || (unbound > 0 && !again), created, readOnce: !again };
 };

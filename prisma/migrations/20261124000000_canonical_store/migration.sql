@@ -221,6 +221,8 @@ create unique index messages_octets_once on messages (account_id, sha256);
 create index messages_newest_first on messages (account_id, received_at desc, id desc);
 -- Only mail of accounts with a POP3 endpoint has these: elsewhere they cost the first reading nothing.
 create index messages_by_normal_form on messages (account_id, h_full) where h_full is not null;
+-- What could not be read yet is looked for at each look at a maildrop.
+create index messages_stubs on messages (account_id) where durability = 'stub';
 create index messages_by_message_id on messages (account_id, "left"(message_id, 128));
 
 create table message_contents (

@@ -1,0 +1,121 @@
+/** Items that cannot be read are shown without their octets, by what their header blocks tell, and made whole later (K8). */
+import { uuidv7 } from "uuidv7";
+import type { MaildropItem, MaildropSession } from "../endpoints/endpoint.ts";
+import { fingerprintOfHead } from "../mime/fingerprint.ts";
+import { readHeaders } from "../mime/headers.ts";
+import { readReceivedAt } from "../mime/received.ts";
+import { invariant } from "../model/failure.ts";
+import { keyOf } from "../reconciler/maildrop.ts";
+import { reconcileMaildrop } from "../reconciler/maildrop-items.ts";
+import type { Scope } from "../reconciler/state.ts";
+import { storeBlobs } from "../store/blob-writes.ts";
+import { applyDecision, type MessageContent } from "../store/decisions.ts";
+import { bindItems } from "../store/maildrops.ts";
+import { completeStub, listStubs, type Stub } from "../store/stubs.ts";
+import { boundOf, inOwnAccount, type MaildropContext, prepareItem, type WholeItem } from "./maildrop-commit.ts";
+
+/** By its header block; null: the server does not give that either. */
+const contentOf = async (
+  session: MaildropSession,
+  item: MaildropItem,
+  now: Date,
+  signal: AbortSignal,
+): Promise<MessageContent | null> => {
+  for await (const { octets } of session.heads([item], signal)) {
+    if (octets === null) return null;
+    try {
+      const parts: Buffer[] = [];
+      for await (const part of octets.parts()) parts.push(part);
+      const { hHead, dropped } = fingerprintOfHead(Buffer.concat(parts));
+      const headers = readHeaders(octets.head);
+      const said = readReceivedAt(octets.head) ?? headers.sentAt;
+      const receivedAt = said === null || said > now ? now : said;
+      return { receivedAt, headers, octets: null, fingerprint: { hFull: null, hHead, size: item.size - dropped } };
+    } finally {
+      await octets.dispose();
+    }
+  }
+  return null;
+};
+
+/**
+ * Makes a message without octets of each item that has at least a header block: what gives neither may be no mail at all, as
+ * the one that Courier lists when it runs out of memory. @returns how many
+ */
+export const commitStubs = async (
+  { context, session, signal }: { context: MaildropContext; session: MaildropSession; signal: AbortSignal },
+  scope: Scope,
+  items: readonly MaildropItem[],
+  reason: "backfilled" | "delivered",
+): Promise<number> => {
+  const at = new Date();
+  const contents: MessageContent[] = [];
+  const shown: MaildropItem[] = [];
+  for (const item of items) {
+    const content = await contentOf(session, item, at, signal);
+    if (content === null) continue;
+    contents.push(content);
+    shown.push(item);
+  }
+  if (shown.length === 0) return 0;
+  await inOwnAccount(context, async (account) => {
+    const decision = reconcileMaildrop({
+      scope,
+      identified: shown.map(() => ({ kind: "create", rule: "ID-7" })),
+      receivedAt: contents.map(({ receivedAt }) => receivedAt.getTime()),
+      views: new Map(),
+      freshIds: Array.from({ length: 2 * shown.length }, () => uuidv7()),
+      reason,
+    });
+    await applyDecision(account, decision, { scope, contents, existing: new Set(), at, inputId: null });
+    await bindItems(account, scope, boundOf(shown, decision.items));
+  });
+  return shown.length;
+};
+
+/** Stores what a stub lacks. */
+const commitWhole = async (context: MaildropContext, scope: Scope, stub: Stub, item: WholeItem): Promise<void> => {
+  const at = new Date();
+  await storeBlobs(context.db, context, [item.octets]);
+  const { headers, octets, fingerprint } = (await prepareItem(item, at)).content;
+  invariant(octets !== null && fingerprint !== undefined, "what was read whole has octets");
+  await inOwnAccount(context, (account) => completeStub(account, scope, { stub, headers, octets, fingerprint }, at));
+};
+
+/** Before an item that could not be read is tried again, in ms. */
+export const refusedMs = 3_600_000;
+
+export interface StubReading {
+  readonly context: MaildropContext;
+  readonly session: MaildropSession;
+  /** When items that could not be read are tried again, in ms since 1970. */
+  readonly refusedUntil: Map<string, number>;
+  readonly signal: AbortSignal;
+}
+
+/** Reads again what could not be read before, one by one: most of it is large. @returns whether some of it was had. */
+export const readStubs = async (
+  { context, session, refusedUntil, signal }: StubReading,
+  scope: Scope,
+  listed: readonly MaildropItem[],
+): Promise<boolean> => {
+  const places = new Map(listed.map((item) => [keyOf(item), item]));
+  let had = false;
+  for (const stub of await listStubs(context.db, context.accountId, context.endpointId)) {
+    const item = places.get(keyOf(stub));
+    if (item === undefined || refusedUntil.has(keyOf(stub))) continue;
+    for await (const read of session.octets([item], { mayMark: true }, signal)) {
+      if (read.error !== null) {
+        refusedUntil.set(keyOf(stub), Date.now() + refusedMs);
+        continue;
+      }
+      try {
+        await commitWhole(context, scope, stub, read);
+      } finally {
+        await read.octets.dispose();
+      }
+      had = true;
+    }
+  }
+  return had;
+};

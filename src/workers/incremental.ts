@@ -197,7 +197,10 @@ const missSource = async (
   if (absent.length === 0) return false;
   const { uidValidity, uidNext, highestModseq } = seen;
   const move = { cursor: whole ? { uidValidity, uidNext, highestModseq } : cursor, backfillLow };
-  await commitObservation(context, source, { flags: whole ? seen.flags : [], absent, move, ...(whole && { counts: seen }) });
+  // It arrived where this look began: what is gone here was moved, and no POP3 device took it.
+  const around = { elsewhere: false, arrived: true };
+  const facts = { flags: whole ? seen.flags : [], absent, around };
+  await commitObservation(context, source, { ...facts, move, ...(whole && { counts: seen }) });
   return true;
 };
 

@@ -17,7 +17,7 @@ import { writeProgress } from "../store/account-state.ts";
 import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
 import { storedOctets } from "../store/blob-reads.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
-import { keepHold, loadHolds } from "../store/holds.ts";
+import { closeHold, keepHold, loadHolds } from "../store/holds.ts";
 import { withCut } from "../reconciler/holds.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
@@ -225,7 +225,7 @@ export const commitKnown = async (
   });
 };
 
-/** Decides about items that are gone. @returns whether some are left undecided. */
+/** Decides about items that are gone; none ends what was held. @returns whether some are left undecided. */
 export const commitGone = (
   context: MaildropContext,
   scope: Scope,
@@ -251,11 +251,14 @@ export const commitGone = (
       return entry === undefined ? [] : [{ ...entry.item, reason }];
     });
     await endItems(account, scope, ended);
-    if (decision.held > 0) {
+    if (!rest.outsideWindow) {
       const { mailboxId, endpointId, epoch } = scope;
-      const hold = (await loadHolds(account, "mass_drain")).get(mailboxId) ?? null;
+      const reason = "mass_drain";
+      const hold = (await loadHolds(account, reason)).get(mailboxId) ?? null;
       const history = withCut(hold?.history ?? null, { epoch, at: at.getTime() });
-      await keepHold(account, endpointId, hold, { mailboxId, reason: "mass_drain", count: decision.held, history, at });
+      if (decision.held > 0) await keepHold(account, endpointId, hold, { mailboxId, reason, count: decision.held, history, at });
+      else if (hold !== null)
+        await closeHold(account, endpointId, hold, { reason, outcome: gone.length === 0 ? "reappeared" : "released", at });
     }
     messagesStored.inc({ op: "removed" }, decision.placements.length);
     return decision.held + decision.waiting > 0;

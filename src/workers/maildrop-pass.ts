@@ -157,6 +157,7 @@ const settleGone = async (
     readonly bound: number;
     readonly empty: boolean;
     readonly doubtful: boolean;
+    readonly complete: boolean;
   },
 ): Promise<boolean> => {
   const { bound, slid, doubtful } = look;
@@ -168,7 +169,8 @@ const settleGone = async (
   const before = new Map(memory.missingSince);
   memory.missingSince.clear();
   for (const { placementId } of look.gone) memory.missingSince.set(placementId, before.get(placementId) ?? now);
-  if (look.gone.length === 0) return false;
+  if (look.gone.length === 0)
+    return look.complete && (await commitGone(context, scope, { gone: [], bound, outsideWindow: false, doubtful }));
   const seenTwice = look.gone.filter(({ placementId }) => {
     const since = before.get(placementId);
     return since !== undefined && (!look.empty || now - since >= emptyMs);
@@ -319,7 +321,14 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   const missing = listing.complete ? await listMissing(input, scope, { bound: maildrop.bound, reading, unknown }) : [];
   const slid = reading.slid.map((index) => maildrop.bound[index] as BoundItem);
   const doubtful = isUnreadable(memory, reading, listed);
-  const lacks = { gone: missing, slid, bound: maildrop.bound.length, empty: listed.length === 0, doubtful };
+  const lacks = {
+    gone: missing,
+    slid,
+    bound: maildrop.bound.length,
+    empty: listed.length === 0,
+    doubtful,
+    complete: listing.complete,
+  };
   const waiting = (await settleGone(input, scope, lacks)) || removing;
   const again = wanted.length > read.bound && read.bound > 0;
   if (!again && !readOnce && listing.complete) await endFirstReading(context, scope, listed.length);

@@ -166,6 +166,7 @@ describe("Courier on a bad day", () => {
     server.arrive(mail("after"));
     await eventually("the disk has room again", async () => (await bySubject(id)).has("after"), { timeoutMs: 30_000 });
     expect(await states(id)).toEqual({ ...before, "live delivered 1": 1 });
+    await eventually("nothing is held any more", async () => (await statusOf(daemon, id)).holds.length === 0);
     const seen = (await kindsOf(id)).filter((kind) => kind.startsWith("message."));
     expect(new Set(seen)).toEqual(new Set(["message.created"]));
   });

@@ -124,13 +124,27 @@ const damagedNotices = (holds: readonly Hold[]): string[] =>
         `Messages that stay on the server although the policy serverCopy wants them removed: ${count}. What is stored of them here is not what was read. Check the database's disk, and restore it from a backup.`,
     );
 
-const showNotices = ({ settings, profile }: EndpointRow, holds: readonly Hold[]): string[] => [
+/** V18 needs a server that takes mail back. */
+const restoreNotices = ({ policy }: AccountRow): string[] =>
+  policy.onPop3Drain === "restore"
+    ? ["What a POP3 device takes cannot be put back over POP3: the policy onPop3Drain restore keeps it here, as keep does."]
+    : [];
+
+/** What is around an endpoint that its notices depend on. */
+interface NoticeGround {
+  readonly account: AccountRow;
+  readonly hasImap: boolean;
+  readonly holds: readonly Hold[];
+}
+
+const showNotices = ({ settings, profile }: EndpointRow, { account, hasImap, holds }: NoticeGround): string[] => [
   ...noticesOf(settings.protocol, profile),
   ...(settings.protocol === "pop3" ? damagedNotices(holds) : []),
+  ...(hasImap ? [] : restoreNotices(account)),
 ];
 
-const showEndpoint = (row: EndpointRow, paused: boolean, holds: readonly Hold[], now: Date): Static<typeof EndpointStatus> => {
-  const syncState = paused ? "paused" : row.syncState;
+const showEndpoint = (row: EndpointRow, ground: NoticeGround, now: Date): Static<typeof EndpointStatus> => {
+  const syncState = ground.account.paused ? "paused" : row.syncState;
   return {
     id: formatId("end", row.id),
     protocol: row.settings.protocol,
@@ -142,7 +156,7 @@ const showEndpoint = (row: EndpointRow, paused: boolean, holds: readonly Hold[],
     progress: showProgress(row.progress, now),
     lastError: row.lastError,
     profile: { ...row.profile },
-    notices: showNotices(row, holds),
+    notices: showNotices(row, ground),
   };
 };
 
@@ -173,7 +187,8 @@ const showStatus = (
   { holds, suspicions }: { readonly holds: readonly Hold[]; readonly suspicions: readonly Suspicion[] },
   now: Date,
 ): Static<typeof Status> => {
-  const endpoints = rows.map((row) => showEndpoint(row, account.paused, holds, now));
+  const ground = { account, hasImap: rows.some(({ settings }) => settings.protocol === "imap"), holds };
+  const endpoints = rows.map((row) => showEndpoint(row, ground, now));
   const lags = endpoints.map((endpoint) => endpoint.lagSeconds);
   return {
     syncState: account.syncState,

@@ -35,4 +35,10 @@ export interface CommandFence {
   readonly uidValidity: number;
   /** Of a `store`: the mod-sequence at which the item was last seen, as decimal; null where the server has none. */
   readonly modseq?: string | null;
+  /** Of an `append`: the lowest UID that the item can have. */
+  readonly uidNext?: number;
+  /** Of an `append`: hex hash of the normal form of what was sent. */
+  readonly hFull?: string;
+  /** Complete looks behind a lost answer that did not show the item. */
+  readonly looks?: number;
 }

@@ -43,6 +43,8 @@ export interface EndpointProfile {
   /** Does one LIST carry every STATUS (RFC 5819)? */
   readonly listStatus?: boolean;
   readonly serverName?: string;
+  /** Its POP3 shows mail of every mailbox, not of INBOX alone (Gmail). */
+  readonly pop3ShowsAll?: boolean;
   /** Connections the server let us keep; lowered by one each time it says too many, never below 1. */
   readonly connectionBudget?: number;
   readonly modseqArithmetic?: ModseqArithmetic;

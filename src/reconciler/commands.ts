@@ -3,7 +3,7 @@
  * the lane sends what is to be sent and comes back with what was read back.
  */
 import type { CommandReason, EndStatus, OpenStatus } from "../model/command.ts";
-import { keywordsOfFlags } from "../model/mail.ts";
+import { keywordsOfFlags, type Role } from "../model/mail.ts";
 import type { PlacementView } from "./state.ts";
 
 /** Sent so often and not confirmed, it has failed: every intent ends (I16). */
@@ -35,11 +35,20 @@ export interface Waiting {
   readonly kind: "wait";
   readonly afterMs: number;
   readonly outcome: string | null;
+  /** Nobody knows whether it was done. */
+  readonly unsettled: boolean;
 }
 
 const end = (status: EndStatus, outcome: string): Ending => ({ kind: "end", status, outcome });
-const wait = (afterMs: number, outcome: string | null = null): Waiting => ({ kind: "wait", afterMs, outcome });
+export const wait = (afterMs: number, outcome: string | null = null): Waiting => ({
+  kind: "wait",
+  afterMs,
+  outcome,
+  unsettled: false,
+});
+const unsettled = (afterMs: number, outcome: string): Waiting => ({ kind: "wait", afterMs, outcome, unsettled: true });
 
+/** Full backoff without jitter: a lane sends one command at a time. */
 const retryAfterMs = (attempts: number, firstMs: number): number => Math.min(retryMostMs, firstMs * 2 ** Math.min(attempts, 20));
 
 /** What a server said no with (C5), or that nothing is known of the answer (C9). */
@@ -57,7 +66,9 @@ export type Setback =
 export const afterSetback = (setback: Setback, attempts: number, firstMs: number): Ending | Waiting => {
   if (setback === "no_permission" || setback === "unsupported") return end("masked", setback);
   if (setback === "over_quota") return wait(quotaWaitMs, setback);
-  return attempts >= mostTries ? end("failed", setback) : wait(retryAfterMs(attempts, firstMs), setback);
+  if (attempts >= mostTries) return end("failed", setback);
+  const afterMs = retryAfterMs(attempts, firstMs);
+  return setback === "no_answer" ? unsettled(afterMs, setback) : wait(afterMs, setback);
 };
 
 export interface StoreView extends CommandView {
@@ -99,4 +110,48 @@ export const afterStore = (
   if (shown === null) return wait(lookAgainMs, "gone");
   if (!sent.keywords.some((keyword) => shown.includes(keyword))) return end("confirmed", sent.reason);
   return conflict ? wait(0, "conflict") : afterSetback("no_effect", sent.attempts, firstMs);
+};
+
+/** Our own octets are not to be had: no server can mend that. */
+export const octetsMissing = (): Ending => end("failed", "octets_missing");
+
+/** Complete looks that must not have shown the item before it is sent again (C3). */
+const looksBeforeRepeat = 2;
+
+export type AppendStep = Ending | { readonly kind: "send" } | { readonly kind: "look" };
+
+/** Is it still wanted, and is it known that it was not done? */
+export const reviewAppend = ({ placement, status, attempts }: CommandView): AppendStep => {
+  if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
+  // It is shown again, wherever that is.
+  if (!placement.kept) return end("superseded", "reappeared");
+  if (status !== "planned") return { kind: "look" };
+  return attempts >= mostTries ? end("failed", "no_effect") : { kind: "send" };
+};
+
+/**
+ * C3, never blind: it is sent again when so many complete looks at the mailbox have not shown it. `looks` null: the mailbox was not
+ * looked at up to its end.
+ */
+export const afterLook = (looks: number | null, firstMs: number): Waiting =>
+  looks !== null && looks >= looksBeforeRepeat ? wait(0, "not_found") : unsettled(firstMs, "not_found");
+
+/** Where mail is put back: never into INBOX, which is all that a POP3 device sees (V18). */
+export interface RestorePlace {
+  readonly path: string;
+  readonly role: Role | null;
+  readonly selectable: boolean;
+}
+
+/** Name of the mailbox that is made where there is no archive. */
+export const restoreMailboxName = "Kept from POP3";
+
+const isNamedForIt = (path: string): boolean =>
+  path === restoreMailboxName ||
+  (path.endsWith(restoreMailboxName) && /[^\p{L}\p{N} ]$/u.test(path.slice(0, -restoreMailboxName.length)));
+
+/** The archive, else the mailbox made for it; null: there is neither. */
+export const restorePlace = <T extends RestorePlace>(mailboxes: readonly T[]): T | null => {
+  const open = mailboxes.filter(({ path, role, selectable }) => selectable && role !== "inbox" && path.toUpperCase() !== "INBOX");
+  return open.find(({ role }) => role === "archive") ?? open.find(({ path }) => isNamedForIt(path)) ?? null;
 };

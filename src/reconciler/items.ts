@@ -2,6 +2,7 @@
 import type { DecidedChange } from "../model/change.ts";
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
+import { broughtBack, type Claim } from "./claims.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome } from "./pop3-seen.ts";
 import { type Decision, type Draft, emptyDraft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
@@ -38,6 +39,8 @@ export interface ItemsInput {
   readonly known: ReadonlyMap<string, KnownMessage>;
   /** By UID: what the items are by their header blocks (L4). */
   readonly claimed?: ReadonlyMap<number, Claimed>;
+  /** What was sent upstream and may be among the items (ID-1, ID-2). */
+  readonly claims?: readonly Claim[];
   /** Unused ids, two per item: one for a message, one for a placement. */
   readonly freshIds: readonly string[];
   /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
@@ -120,7 +123,7 @@ const applyFlags = (
 };
 
 interface Continuation {
-  readonly how: "moved" | "rebound" | "joined" | "reappeared" | "resurrected";
+  readonly how: "moved" | "rebound" | "joined" | "reappeared" | "resurrected" | "restored";
   readonly placement: PlacementView;
   readonly confidence: number;
 }
@@ -155,7 +158,31 @@ const continuation = (scope: Scope, fact: ItemFact, candidates: readonly Placeme
   return null;
 };
 
-const rules = { moved: "ID-5a", rebound: "ID-5b", joined: "K12", reappeared: "ID-5c", resurrected: "ID-5d" } as const;
+const rules = {
+  moved: "ID-5a",
+  rebound: "ID-5b",
+  joined: "K12",
+  reappeared: "ID-5c",
+  resurrected: "ID-5d",
+  restored: "V18",
+} as const;
+
+/** What we put there ourselves needs no likeness: the fence and the octets say that it is that (ID-1, ID-2). */
+const restored = (
+  claims: readonly Claim[] = [],
+  fact: ItemFact,
+  which: { readonly taken: ReadonlySet<PlacementId>; readonly sameEpoch: boolean },
+): Continuation | null => {
+  const placement = broughtBack(claims, fact, which);
+  return placement === null ? null : { how: "restored", placement, confidence: 1 };
+};
+
+/** What the placement shows as the reason of its being there; null: as before. */
+const reasonOf = (how: Continuation["how"], elsewhere: boolean): string | null => {
+  if (how === "restored") return "restored_after_drain";
+  if (how === "resurrected" || how === "reappeared") return "upstream_reappeared";
+  return how === "moved" && elsewhere ? "upstream_move" : null;
+};
 
 const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued: Continuation): void => {
   const { how, placement, confidence } = continued;
@@ -186,7 +213,7 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued
         kind: "message.moved",
         before,
         after,
-        reason: "upstream_move",
+        reason: how === "restored" ? "restored_after_drain" : "upstream_move",
         rule: rules[how],
         confidence,
       }),
@@ -204,7 +231,7 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued
     lifecycle: "live",
     kept: false,
     absent: false,
-    reason: how === "moved" && elsewhere ? "upstream_move" : again ? "upstream_reappeared" : null,
+    reason: reasonOf(how, elsewhere),
     recoverableDays: null,
     change: index,
   });
@@ -229,7 +256,10 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const alike = keys.flatMap((key) => input.known.get(key) ?? []);
     const free = alike.flatMap(({ placements }) => placements.filter(({ id }) => !taken.has(id)));
     const claimed = input.claimed?.get(fact.uid);
-    const continued = claimed === undefined ? continuation(scope, fact, free) : claimedContinuation(scope, claimed);
+    const continued =
+      restored(input.claims, fact, { taken, sameEpoch: true }) ??
+      (claimed === undefined ? continuation(scope, fact, free) : claimedContinuation(scope, claimed)) ??
+      restored(input.claims, fact, { taken, sameEpoch: false });
     // What it was when it was compared it is no more.
     if (continued === null && claimed !== undefined) return undefined;
     if (continued !== null) {

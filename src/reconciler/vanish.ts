@@ -65,6 +65,8 @@ export interface Candidate extends PlacementView {
   readonly absentSince: number;
   /** null: nothing was noted, as of what a new epoch lacks. */
   readonly trace: AbsenceTrace | null;
+  /** Its octets are stored, and it was not put back before (V18, I14). */
+  readonly restorable: boolean;
 }
 
 /** What one consistent cut shows beside the items themselves. */
@@ -89,6 +91,8 @@ export interface ResolveInput {
   readonly cut: CutView;
   readonly policy: Policy;
   readonly pop3Devices: Pop3Devices;
+  /** A POP3 device sees INBOX only: what is put back elsewhere is not taken again (V18). */
+  readonly mayRestore: boolean;
 }
 
 export interface Resolution extends Decision {
@@ -134,7 +138,13 @@ interface Verdict {
 const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Verdict | null => {
   const { policy, pop3Devices, hold, epoch, cut } = input;
   const found = classify(candidate, input);
-  const outcome = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
+  const outcome = outcomeOf({
+    found,
+    policy,
+    pop3Devices,
+    drainSuspect: false,
+    canRestore: input.mayRestore && candidate.restorable,
+  });
   if (!tripped || !isGuarded(candidate) || outcome.action === "keep") return { found, reason: found.class, outcome };
   if (!mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return null;
   const released = { class: "mass_vanish", rule: "B1", confidence: null } as const;
@@ -164,7 +174,9 @@ export const resolveCandidates = (input: ResolveInput): Resolution => {
     hinted ||= found.rule === "V15";
     const { id, mailboxId, messageId, keywords } = candidate;
     // What we removed ourselves is not wanted on the server any more; here it is.
-    const keep = outcome.action === "keep" || found.class === "self";
+    const keep = outcome.action === "keep" || outcome.action === "restore" || found.class === "self";
+    if (outcome.action === "restore")
+      draft.commands.push({ placementId: id, verb: "append", args: {}, reason: "restored_after_drain" });
     const change = record(draft, {
       kind: keep ? "message.kept" : "message.removed",
       messageId,

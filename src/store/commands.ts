@@ -6,8 +6,9 @@ import { uuidv7 } from "uuidv7";
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandFence, CommandPlan, CommandReason, EndStatus, OpenStatus } from "../model/command.ts";
 import type { AccountId, EndpointId } from "../model/ids.ts";
-import type { PlacementView } from "../reconciler/state.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
+import type { BlobRef } from "./blob-reads.ts";
 import type { Queryable } from "./database.ts";
 import { bindingColumns, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
@@ -19,6 +20,8 @@ export interface OpenCommand {
   readonly reason: CommandReason;
   readonly status: OpenStatus;
   readonly attempts: number;
+  /** Of the last try. */
+  readonly outcome: string | null;
   readonly fence: CommandFence | null;
   /** Not to be sent before; null: as soon as possible. */
   readonly dueAt: Date | null;
@@ -26,17 +29,30 @@ export interface OpenCommand {
   readonly placement: PlacementView | null;
   /** The later of the shadow's and the fence's; null where the server has none. */
   readonly modseq: bigint | null;
+  /** Octets of its message; null while nobody has them. */
+  readonly content: BlobRef | null;
 }
 
 /** Of one look: a lane comes back for the rest. */
 const mostOpen = 500;
 
 type CommandRow = PlacementRow &
-  Pick<OpenCommand, "verb" | "args" | "reason" | "status" | "attempts" | "fence"> & {
+  Pick<OpenCommand, "verb" | "args" | "reason" | "status" | "attempts" | "outcome" | "fence"> & {
     readonly command_id: string;
     readonly due_at: Date | null;
     readonly b_shadow_modseq: bigint | null;
+    readonly m_sha256: Buffer | null;
+    readonly m_size: bigint | null;
   };
+
+const commandTables = `from commands c
+  left join placements p on p.account_id = c.account_id and p.id = c.placement_id
+  left join messages m on m.account_id = p.account_id and m.id = p.message_id
+  left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+                     order by x.active desc, x.synced_seq desc limit 1) b on true`;
+
+const contentOf = ({ m_sha256: sha256, m_size: size }: Pick<CommandRow, "m_sha256" | "m_size">): BlobRef | null =>
+  sha256 === null || size === null ? null : { sha256, size: Number(size) };
 
 const later = (a: bigint | null, b: bigint | null): bigint | null => (a !== null && (b === null || a > b) ? a : b);
 
@@ -51,25 +67,60 @@ export const listOpenCommands = async (
 ): Promise<readonly OpenCommand[]> => {
   const { rows } = await db.query<CommandRow>({
     name: "commands_open",
-    text: `select c.id as command_id, c.verb, c.args, c.reason, c.status, c.attempts, c.fence, c.due_at, ${placementColumns}, ${bindingColumns},
-             b.shadow_modseq as b_shadow_modseq
-           from commands c
-           left join placements p on p.account_id = c.account_id and p.id = c.placement_id
-           left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
-                              order by x.active desc, x.synced_seq desc limit 1) b on true
+    text: `select c.id as command_id, c.verb, c.args, c.reason, c.status, c.attempts, c.outcome, c.fence, c.due_at, ${placementColumns}, ${bindingColumns},
+             b.shadow_modseq as b_shadow_modseq, m.sha256 as m_sha256, m.size as m_size
+           ${commandTables}
            where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown')
              and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id = p.mailbox_id and h.closed_at is null)
            order by c.due_at nulls first, c.attempts, c.planned_at, c.id limit ${mostOpen}`,
     values: [accountId, endpointId],
   });
   return rows.map((row) => {
-    const { command_id: id, verb, args, reason, status, attempts, fence, due_at: dueAt } = row;
+    const { command_id: id, verb, args, reason, status, attempts, outcome, fence, due_at: dueAt } = row;
     const sameScope = fence !== null && fence.mailboxId === row.b_mailbox_id && fence.epoch === row.b_epoch;
     const seen = (sameScope ? fence.modseq : null) ?? null;
     const placement = (row.id as string | null) === null ? null : toView(row);
     const modseq = later(row.b_shadow_modseq, seen === null ? null : BigInt(seen));
-    return { id, verb, args, reason, status, attempts, fence, dueAt, placement, modseq };
+    return { id, verb, args, reason, status, attempts, outcome, fence, dueAt, placement, modseq, content: contentOf(row) };
   });
+};
+
+/** An `append` that may have been done: one of the items of its mailbox may be what it put there. */
+export interface OpenAppend {
+  readonly commandId: string;
+  readonly fence: CommandFence;
+  readonly placement: PlacementView;
+  readonly content: BlobRef;
+}
+
+/** Those of one mailbox, in the order they were planned: one of an earlier epoch, too, and one of which the server said no last. */
+export const loadOpenAppends = async (account: AccountTx, scope: Scope): Promise<readonly OpenAppend[]> => {
+  const { rows } = await account.tx.query<CommandRow>({
+    name: "commands_append_open",
+    text: `select c.id as command_id, c.fence, ${placementColumns}, ${bindingColumns}, m.sha256 as m_sha256, m.size as m_size
+           ${commandTables}
+           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.verb = 'append'
+             and c.fence->>'mailboxId' = $3 and p.id is not null
+           order by c.planned_at, c.id`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId],
+  });
+  return rows.flatMap((row) => {
+    const { command_id: commandId, fence } = row;
+    const content = contentOf(row);
+    return fence === null || content === null ? [] : [{ commandId, fence, placement: toView(row), content }];
+  });
+};
+
+/** Does the mailbox show items whose octets the server did not give yet? Any of them may be what was put there. */
+export const hasStubs = async (db: Queryable, accountId: AccountId, scope: Scope): Promise<boolean> => {
+  const { rowCount } = await db.query({
+    name: "commands_stubs",
+    text: `select 1 from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id and m.durability = 'stub'
+           join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $3 and b.epoch = $4 and b.active
+           where p.account_id = $1 and p.mailbox_id = $2 limit 1`,
+    values: [accountId, scope.mailboxId, scope.endpointId, scope.epoch],
+  });
+  return rowCount > 0;
 };
 
 /** C3: from here on it may have been done, whatever becomes of us. */

@@ -243,13 +243,16 @@ export const loadCandidates = async (
   cutStartedAt: Date,
 ): Promise<CandidateGroup[]> => {
   const { rows } = await account.tx.query<
-    PlacementRow & { role: Role | null; own: boolean; absence: AbsenceTrace | null; epoch: number | null }
+    PlacementRow & { role: Role | null; own: boolean; restorable: boolean; absence: AbsenceTrace | null; epoch: number | null }
   >({
     name: "absence_candidates",
     text: `select ${placementColumns}, ${bindingColumns}, m.role, p.absence, u.epoch,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
-                     and c.status in ('sent', 'unknown', 'confirmed')) as own
+                     and c.status in ('sent', 'unknown', 'confirmed')) as own,
+             o.durability = 'durable' and not exists (
+               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append') as restorable
            from placements p
+           join messages o on o.account_id = p.account_id and o.id = p.message_id
            join mailboxes m on m.account_id = p.account_id and m.id = p.mailbox_id
            left join upstream_mailboxes u on u.account_id = p.account_id and u.mailbox_id = p.mailbox_id and u.endpoint_id = $2
            ${lastBinding}
@@ -271,6 +274,7 @@ export const loadCandidates = async (
       trace: row.absence,
       role: row.role,
       ownCommand: row.own,
+      restorable: row.restorable,
       markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
     };
   });

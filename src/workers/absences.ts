@@ -1,4 +1,5 @@
 /** Absence candidates after a consistent cut: moved, removed, kept or held (semantics 4). */
+import type { EndpointProfile } from "../model/endpoint.ts";
 import type { Survey } from "../model/observation.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { withCut } from "../reconciler/holds.ts";
@@ -60,7 +61,7 @@ const settleGroup = async (
   account: AccountTx,
   context: LaneContext,
   group: CandidateGroup,
-  { hold, cut }: { readonly hold: OpenHold | null; readonly cut: CutView },
+  { hold, cut, mayRestore }: { readonly hold: OpenHold | null; readonly cut: CutView; readonly mayRestore: boolean },
 ): Promise<{ readonly held: number; readonly hinted: boolean }> => {
   const { mailboxId, epoch, candidates, live } = group;
   const { endpointId } = context;
@@ -68,7 +69,8 @@ const settleGroup = async (
   const { policy } = account;
   const pop3Devices = viewPop3Devices(policy, account.pop3Evidence).state;
   const history = hold?.history ?? null;
-  const decision = resolveCandidates({ endpointId, candidates, live, epoch, hold: history, cut, policy, pop3Devices });
+  const surroundings = { endpointId, live, epoch, hold: history, cut, policy, pop3Devices, mayRestore };
+  const decision = resolveCandidates({ candidates, ...surroundings });
   const scope = { endpointId, mailboxId, epoch };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
   messagesStored.inc({ op: "removed" }, decision.placements.length);
@@ -81,7 +83,11 @@ const settleGroup = async (
 };
 
 /** Decides every candidate that was missing before the survey began. @returns whether some are held. */
-export const settleCandidates = async (context: LaneContext, survey: Survey): Promise<boolean> => {
+export const settleCandidates = async (
+  context: LaneContext,
+  survey: Survey,
+  { pop3ShowsAll = false }: EndpointProfile,
+): Promise<boolean> => {
   const at = new Date();
   step("before settle");
   const isHeld = await inAccount(context.db, context.fence, context.accountId, async (account) => {
@@ -97,7 +103,8 @@ export const settleCandidates = async (context: LaneContext, survey: Survey): Pr
     let held = 0;
     let hinted = false;
     for (const group of groups) {
-      const settled = await settleGroup(account, context, group, { hold: holds.get(group.mailboxId) ?? null, cut });
+      const hold = holds.get(group.mailboxId) ?? null;
+      const settled = await settleGroup(account, context, group, { hold, cut, mayRestore: !pop3ShowsAll });
       held += settled.held;
       hinted ||= settled.hinted;
     }

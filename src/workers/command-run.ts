@@ -13,12 +13,16 @@ export interface WriteInput {
   /** First wait after a setback, in ms; it doubles. */
   readonly retryFirstMs: number;
   readonly signal: AbortSignal;
+  /** Something changed upstream that the next pass has to look for, at once. */
+  readonly lookAround: () => void;
 }
 
 /** One run: the commands that may be sent now, and how to send them. */
 export interface WriteRun extends Omit<WriteInput, "open"> {
   readonly commands: readonly OpenCommand[];
   readonly writer: () => Promise<MailboxWriter>;
+  /** In ms since 1970: what has not begun by then waits, for reading must go on. */
+  readonly until: number;
 }
 
 /** What became of a command. */
@@ -56,7 +60,7 @@ const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verd
 const moveOf = ({ command, step, fence }: Verdict, at: Date): CommandMove => {
   const rest = { id: command.id, outcome: step.outcome, ...(fence !== undefined && { fence }) };
   if (step.kind === "end") return { ...rest, status: step.status, dueAt: null };
-  const status = step.outcome === "no_answer" ? "unknown" : "planned";
+  const status = step.unsettled ? "unknown" : "planned";
   return { ...rest, status, dueAt: step.afterMs === 0 ? null : new Date(at.getTime() + step.afterMs) };
 };
 

@@ -16,6 +16,7 @@ import { loadBound, loadKnown } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap } from "./arrivals.ts";
+import { confirmClaims, loadClaims } from "./claims.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { judgeSeen, type SeenSurroundings } from "./seen.ts";
@@ -141,16 +142,19 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
   return inAccount(context.db, context.fence, context.accountId, async (account) => {
     const { bound, closed } = await loadBound(account, scope, uids);
     const known = await loadKnown(account, context.endpointId, seen, formsOf(request.batch));
+    const claims = await loadClaims(account, scope, items);
     const decision = reconcileItems({
       scope,
       items: facts,
       bound,
       known,
+      claims,
       freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
       reason: request.reason,
     });
     const existing = new Set([...bound.keys(), ...closed]);
     await applyDecision(account, decision, { scope, contents, existing, at, inputId: null });
+    await confirmClaims(account, claims, decision, at);
     if (context.twoViews) await settleRetrievals(account, at);
     const unseen = move === null ? 0 : await moveCursor(account, context, { mailbox, move, at });
     const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at);

@@ -235,7 +235,17 @@ export class ImapLane implements EndpointLane {
         return connect();
       }
     };
-    return runCommands({ context: loaded.context, open, retryFirstMs: services.retryTimes.transientFirstMs, signal });
+    const lookAround = (): void => {
+      this.newsEverywhere = true;
+      loaded.memory.treePrint = "";
+    };
+    return runCommands({
+      context: loaded.context,
+      open,
+      retryFirstMs: services.retryTimes.transientFirstMs,
+      signal,
+      lookAround,
+    });
   }
 
   private async startWatch(session: Session, signal: AbortSignal): Promise<void> {

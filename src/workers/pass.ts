@@ -150,7 +150,7 @@ const settle = async (input: PassInput): Promise<void> => {
   for (let tries = 0; tries < cutTries; tries += 1) {
     const survey = await input.session.survey(input.signal);
     if (isConsistentCut(context, survey)) {
-      memory.held = await settleCandidates(context, survey);
+      memory.held = await settleCandidates(context, survey, input.session.profile);
       memory.candidates = false;
       return;
     }

@@ -86,6 +86,7 @@ describe("a breaker in one mailbox", () => {
     markedDeleted: false,
     absentSince: 0,
     trace: null,
+    restorable: true,
     ...more,
   });
   const resolve = (more: Partial<ResolveInput>) =>
@@ -98,6 +99,7 @@ describe("a breaker in one mailbox", () => {
       cut: { batchShape: false, inboxLost: new Set(), at: 6 * 3_600_000 },
       policy: defaultPolicy,
       pop3Devices: "unknown",
+      mayRestore: true,
       ...more,
     });
 

@@ -59,6 +59,7 @@ export class CanonicalModel {
       markedDeleted: false,
       absentSince: 0,
       trace: null,
+      restorable: true,
     }));
     this.apply(
       resolveCandidates({
@@ -71,6 +72,7 @@ export class CanonicalModel {
         cut: { batchShape: false, inboxLost: new Set(), at: 0 },
         policy: defaultPolicy,
         pop3Devices: "unknown",
+        mayRestore: true,
       }),
       null,
       [],
@@ -102,7 +104,11 @@ export class CanonicalModel {
     const fresh = [...mailbox.items.values()].filter((item) => !bound.has(item.uid));
     const items: ItemFact[] = fresh.map((item) => ({ ...item, modseq: null }));
     const freshIds = Array.from({ length: items.length * 2 }, () => `id${(this.nextId += 1)}`);
-    this.apply(reconcileItems({ scope, items, bound, known: this.known(), freshIds, reason: "delivered" }), scope, items);
+    this.apply(
+      reconcileItems({ scope, items, bound, known: this.known(), claims: [], freshIds, reason: "delivered" }),
+      scope,
+      items,
+    );
     // A new epoch was read to its end: what no item continued waits for a decision.
     for (const [id, view] of this.placements)
       if (view.mailboxId === name && view.lifecycle === "live" && view.binding?.closedReason === "epoch" && !view.absent)

@@ -42,3 +42,11 @@ export const oweUnread = (url: string, accountId: string, uids: readonly number[
       [accountId.replace(/^acc_/, ""), uids],
     );
   });
+
+/** As if the time had passed that its commands wait. */
+export const makeDue = (url: string, accountId: string): Promise<void> =>
+  withClient(url, async (client) => {
+    await client.query(`update commands set due_at = null where account_id = $1 and ended_at is null`, [
+      accountId.replace(/^acc_/, ""),
+    ]);
+  });

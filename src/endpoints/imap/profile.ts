@@ -26,5 +26,6 @@ export const learnProfile = (wire: Wire, known: EndpointProfile): EndpointProfil
     push: known.push ?? bestPush(wire),
     listStatus: known.listStatus ?? wire.can("LIST-STATUS"),
     ...(serverName !== null && { serverName }),
+    ...(wire.can("X-GM-EXT-1") && { pop3ShowsAll: true }),
   };
 };

@@ -151,11 +151,11 @@ class ImapWriter implements MailboxWriter {
   }
 
   async position(path: string, signal: AbortSignal): Promise<{ uidValidity: number; uidNext: number } | Refused> {
-    const answer = await this.#named(path, (name) => `STATUS ${name} (UIDVALIDITY UIDNEXT)`, signal);
-    if (answer.status !== "OK") return refusalOf(answer);
-    const line = answer.untagged.findLast(({ text }) => /^\* STATUS /i.test(text))?.text ?? "";
-    const uidValidity = uint32Of(/\bUIDVALIDITY (\d+)[^(]*\)$/i.exec(line)?.[1] ?? "");
-    const uidNext = uint32Of(/\bUIDNEXT (\d+)[^(]*\)$/i.exec(line)?.[1] ?? "");
+    // Not by STATUS alone: of the mailbox that is open it may tell what was (RFC 9051 §6.3.11).
+    const opened = await this.#named(path, (name) => `EXAMINE ${name}`, signal);
+    if (opened.status !== "OK") return refusalOf(opened);
+    const uidValidity = uint32Of(codeValue(opened, "UIDVALIDITY") ?? "");
+    const uidNext = uint32Of(codeValue(opened, "UIDNEXT") ?? "") ?? (await this.#statusUidNext(path, signal));
     return uidValidity === null || uidNext === null ? refused("try_later") : { uidValidity, uidNext };
   }
 
@@ -192,6 +192,13 @@ class ImapWriter implements MailboxWriter {
       await this.#asking.ask("LOGOUT", { ms: byeMs, signal: untilClosed }).catch(() => undefined);
     }
     this.#asking.end();
+  }
+
+  /** Some servers tell UIDNEXT only here (seen on Courier). */
+  async #statusUidNext(path: string, signal: AbortSignal): Promise<number | null> {
+    const { untagged } = await this.#named(path, (name) => `STATUS ${name} (UIDNEXT)`, signal);
+    const line = untagged.findLast(({ text }) => /^\* STATUS /i.test(text))?.text ?? "";
+    return uint32Of(/\(UIDNEXT (\d+)\)$/i.exec(line)?.[1] ?? "");
   }
 
   async #select(verb: "SELECT" | "EXAMINE", of: { path: string; uidValidity: number }, signal: AbortSignal) {

@@ -1,0 +1,63 @@
+/**
+ * Items that we put into a mailbox ourselves, known again when they are seen (ID-1, ID-2): by the octets that were sent, or by
+ * their normal form where the server changed what it took. Seeing them is the only thing that confirms them.
+ */
+import { fingerprint } from "../mime/fingerprint.ts";
+import type { FetchedItem } from "../model/observation.ts";
+import type { Claim } from "../reconciler/claims.ts";
+import type { Decision, Scope } from "../reconciler/state.ts";
+import type { AccountTx } from "../store/account-tx.ts";
+import { loadOpenAppends, moveCommands, type OpenAppend } from "../store/commands.ts";
+import { commandsEnded } from "../telemetry/metrics.ts";
+
+/** Items that may be what one of the commands put there, by their octets, with the hash of their normal form. */
+const normalForms = async (
+  items: readonly FetchedItem[],
+  sent: ReadonlySet<string>,
+  from: number,
+): Promise<ReadonlyMap<string, string>> => {
+  const forms = new Map<string, string>();
+  for (const { uid, octets } of items) {
+    const sha256 = octets?.sha256.toString("hex");
+    if (octets === null || sha256 === undefined || uid < from || sent.has(sha256)) continue;
+    forms.set(sha256, (await fingerprint(octets.parts())).hFull.toString("hex"));
+  }
+  return forms;
+};
+
+const fromOf = ({ fence }: OpenAppend, scope: Scope): number | null =>
+  fence.epoch === scope.epoch ? (fence.uidNext ?? 1) : null;
+
+/** What a batch of items may confirm; nearly always nothing is open, and then nothing is hashed. */
+export const loadClaims = async (account: AccountTx, scope: Scope, items: readonly FetchedItem[]): Promise<readonly Claim[]> => {
+  if (items.length === 0) return [];
+  const open = await loadOpenAppends(account, scope);
+  if (open.length === 0) return [];
+  const sent = new Set(open.map(({ content }) => content.sha256.toString("hex")));
+  const from = Math.min(...open.map((append) => fromOf(append, scope) ?? 1));
+  const forms = await normalForms(items, sent, from);
+  return open.map((append) => {
+    const { commandId, placement, content, fence } = append;
+    const alike = [...forms].flatMap(([sha256, hFull]) => (hFull === fence.hFull ? [sha256] : []));
+    return { commandId, placement, hashes: new Set([content.sha256.toString("hex"), ...alike]), from: fromOf(append, scope) };
+  });
+};
+
+/** Ends the commands whose items were seen; the log has told of it with the placement. */
+export const confirmClaims = async (
+  account: AccountTx,
+  claims: readonly Claim[],
+  decision: Decision,
+  at: Date,
+): Promise<void> => {
+  const shown = new Set(decision.bindings.map(({ placementId }) => placementId));
+  const confirmed = claims.filter(({ placement }) => shown.has(placement.id));
+  const moves = confirmed.map(({ commandId }) => ({
+    id: commandId,
+    status: "confirmed" as const,
+    outcome: "restored_after_drain",
+    dueAt: null,
+  }));
+  await moveCommands(account, moves, [], at);
+  commandsEnded.inc({ verb: "append", status: "confirmed" }, confirmed.length);
+};

@@ -1,0 +1,200 @@
+/**
+ * Puts octets back that a POP3 device took (V18): into the archive, once, and never again on a guess. What was put there is bound by
+ * the commit that every new item goes through; nothing else confirms it (C3, ID-1, ID-2).
+ */
+import type { Appended, MailboxWriter, Refused } from "../endpoints/endpoint.ts";
+import { fingerprint } from "../mime/fingerprint.ts";
+import { readHeaders } from "../mime/headers.ts";
+import type { CommandFence } from "../model/command.ts";
+import { InvariantError, SyncError } from "../model/failure.ts";
+import { flagOfKeyword } from "../model/mail.ts";
+import type { Octets } from "../model/octets.ts";
+import {
+  afterLook,
+  afterSetback,
+  octetsMissing,
+  outOfReach,
+  restoreMailboxName,
+  restorePlace,
+  reviewAppend,
+  type Setback,
+  wait,
+} from "../reconciler/commands.ts";
+import type { PlacementView } from "../reconciler/state.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { type BlobRef, storedOctets } from "../store/blob-reads.ts";
+import { fenceCommands, hasStubs, type OpenCommand } from "../store/commands.ts";
+import { step } from "../telemetry/failpoint.ts";
+import { noAnswer, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import { commitItems } from "./commit.ts";
+import { backfillDone, type MailboxLane, scopeOf } from "./lane-state.ts";
+
+/** A mailbox just made is known after the next look. */
+const newMailboxMs = 1000;
+
+const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
+  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
+    settleCommands(account, run.context, verdicts, new Date()),
+  );
+
+const setBack = (run: WriteRun, command: OpenCommand, setback: Setback): Promise<void> =>
+  settle(run, [{ command, step: afterSetback(setback, command.attempts, run.retryFirstMs) }]);
+
+interface Sending {
+  readonly command: OpenCommand;
+  readonly placement: PlacementView;
+  readonly octets: Octets;
+  readonly target: MailboxLane;
+  readonly fence: CommandFence & { readonly uidNext: number };
+}
+
+/** The mailbox's present life and where the next item will lie there; null: it is to be looked at first. */
+const fenceFor = async (run: WriteRun, target: MailboxLane): Promise<Omit<Sending["fence"], "hFull"> | Refused | null> => {
+  const position = await (await run.writer()).position(target.path, run.signal);
+  if ("kind" in position) return position;
+  if (position.uidValidity !== target.cursor?.uidValidity) return null;
+  return { mailboxId: target.mailboxId, epoch: scopeOf(run.context, target).epoch, ...position };
+};
+
+const keywordsRefused = "keywords_refused";
+
+/** As they were spelt; a server that would not take a keyword is given its own flags only. */
+const flagsOf = ({ keywords, binding }: PlacementView, { outcome }: OpenCommand): string[] =>
+  keywords
+    .map((keyword) => flagOfKeyword(keyword, binding?.shadowFlags))
+    .filter((flag) => outcome !== keywordsRefused || flag.startsWith("\\"));
+
+const appendOrUnknown = async (run: WriteRun, sending: Sending, writer: MailboxWriter): Promise<Appended | Refused> => {
+  const { command, placement, octets, target, fence } = sending;
+  const { uidValidity } = fence;
+  const internalDate = new Date(placement.receivedAt);
+  const request = { path: target.path, uidValidity, internalDate, octets };
+  try {
+    return await writer.append({ ...request, flags: flagsOf(placement, command) }, run.signal);
+  } catch (error) {
+    if (error instanceof SyncError && error.kind !== "stopped") await noAnswer(run, [command]);
+    throw error;
+  }
+};
+
+/** Binds what was read back at once, so that its octets are not fetched again; the cursor passes it when it is the next one. */
+const commitAppended = async (run: WriteRun, { octets, target }: Sending, item: NonNullable<Appended["item"]>): Promise<void> => {
+  const { cursor, backfillLow } = target;
+  const { uid, flags, modseq, internalDate } = item;
+  const { sha256, size } = octets;
+  const fact = { uid, flags, modseq, receivedAt: internalDate.getTime(), sha256: sha256.toString("hex") };
+  const content = { receivedAt: internalDate, headers: readHeaders(octets.head), octets: { sha256, size } };
+  const isNext = cursor !== null && backfillLow !== null && uid === cursor.uidNext;
+  await commitItems(run.context, target, {
+    batch: { items: [{ ...item, octets, unavailable: null }], facts: [fact], contents: [content], seen: [sha256] },
+    reason: "delivered",
+    move: isNext ? { cursor: { ...cursor, uidNext: uid + 1 }, backfillLow } : null,
+  });
+};
+
+/** C5: one APPEND is refused for itself or for all; `false`: the others need not be tried now. */
+const refuse = async (run: WriteRun, { command, placement }: Sending, { why }: Refused): Promise<boolean> => {
+  if (why === "unsupported" && command.outcome !== keywordsRefused && placement.keywords.length > 0)
+    await settle(run, [{ command, step: wait(0, keywordsRefused) }]);
+  else await setBack(run, { ...command, attempts: command.attempts + 1 }, why);
+  return why !== "over_quota";
+};
+
+const transmit = async (run: WriteRun, sending: Sending, writer: MailboxWriter): Promise<boolean> => {
+  const { context } = run;
+  const { command, fence } = sending;
+  step("before fence");
+  await inAccount(context.db, context.fence, context.accountId, (account) =>
+    fenceCommands(account, [{ id: command.id, fence }], new Date()),
+  );
+  step("after fence");
+  const outcome = await appendOrUnknown(run, sending, writer);
+  step("after write");
+  if (outcome.kind === "refused") return refuse(run, sending, outcome);
+  if (outcome.item !== null) await commitAppended(run, sending, outcome.item);
+  else {
+    // The server gave no number: the next look shows it.
+    run.lookAround();
+    await settle(run, [{ command, step: afterLook(null, run.retryFirstMs) }]);
+  }
+  return true;
+};
+
+/** @returns whether it is worth while to try others now. */
+const send = async (run: WriteRun, command: OpenCommand, target: MailboxLane): Promise<boolean> => {
+  const { placement, content } = command;
+  if (placement === null || content === null) return settle(run, [{ command, step: octetsMissing() }]).then(() => true);
+  const position = await fenceFor(run, target);
+  if (position === null) return lookFirst(run, command).then(() => true);
+  if ("kind" in position) return setBack(run, command, position.why).then(() => true);
+  const whole = await readWhole(run, content);
+  if (whole === null) return settle(run, [{ command, step: octetsMissing() }]).then(() => true);
+  const { octets, hFull } = whole;
+  return transmit(run, { command, placement, octets, target, fence: { ...position, hFull } }, await run.writer());
+};
+
+/** Octets with the hash of their normal form; null: the store does not have all of them. */
+const readWhole = async (run: WriteRun, content: BlobRef): Promise<{ octets: Octets; hFull: string } | null> => {
+  try {
+    const octets = await storedOctets(run.context.db, run.context.accountId, content);
+    const { hFull } = await fingerprint(octets.parts());
+    return { octets, hFull: hFull.toString("hex") };
+  } catch (error) {
+    if (!(error instanceof InvariantError)) throw error;
+    run.context.log.error({ err: error }, "stored octets are not whole");
+    return null;
+  }
+};
+
+const lookFirst = async (run: WriteRun, command: OpenCommand): Promise<void> => {
+  run.lookAround();
+  await settle(run, [{ command, step: outOfReach() }]);
+};
+
+/** Everything in the mailbox up to its newest item was read, so that what is not known of is not there. */
+const isRead = async (run: WriteRun, mailbox: MailboxLane): Promise<boolean> => {
+  const position = await fenceFor(run, mailbox);
+  if (position === null || "kind" in position || !backfillDone(mailbox)) return false;
+  if ((mailbox.cursor?.uidNext ?? 0) < position.uidNext) return false;
+  return !(await hasStubs(run.context.db, run.context.accountId, scopeOf(run.context, mailbox)));
+};
+
+/** Was it done? A look that shows nothing up to the newest item counts against it; a mailbox that is gone holds nothing. */
+const look = async (run: WriteRun, command: OpenCommand): Promise<void> => {
+  const { fence } = command;
+  const target = fence === null ? undefined : run.context.mailboxes.get(fence.mailboxId);
+  const whole = target === undefined || (await isRead(run, target));
+  const looks = whole ? (fence?.looks ?? 0) + 1 : null;
+  if (!whole) run.lookAround();
+  const next = afterLook(looks, run.retryFirstMs);
+  await settle(run, [{ command, step: next, ...(fence !== null && looks !== null && { fence: { ...fence, looks } }) }]);
+};
+
+const placeFor = async (run: WriteRun): Promise<MailboxLane | Refused | "made"> => {
+  const place = restorePlace([...run.context.mailboxes.values()]);
+  if (place !== null) return place;
+  const made = await (await run.writer()).create(restoreMailboxName, run.signal);
+  return "kind" in made ? made : "made";
+};
+
+/** Sends every append of a run that is still wanted, one after the other. */
+export const putBack = async (run: WriteRun): Promise<void> => {
+  const reviewed = run.commands.map((command) => ({ command, next: reviewAppend(command) }));
+  const ended = reviewed.flatMap(({ command, next }) => (next.kind === "end" ? [{ command, step: next }] : []));
+  if (ended.length > 0) await settle(run, ended);
+  for (const { command, next } of reviewed) if (next.kind === "look") await look(run, command);
+  const wanted = reviewed.flatMap(({ command, next }) => (next.kind === "send" ? [command] : []));
+  if (wanted.length === 0) return;
+  const place = await placeFor(run);
+  if (place === "made") run.lookAround();
+  for (const [at, command] of wanted.entries()) {
+    if (Date.now() > run.until) return;
+    if (place === "made") await settle(run, [{ command, step: wait(newMailboxMs, "no_mailbox") }]);
+    else if ("kind" in place) await setBack(run, command, place.why);
+    else if (place.cursor === null || place.parkedUntil > Date.now()) await lookFirst(run, command);
+    else if (!(await send(run, command, place))) {
+      const others = wanted.slice(at + 1).map((other) => ({ command: other, step: afterSetback("over_quota", 0, 0) }));
+      return settle(run, others);
+    }
+  }
+};

@@ -1,0 +1,144 @@
+/** What becomes of a planned command, as a table and as laws (semantics W1–W6, C3, C5, C9, V18). */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { CommandReason, OpenStatus } from "../../src/model/command.ts";
+import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
+import type { Role } from "../../src/model/mail.ts";
+import {
+  afterLook,
+  afterSetback,
+  afterStore,
+  restoreMailboxName,
+  restorePlace,
+  reviewAppend,
+  reviewStore,
+  type Setback,
+} from "../../src/reconciler/commands.ts";
+import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
+
+const reason: CommandReason = "pop3_seen_reverted";
+const binding: BindingView = {
+  mailboxId: "x" as MailboxId,
+  epoch: 0,
+  uid: 7,
+  active: true,
+  closedReason: null,
+  shadowFlags: ["\\Seen"],
+};
+const placement: PlacementView = {
+  id: "p" as PlacementId,
+  messageId: "m" as MessageId,
+  mailboxId: "x" as MailboxId,
+  keywords: [],
+  lifecycle: "live",
+  kept: false,
+  absent: false,
+  receivedAt: 0,
+  binding,
+};
+const store = (over: Partial<Parameters<typeof reviewStore>[0]> = {}) =>
+  reviewStore({ reason, status: "planned", attempts: 0, placement, remove: ["$seen"], modseq: 5n, ...over });
+
+describe("a store", () => {
+  it("is sent while it is wanted and not so, on the condition that nothing changed (W1, W2)", () => {
+    expect(store()).toEqual({ kind: "send", uid: 7, keywords: ["$seen"], unchangedSince: 5n });
+    expect(store({ attempts: 6 })).toMatchObject({ kind: "send", unchangedSince: null });
+  });
+
+  it("ends where nobody wants it any more, or where somebody did it", () => {
+    expect(store({ placement: { ...placement, keywords: ["$seen"] } })).toMatchObject({ status: "superseded" });
+    const done = { ...placement, binding: { ...binding, shadowFlags: [] } };
+    expect(store({ placement: done })).toMatchObject({ status: "superseded", outcome: "already_so" });
+    for (const status of ["sent", "unknown"] as const)
+      expect(store({ placement: done, status })).toMatchObject({ status: "confirmed", outcome: reason });
+    for (const gone of [null, { ...placement, kept: true }, { ...placement, lifecycle: "removed" as const }])
+      expect(store({ placement: gone })).toMatchObject({ status: "superseded", outcome: "gone" });
+  });
+
+  it("waits for an item that is missing, or is to be found in a new epoch", () => {
+    expect(store({ placement: { ...placement, binding: { ...binding, active: false } } })).toMatchObject({ kind: "wait" });
+  });
+
+  it("is believed by what the item shows and by nothing else (C1)", () => {
+    const sent = { keywords: ["$seen"], reason, attempts: 1 };
+    expect(afterStore(sent, { shown: ["$flagged"], conflict: true }, 10)).toMatchObject({ status: "confirmed" });
+    expect(afterStore(sent, { shown: ["$seen"], conflict: true }, 10)).toMatchObject({ kind: "wait", afterMs: 0 });
+    expect(afterStore(sent, { shown: ["$seen"], conflict: false }, 10)).toMatchObject({ kind: "wait", outcome: "no_effect" });
+    expect(afterStore(sent, { shown: null, conflict: false }, 10)).toMatchObject({ kind: "wait", outcome: "gone" });
+  });
+});
+
+describe("a setback", () => {
+  const setbacks: readonly Setback[] = [
+    "epoch",
+    "no_mailbox",
+    "no_permission",
+    "over_quota",
+    "try_later",
+    "unsupported",
+    "no_answer",
+    "no_effect",
+  ];
+
+  it("ends every command after a bounded number of tries, but never for want of room (I16, C5)", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...setbacks), fc.integer({ min: 0, max: 40 }), (setback, attempts) => {
+        const next = afterSetback(setback, attempts, 5000);
+        if (setback === "over_quota") return next.kind === "wait";
+        if (setback === "no_permission" || setback === "unsupported") return next.kind === "end" && next.status === "masked";
+        return attempts >= 10 ? next.kind === "end" && next.status === "failed" : next.kind === "wait" && next.afterMs >= 5000;
+      }),
+    );
+  });
+
+  it("leaves open whether it was done only where no answer came (C9)", () => {
+    for (const setback of setbacks) {
+      const next = afterSetback(setback, 1, 5000);
+      expect(next.kind === "wait" && next.unsettled).toBe(setback === "no_answer");
+    }
+  });
+});
+
+describe("an append", () => {
+  const kept = { ...placement, kept: true };
+  const append = (over: { status?: OpenStatus; attempts?: number; placement?: PlacementView | null } = {}) =>
+    reviewAppend({ reason: "restored_after_drain", status: "planned", attempts: 0, placement: kept, ...over });
+
+  it("is sent only when it is known that it was not done (C3)", () => {
+    expect(append()).toEqual({ kind: "send" });
+    expect(append({ status: "sent" })).toEqual({ kind: "look" });
+    expect(append({ status: "unknown" })).toEqual({ kind: "look" });
+    expect(append({ attempts: 10 })).toMatchObject({ status: "failed" });
+  });
+
+  it("is not wanted of mail that is shown again or gone", () => {
+    expect(append({ placement })).toMatchObject({ status: "superseded", outcome: "reappeared" });
+    expect(append({ placement: null })).toMatchObject({ status: "superseded", outcome: "gone" });
+  });
+
+  it("is repeated after two complete looks, and after none that was not", () => {
+    expect([null, 1, 2].map((looks) => afterLook(looks, 10).unsettled)).toEqual([true, true, false]);
+  });
+
+  it("V18: never goes to INBOX, whatever the mailboxes are", () => {
+    const roles: (Role | null)[] = ["inbox", "archive", "trash", null];
+    const paths = ["INBOX", "inbox", "Archive", restoreMailboxName, `INBOX.${restoreMailboxName}`, `Not ${restoreMailboxName}`];
+    const mailbox = fc.record({
+      path: fc.constantFrom(...paths),
+      role: fc.constantFrom(...roles),
+      selectable: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(mailbox, { maxLength: 6 }), (mailboxes) => {
+        const place = restorePlace(mailboxes);
+        if (place === null)
+          return !mailboxes.some(
+            ({ role, path, selectable }) => selectable && role === "archive" && path.toUpperCase() !== "INBOX",
+          );
+        return (
+          place.path.toUpperCase() !== "INBOX" && place.role !== "inbox" && place.selectable && !place.path.startsWith("Not")
+        );
+      }),
+    );
+  });
+});

@@ -135,9 +135,8 @@ describe("an append", () => {
           return !mailboxes.some(
             ({ role, path, selectable }) => selectable && role === "archive" && path.toUpperCase() !== "INBOX",
           );
-        return (
-          place.path.toUpperCase() !== "INBOX" && place.role !== "inbox" && place.selectable && !place.path.startsWith("Not")
-        );
+        const named = place.role === "archive" || !place.path.startsWith("Not");
+        return place.path.toUpperCase() !== "INBOX" && place.role !== "inbox" && place.selectable && named;
       }),
     );
   });

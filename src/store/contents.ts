@@ -36,7 +36,7 @@ export const notStorable = "not_storable";
 export const readSmall = async (
   db: Queryable,
   accountId: AccountId,
-  messages: readonly Unparsed[],
+  messages: readonly { readonly sha256: Buffer }[],
 ): Promise<Map<string, Buffer>> => {
   const { rows } = await db.query<{ sha256: Buffer; data: Buffer }>({
     name: "blobs_small",

@@ -148,20 +148,18 @@ export const loadBoundFacts = async (
   );
 };
 
-const sameOctets = `and p.message_id in (select id from messages where account_id = $1 and sha256 = any($4::bytea[])
-                                         union select id from messages where account_id = $1 and h_full = any($4::bytea[]))`;
-
 /**
  * Placements that an item of the maildrop may be: not bound there, and in INBOX where IMAP shows them; of removed ones those
- * that can still be brought back. `hashes`: only with these octets or this normal form; null: all.
+ * that can still be brought back. `messages`: only of these; null: of all.
  */
 export const loadClaims = async (
   db: Queryable,
   accountId: AccountId,
-  { endpointId, inbox, hashes }: { endpointId: EndpointId; inbox: MailboxId; hashes: readonly Buffer[] | null },
+  { endpointId, inbox, messages }: { endpointId: EndpointId; inbox: MailboxId; messages: readonly MessageId[] | null },
 ): Promise<Claims> => {
+  if (messages?.length === 0) return { claimable: [], views: new Map() };
   const { rows } = await db.query<ClaimableRow>({
-    name: hashes === null ? "claims_all" : "claims_alike",
+    name: messages === null ? "claims_all" : "claims_of",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at,
              m.sha256, m.size, m.durability, m.h_full, m.h_head, m.normal_size, i.uid
            from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
@@ -170,8 +168,8 @@ export const loadClaims = async (
            where p.account_id = $1 and (p.lifecycle = 'live' or (p.lifecycle = 'removed' and p.recoverable_until > now()))
              and (i.mailbox_id is null or i.mailbox_id = $3)
              and not exists (select from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.active)
-             ${hashes === null ? "" : sameOctets}`,
-    values: [accountId, endpointId, inbox, ...(hashes === null ? [] : [hashes])],
+             ${messages === null ? "" : "and p.message_id = any($4::uuid[])"}`,
+    values: [accountId, endpointId, inbox, ...(messages === null ? [] : [messages])],
   });
   return { claimable: rows.map(toClaimable), views: new Map(rows.map((row) => [row.id, toView(row)])) };
 };
@@ -296,14 +294,20 @@ export interface Unhashed {
   readonly size: number;
 }
 
-/** Messages of INBOX whose octets are stored but not hashed as other views of the account need them: at most 500. */
-export const listUnhashed = async (db: Queryable, accountId: AccountId, inbox: MailboxId): Promise<Unhashed[]> => {
+/** Messages of INBOX whose octets are stored but not hashed as other views of the account need them: the next 200 by id. */
+export const listUnhashed = async (
+  db: Queryable,
+  accountId: AccountId,
+  inbox: MailboxId,
+  after: MessageId | null,
+): Promise<Unhashed[]> => {
   const { rows } = await db.query<{ id: MessageId; sha256: Buffer; size: bigint }>({
     name: "messages_unhashed",
     text: `select id, sha256, size from messages m where account_id = $1 and h_head is null and durability = 'durable'
              and exists (select from placements p where p.account_id = m.account_id and p.message_id = m.id and p.mailbox_id = $2 and p.lifecycle = 'live')
-           limit 500`,
-    values: [accountId, inbox],
+             and id > coalesce($3, '00000000-0000-0000-0000-000000000000'::uuid)
+           order by id limit 200`,
+    values: [accountId, inbox, after],
   });
   return rows.map(({ id, sha256, size }) => ({ id, sha256, size: Number(size) }));
 };

@@ -6,6 +6,7 @@ import { inAccount } from "../store/account-tx.ts";
 import { writeProgress } from "../store/account-state.ts";
 import { markUnbound } from "../store/candidates.ts";
 import { loadBindingsBelow } from "../store/slices.ts";
+import { Commits } from "./commits.ts";
 import { commitItems, disposeItems, emptyBatch, prepareBatch, type PreparedBatch } from "./commit.ts";
 import { joinKnown } from "./join.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
@@ -58,55 +59,14 @@ export const withoutBound = (range: UidRange, bound: readonly number[]): UidRang
 /** A batch of nothing, for what only waits its turn. */
 const nothing = Promise.resolve(emptyBatch);
 
-/** Octets on their way to the store at once; they stand in memory meanwhile. */
-const mostBytesInFlight = 12 * 1024 * 1024;
-const mostInFlight = 8;
 /** Between two words on how far an account is. */
 const progressMs = 500;
-
-/**
- * Batches on their way into the store: octets side by side, commits one after the other in the order of reading, whatever
- * mailbox they are of. After a failure nothing that stands behind it is committed.
- */
-class Commits {
-  private tail: Promise<void> = Promise.resolve();
-  private readonly inFlight: { readonly done: Promise<void>; readonly bytes: number }[] = [];
-  private bytes = 0;
-
-  /**
-   * Takes the next commit, of a batch of so many bytes that may still be on its way; waits while too much is.
-   * @throws what an earlier one threw.
-   */
-  async add(prepared: Promise<PreparedBatch>, bytes: number, commit: (batch: PreparedBatch) => Promise<void>): Promise<void> {
-    const { tail } = this;
-    this.tail = Promise.allSettled([tail, prepared]).then(async () => {
-      await tail;
-      await commit(await prepared);
-    });
-    // Told by whoever waits for the oldest, or for all.
-    this.tail.catch(() => undefined);
-    this.inFlight.push({ done: this.tail, bytes });
-    this.bytes += bytes;
-    while (this.inFlight.length >= mostInFlight || (this.bytes > mostBytesInFlight && this.inFlight.length > 1)) {
-      const oldest = this.inFlight.shift();
-      this.bytes -= oldest?.bytes ?? 0;
-      await oldest?.done;
-    }
-  }
-
-  /** Waits for all. @throws what one of them threw. */
-  async drain(): Promise<void> {
-    this.inFlight.length = 0;
-    this.bytes = 0;
-    await this.tail;
-  }
-}
 
 interface Slice {
   readonly context: LaneContext;
   readonly session: Session;
   readonly signal: AbortSignal;
-  readonly commits: Commits;
+  readonly commits: Commits<PreparedBatch>;
   /** Mailboxes of which a UID may be bound already. Elsewhere nothing below the low mark ever was. */
   readonly partlyBound: Set<MailboxLane>;
   /** Everything from here up is read, though perhaps not committed yet. */
@@ -126,12 +86,9 @@ const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBa
 /** Hands a batch over: its octets begin to be stored at once, its rows are committed in turn. */
 const handOver = async (slice: Slice, mailbox: MailboxLane, items: readonly FetchedItem[], low: number | null): Promise<void> => {
   const bytes = items.reduce((sum, { octets }) => sum + (octets?.size ?? 0), 0);
-  await slice.commits.add(prepareBatch(slice.context, items), bytes, async (batch) => {
-    try {
-      await commitBatch(slice, mailbox, batch, low);
-    } finally {
-      await disposeItems(items);
-    }
+  await slice.commits.add(prepareBatch(slice.context, items), bytes, {
+    commit: (batch) => commitBatch(slice, mailbox, batch, low),
+    release: () => disposeItems(items),
   });
   // Large messages lie in files, which the end of the fetch removes.
   if (items.some(({ octets }) => octets !== null && octets.size > partSize)) await slice.commits.drain();
@@ -176,7 +133,7 @@ const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly
       told = low ?? told;
       await handOver(slice, mailbox, items, low);
     }
-  if (lowest < told) await slice.commits.add(nothing, 0, (batch) => commitBatch(slice, mailbox, batch, lowest));
+  if (lowest < told) await slice.commits.add(nothing, 0, { commit: (batch) => commitBatch(slice, mailbox, batch, lowest) });
   slice.lowRead.set(mailbox, lowest);
   return read;
 };
@@ -214,10 +171,10 @@ const readUntil = async (slice: Slice, began: number): Promise<void> => {
     const { cursor, exists } = mailbox;
     const ranges = planRanges({ backfillLow: lowOf(slice, mailbox), cursor, exists }, Math.min(mostRanges, Math.max(1, fits)));
     read += await fetchRanges(slice, mailbox, ranges);
-    if (mailbox.epoch > 0) await slice.commits.add(nothing, 0, () => noteLeftOver(context, mailbox));
+    if (mailbox.epoch > 0) await slice.commits.add(nothing, 0, { commit: () => noteLeftOver(context, mailbox) });
     if (performance.now() - noted < progressMs) continue;
     noted = performance.now();
-    await slice.commits.add(nothing, 0, () => noteProgress(context, null));
+    await slice.commits.add(nothing, 0, { commit: () => noteProgress(context, null) });
   }
 };
 

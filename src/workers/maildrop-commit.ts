@@ -4,7 +4,7 @@ import type { ReadItem } from "../endpoints/endpoint.ts";
 import { fingerprint, FingerprintReader } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import { readReceivedAt } from "../mime/received.ts";
-import type { MailboxId, PlacementId } from "../model/ids.ts";
+import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
 import type { Octets } from "../model/octets.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
@@ -17,6 +17,7 @@ import { writeProgress } from "../store/account-state.ts";
 import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
 import { storedOctets } from "../store/blob-reads.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
+import { readSmall } from "../store/contents.ts";
 import { closeHold, keepHold, loadHolds } from "../store/holds.ts";
 import { withCut } from "../reconciler/holds.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
@@ -31,6 +32,7 @@ import {
   loadGone,
   openMaildropEpoch,
   storeHashes,
+  type Unhashed,
 } from "../store/maildrops.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
@@ -93,12 +95,15 @@ export const renameItems = async (
   });
 };
 
-/** An item whose octets are durable, with what they tell. */
+/** What the octets of an item tell. */
 export interface PreparedItem {
   readonly item: UnknownItem;
   readonly content: MessageContent;
   readonly hashes: readonly Buffer[];
 }
+
+/** Items whose octets are durable: all that does not need the account's lock. */
+export type PreparedItems = readonly PreparedItem[];
 
 export const prepareItem = async ({ item, octets }: ReadItem & { octets: Octets }, now: Date): Promise<PreparedItem> => {
   const reader = new FingerprintReader();
@@ -129,6 +134,23 @@ export const prepareItem = async ({ item, octets }: ReadItem & { octets: Octets 
 
 export type WholeItem = ReadItem & { octets: Octets };
 
+/** Makes the octets durable where mail may be made of them, and reads what they tell. */
+export const prepareItems = async (
+  context: MaildropContext,
+  whole: readonly WholeItem[],
+  mayCreate: boolean,
+): Promise<PreparedItems> => {
+  const at = new Date();
+  step("before maildrop blobs");
+  const octets = whole.map((item) => item.octets);
+  const stored = mayCreate ? storeBlobs(context.db, context, octets) : Promise.resolve();
+  // Read while the database writes.
+  stored.catch(() => undefined);
+  const prepared = await Promise.all(whole.map((item) => prepareItem(item, at)));
+  await stored;
+  return prepared;
+};
+
 export interface BatchRequest {
   readonly scope: Scope;
   readonly reason: "backfilled" | "delivered";
@@ -139,33 +161,22 @@ export interface BatchRequest {
   readonly came: ArrivalWindow;
 }
 
-/** Stores items that were read, in one transaction. @returns how many were bound, and how many messages are new. */
+/** Commits items that were read, in one transaction. @returns how many were bound, and how many messages are new. */
 export const commitRead = async (
   context: MaildropContext,
-  whole: readonly WholeItem[],
+  prepared: PreparedItems,
   request: BatchRequest,
 ): Promise<{ readonly bound: number; readonly created: number }> => {
   const { scope } = request;
   const at = new Date();
-  step("before maildrop blobs");
-  const stored = request.mayCreate
-    ? storeBlobs(
-        context.db,
-        context,
-        whole.map(({ octets }) => octets),
-      )
-    : Promise.resolve();
-  stored.catch(() => undefined);
-  const prepared = await Promise.all(whole.map((item) => prepareItem(item, at)));
-  await stored;
   const hashes = prepared.flatMap((item) => item.hashes);
   const outcome = await inOwnAccount(context, async (account) => {
+    const known = await loadAlike(account, hashes);
     const { claimable, views } = await loadClaims(account.tx, account.accountId, {
       endpointId: scope.endpointId,
       inbox: scope.mailboxId,
-      hashes,
+      messages: [...new Set(known.values())],
     });
-    const known = await loadAlike(account, hashes);
     const items = prepared.map(({ item }) => item);
     const { items: identified } = identify({ items, claimable, known, imap: "none", regenerated: false });
     const decision = reconcileMaildrop({
@@ -271,15 +282,27 @@ export const endFirstReading = async (context: MaildropContext, scope: Scope, to
   );
 };
 
+/** Messages up to this size are read from the store together; in bytes. */
+const smallBytes = 32 * 1024;
+
 /** Hashes mail of INBOX that came over IMAP, from the octets in the store: nothing is read upstream for it. */
 export const hashInbox = async (context: MaildropContext, inbox: MailboxId, signal: AbortSignal): Promise<void> => {
+  const { db, accountId } = context;
+  let after: MessageId | null = null;
   while (!signal.aborted) {
-    const unhashed = await listUnhashed(context.db, context.accountId, inbox);
+    const unhashed: Unhashed[] = await listUnhashed(db, accountId, inbox, after);
     if (unhashed.length === 0) return;
+    after = unhashed.at(-1)?.id ?? null;
+    const small = await readSmall(
+      db,
+      accountId,
+      unhashed.filter(({ size }) => size <= smallBytes),
+    );
     const hashed: Parameters<typeof storeHashes>[1][number][] = [];
     for (const { id, ...blob } of unhashed) {
-      const octets = await storedOctets(context.db, context.accountId, blob);
-      hashed.push({ id, ...(await fingerprint(octets.parts())) });
+      const octets = small.get(blob.sha256.toString("hex"));
+      const parts = octets === undefined ? (await storedOctets(db, accountId, blob)).parts() : [octets];
+      hashed.push({ id, ...(await fingerprint(parts)) });
     }
     await inOwnAccount(context, (account) => storeHashes(account, hashed));
   }

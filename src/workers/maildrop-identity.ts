@@ -127,7 +127,7 @@ export const bindKnown = async (look: Look, fresh: readonly MaildropItem[]): Pro
   const { context, scope, heads } = look;
   if (fresh.length === 0) return { unmatched: [], ambiguous: [], bound: 0 };
   if (look.imap !== "none") await hashInbox(context, scope.mailboxId, look.signal);
-  const claims = { endpointId: scope.endpointId, inbox: scope.mailboxId, hashes: null };
+  const claims = { endpointId: scope.endpointId, inbox: scope.mailboxId, messages: null };
   const { claimable: all, views } = await loadClaims(context.db, context.accountId, claims);
   // Of what IMAP does not show IMAP decides (K9).
   const claimable = look.imap === "read" ? all.filter(({ standing }) => standing === "imap") : all;

@@ -6,25 +6,15 @@ import { createHash } from "node:crypto";
 import type { MaildropItem, MaildropListing, MaildropSession } from "../endpoints/endpoint.ts";
 import type { PlacementId } from "../model/ids.ts";
 import type { ListingWindow } from "../model/maildrop.ts";
-import { batchBytes, batchMessages } from "../model/observation.ts";
 import { type ListingMark, markedKeys, readWindow } from "../reconciler/listing-window.ts";
 import { keyOf, type MaildropReading, readAnew, readMaildrop } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { type BoundItem, listLeftOver, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
+import { commitGone, endFirstReading, makeMailboxes, type MaildropContext, renameItems, startEpoch } from "./maildrop-commit.ts";
+import { bindKnown, type Heads, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
+import { readWhole } from "./maildrop-reading.ts";
 import { commitStubs, readStubs, refusedMs } from "./maildrop-stubs.ts";
 import { settleRemovals } from "./server-copy.ts";
-import {
-  commitGone,
-  commitRead,
-  endFirstReading,
-  makeMailboxes,
-  type MaildropContext,
-  renameItems,
-  startEpoch,
-  type WholeItem,
-} from "./maildrop-commit.ts";
-import { journalRetrievals } from "./retrievals.ts";
-import { bindKnown, type Heads, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
 
 /** What a lane remembers between looks. */
 export interface MaildropMemory {
@@ -65,9 +55,6 @@ export interface MaildropPassResult {
   readonly readOnce: boolean;
 }
 
-/** Sessions are short (K6): so much is read in one, then it ends and the next begins. */
-const sessionItems = 4_000;
-const sessionMs = 20_000;
 /** Before an empty listing is believed (G4), in ms. */
 const emptyMs = 60_000;
 /** How often a few bound items are read again (ID-10), in ms. */
@@ -77,74 +64,6 @@ const printOf = ({ complete, items }: MaildropListing): string => {
   const hash = createHash("sha256").update(complete ? "complete\n" : "partial\n");
   for (const { uidl, occurrence, size } of items) hash.update(`${occurrence} ${size} ${uidl}\n`);
   return hash.digest("base64");
-};
-
-interface Reading {
-  readonly scope: Scope;
-  readonly maildrop: Maildrop;
-  /** Listed items that are bound already. */
-  readonly had: number;
-  readonly total: number;
-}
-
-/** Reads whole messages and stores them batch by batch. */
-const readWhole = async (
-  input: MaildropPassInput,
-  { scope, maildrop, had, total }: Reading,
-  items: readonly MaildropItem[],
-): Promise<{ readonly bound: number; readonly created: number }> => {
-  const { context, session, memory, signal } = input;
-  const began = Date.now();
-  const mayCreate = input.imap !== "read";
-  const mayMark = input.imap === "down" ? (some: readonly MaildropItem[]) => journalRetrievals(context, scope, some) : mayCreate;
-  const sums = { bound: 0, created: 0 };
-  const retrieved = new Set<string>();
-  const refused: MaildropItem[] = [];
-  let batch: WholeItem[] = [];
-  let bytes = 0;
-  const flush = async (): Promise<void> => {
-    const whole = batch;
-    batch = [];
-    bytes = 0;
-    try {
-      if (whole.length === 0) return;
-      const { bound, created } = await commitRead(context, whole, {
-        scope,
-        reason: maildrop.readOnce ? "delivered" : "backfilled",
-        mayCreate,
-        came: { after: memory.lookedAt, before: began },
-        progress: maildrop.readOnce ? null : { done: had + sums.bound + whole.length, total },
-      });
-      sums.bound += bound;
-      sums.created += created;
-    } finally {
-      await Promise.all(whole.map(({ octets }) => octets.dispose()));
-    }
-  };
-  try {
-    for await (const read of session.octets(items, { mayMark }, signal)) {
-      if (read.error !== null) {
-        context.log.warn({ failure: read.error.kind, scope: read.error.scope, err: read.error }, "item put aside");
-        memory.refusedUntil.set(keyOf(read.item), Date.now() + refusedMs);
-        // What IMAP is going to bring needs no stub.
-        if (input.imap === "none") refused.push(read.item);
-        continue;
-      }
-      if (session.profile.wholeBy === "retr") retrieved.add(keyOf(read.item));
-      batch.push(read);
-      bytes += read.octets.size;
-      if (batch.length >= batchMessages || bytes >= batchBytes) await flush();
-      if (Date.now() - began >= sessionMs) break;
-    }
-    await flush();
-    const stubs = await commitStubs(input, scope, refused, maildrop.readOnce ? "delivered" : "backfilled");
-    sums.bound += stubs;
-    sums.created += stubs;
-    if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved };
-  } finally {
-    await Promise.all(batch.map(({ octets }) => octets.dispose()));
-  }
-  return sums;
 };
 
 /** Items that are gone in two complete listings, an empty one at least a minute apart (G4). */
@@ -288,6 +207,31 @@ const followRenames = (
     renamed.map(({ known, listed: to }) => ({ from: bound[known] as BoundItem, to: listed[to] as MaildropItem })),
   );
 
+/** Reads what is wanted, as far as a session lets it; what cannot be read is put aside, with a stub in its place. */
+const readWanted = async (
+  input: MaildropPassInput,
+  scope: Scope,
+  {
+    wanted,
+    readOnce,
+    ...reached
+  }: { readonly wanted: readonly MaildropItem[]; readonly readOnce: boolean; readonly had: number; readonly total: number },
+): Promise<{ readonly bound: number; readonly created: number }> => {
+  const { context, session, memory, imap, signal } = input;
+  const came = { after: memory.lookedAt, before: Date.now() };
+  const first = readOnce ? null : reached;
+  const refused: MaildropItem[] = [];
+  const putAside = (item: MaildropItem): void => {
+    memory.refusedUntil.set(keyOf(item), Date.now() + refusedMs);
+    // What IMAP is going to bring needs no stub.
+    if (imap === "none") refused.push(item);
+  };
+  const read = await readWhole({ context, session, scope, imap, first, came, putAside, signal }, wanted);
+  const stubs = await commitStubs(input, scope, refused, first === null ? "delivered" : "backfilled");
+  if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved: read.retrieved };
+  return { bound: read.bound + stubs, created: read.created + stubs };
+};
+
 /** One session's look. */
 export const runMaildropPass = async (input: MaildropPassInput): Promise<MaildropPassResult> => {
   const { context, session, memory, imap, signal } = input;
@@ -315,8 +259,7 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   // Newest first; what IMAP is going to bring is not read here (K10).
   const wanted = [...ambiguous, ...(imap === "read" ? [] : unmatched)].toSorted((a, b) => b.number - a.number);
   const had = listed.length - reading.fresh.length + bound;
-  const slice = wanted.slice(0, sessionItems);
-  const read = await readWhole(input, { scope, maildrop, had, total: listed.length }, slice);
+  const read = await readWanted(input, scope, { wanted, readOnce, had, total: listed.length });
   const unknown = reading.fresh.length - bound - read.bound;
   const missing = listing.complete ? await listMissing(input, scope, { bound: maildrop.bound, reading, unknown }) : [];
   const slid = reading.slid.map((index) => maildrop.bound[index] as BoundItem);

@@ -14,7 +14,7 @@ export type ReadMessage =
   | { readonly number: number; readonly octets: null; readonly error: SyncError };
 
 /** Not taken by the consumer yet: so many messages of so many bytes, or one larger one. */
-const mostMessages = 128;
+const mostMessages = 512;
 const mostBytes = 8 * 1024 * 1024;
 /** Assumed where no size is known. */
 const usualBytes = 32 * 1024;

@@ -211,7 +211,7 @@ describe("commands", () => {
   test("go one at a time where the server does not offer more, else up to the window", async () => {
     for (const [offer, most] of [
       [capa, 1],
-      [pipelining, 64],
+      [pipelining, 256],
     ] as const) {
       let unanswered = 0;
       let seen = 0;
@@ -227,7 +227,7 @@ describe("commands", () => {
         return null;
       });
       const connection = await openAt(server);
-      const numbers = Array.from({ length: 200 }, (_, at) => ({ number: at + 1, size: null }));
+      const numbers = Array.from({ length: 600 }, (_, at) => ({ number: at + 1, size: null }));
       const stats = [connection.noop(forever), connection.noop(forever)];
       const read: number[] = [];
       for await (const { number } of connection.topMany(numbers, 0, forever)) read.push(number);

@@ -8,6 +8,8 @@ import type { MailboxId, PlacementId } from "./ids.ts";
 export type CommandReason =
   /** A POP3 device only retrieved it, and the owner wants it unread (Z5). */
   | "pop3_seen_reverted"
+  /** It was marked as read on the way to Trash, where the server moves what a POP3 device deletes (Z5). */
+  | "pop3_drain_via_trash"
   /** We had to retrieve it over POP3 ourselves (K11). */
   | "self_inflicted_seen"
   /** A POP3 device took it from INBOX (V18). */

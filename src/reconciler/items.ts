@@ -4,8 +4,9 @@ import type { MessageId, PlacementId } from "../model/ids.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
 import { broughtBack, type Claim } from "./claims.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
-import { type SeenDecision, seenOutcome, type SeenOutcome } from "./pop3-seen.ts";
+import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
 import { type Decision, type Draft, emptyDraft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
+import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
 
 export interface ItemFact {
   readonly uid: number;
@@ -41,6 +42,7 @@ export interface ItemsInput {
   readonly claimed?: ReadonlyMap<number, Claimed>;
   /** What was sent upstream and may be among the items (ID-1, ID-2). */
   readonly claims?: readonly Claim[];
+  readonly toTrash?: DrainToTrash | null;
   /** Unused ids, two per item: one for a message, one for a placement. */
   readonly freshIds: readonly string[];
   /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
@@ -123,9 +125,11 @@ const applyFlags = (
 };
 
 interface Continuation {
-  readonly how: "moved" | "rebound" | "joined" | "reappeared" | "resurrected" | "restored";
+  readonly how: "moved" | "drained" | "rebound" | "joined" | "reappeared" | "resurrected" | "restored";
   readonly placement: PlacementView;
   readonly confidence: number;
+  /** The flags without what is to be taken back upstream; absent: nothing is. */
+  readonly reverted?: readonly string[];
 }
 
 type Test = (scope: Scope, placement: PlacementView) => boolean;
@@ -160,6 +164,7 @@ const continuation = (scope: Scope, fact: ItemFact, candidates: readonly Placeme
 
 const rules = {
   moved: "ID-5a",
+  drained: "ID-5a",
   rebound: "ID-5b",
   joined: "K12",
   reappeared: "ID-5c",
@@ -180,16 +185,17 @@ const restored = (
 /** What the placement shows as the reason of its being there; null: as before. */
 const reasonOf = (how: Continuation["how"], elsewhere: boolean): string | null => {
   if (how === "restored") return "restored_after_drain";
+  if (how === "drained") return viaTrash;
   if (how === "resurrected" || how === "reappeared") return "upstream_reappeared";
   return how === "moved" && elsewhere ? "upstream_move" : null;
 };
 
 const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued: Continuation): void => {
-  const { how, placement, confidence } = continued;
+  const { how, placement, confidence, reverted } = continued;
   const shadow = placement.binding?.shadowFlags ?? [];
   const keywords =
-    how === "moved"
-      ? mergeObserved({ canonical: placement.keywords, shadow, observed: fact.flags })
+    how === "moved" || how === "drained"
+      ? mergeObserved({ canonical: placement.keywords, shadow, observed: reverted ?? fact.flags })
       : mergeWithoutBase({ canonical: placement.keywords, observed: fact.flags });
   const elsewhere = placement.mailboxId !== scope.mailboxId;
   const before = { mailboxId: placement.mailboxId, keywords: placement.keywords };
@@ -213,7 +219,7 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued
         kind: "message.moved",
         before,
         after,
-        reason: how === "restored" ? "restored_after_drain" : "upstream_move",
+        reason: reasonOf(how, elsewhere) ?? "upstream_move",
         rule: rules[how],
         confidence,
       }),
@@ -235,6 +241,14 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued
     recoverableDays: null,
     change: index,
   });
+  if (reverted !== undefined)
+    draft.commands.push({ placementId: placement.id, verb: "store", args: { remove: ["$seen"] }, reason: viaTrash });
+};
+
+const asDrain = (found: Continuation, { flags }: ItemFact, toTrash: DrainToTrash | null = null): Continuation => {
+  if (found.how !== "moved" || toTrash === null || !isDrainToTrash(toTrash, found.placement, flags)) return found;
+  const confidence = viaTrashConfidence;
+  return { ...found, how: "drained", confidence, ...(toTrash.revertSeen && { reverted: withoutSeen(flags) }) };
 };
 
 /** What the item is by its header block, in the words of ID-5. */
@@ -264,7 +278,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     if (continued === null && claimed !== undefined) return undefined;
     if (continued !== null) {
       taken.add(continued.placement.id);
-      return continuePlacement(draft, scope, fact, continued);
+      return continuePlacement(draft, scope, fact, asDrain(continued, fact, input.toTrash));
     }
     const existing = alike[0]?.id ?? keys.map((key) => madeHere.get(key)).find((made) => made !== undefined);
     const messageId = existing ?? (input.freshIds[2 * item] as MessageId);

@@ -44,6 +44,8 @@ export interface ImapVanishEvidence extends VanishEvidence {
   readonly markedDeleted: boolean;
   /** Its age is the learned retention of its mailbox, give or take a day. */
   readonly atRetentionAge: boolean;
+  /** It came to Trash in the shape of what a POP3 device deletes (4.3). */
+  readonly drainSuspect: boolean;
   /** The MODSEQ budget leaves no room for a STORE of `\Deleted` (4.3). */
   readonly storeExcluded: boolean;
   /** The items that vanished with it look like what a POP3 device takes (4.3). */
@@ -93,8 +95,11 @@ const classifyTraceless = (seen: ImapVanishEvidence): Classification => {
 const classifyGone = (seen: ImapVanishEvidence): Classification => {
   if (seen.mailboxGone) return is("mailbox_deleted", "V8", 0.9);
   if (seen.markedDeleted) return is("user_expunge", "V9", 0.97);
-  if (seen.role === "trash" || seen.role === "junk")
-    return seen.atRetentionAge ? is("retention", "V10", 0.9) : is("user_expunge", "V11", 0.85);
+  if (seen.role === "trash" || seen.role === "junk") {
+    if (seen.atRetentionAge) return is("retention", "V10", 0.9);
+    // Nobody put it there, as far as is known, so that nobody emptied Trash of it.
+    return seen.drainSuspect ? is("retention", "V10", 0.6) : is("user_expunge", "V11", 0.85);
+  }
   return classifyTraceless(seen);
 };
 

@@ -61,6 +61,8 @@ export interface Candidate extends PlacementView {
   readonly ownCommand: boolean;
   /** `\Deleted` was in the shadow before it vanished (V9). */
   readonly markedDeleted: boolean;
+  /** It came to Trash in the shape of what a POP3 device deletes (4.3), and is there since. */
+  readonly drainSuspect: boolean;
   /** When a read first missed it. */
   readonly absentSince: number;
   /** null: nothing was noted, as of what a new epoch lacks. */
@@ -114,6 +116,7 @@ const classify = (candidate: Candidate, { cut, pop3Devices }: ResolveInput): Cla
     mailboxGone: false,
     markedDeleted: candidate.markedDeleted,
     atRetentionAge: false,
+    drainSuspect: candidate.drainSuspect,
     storeExcluded: candidate.trace?.storeExcluded ?? false,
     batchShape: cut.batchShape,
     goneFromInboxToo: cut.inboxLost.has(candidate.messageId),
@@ -142,7 +145,7 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
     found,
     policy,
     pop3Devices,
-    drainSuspect: false,
+    drainSuspect: candidate.drainSuspect,
     canRestore: input.mayRestore && candidate.restorable,
   });
   if (!tripped || !isGuarded(candidate) || outcome.action === "keep") return { found, reason: found.class, outcome };
@@ -151,9 +154,10 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
   return { found: released, reason: "mass_vanish_released", outcome: { action: "keep", recoverableDays: null } };
 };
 
-const evidenceOf = ({ binding, markedDeleted, trace }: Candidate, { rule }: Classification): readonly unknown[] => {
+const evidenceOf = (candidate: Candidate, { rule }: Classification): readonly unknown[] => {
+  const { binding, markedDeleted, drainSuspect, trace } = candidate;
   if (binding === null) return [];
-  const hint = rule === "V15" ? { hint: "possible_pop3_or_webmail" } : {};
+  const hint = { ...(rule === "V15" && { hint: "possible_pop3_or_webmail" }), ...(drainSuspect && { drainSuspect }) };
   return [{ vanishedUid: binding.uid, markedDeleted, storeExcluded: trace?.storeExcluded ?? false, ...hint }];
 };
 

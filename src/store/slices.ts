@@ -6,6 +6,7 @@ import type { KnownMessage } from "../reconciler/items.ts";
 import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
 import type { Candidate } from "../reconciler/vanish.ts";
 import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
+import { viaTrash } from "../reconciler/via-trash.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
@@ -243,10 +244,17 @@ export const loadCandidates = async (
   cutStartedAt: Date,
 ): Promise<CandidateGroup[]> => {
   const { rows } = await account.tx.query<
-    PlacementRow & { role: Role | null; own: boolean; restorable: boolean; absence: AbsenceTrace | null; epoch: number | null }
+    PlacementRow & {
+      role: Role | null;
+      own: boolean;
+      restorable: boolean;
+      reason: string;
+      absence: AbsenceTrace | null;
+      epoch: number | null;
+    }
   >({
     name: "absence_candidates",
-    text: `select ${placementColumns}, ${bindingColumns}, m.role, p.absence, u.epoch,
+    text: `select ${placementColumns}, ${bindingColumns}, m.role, p.reason, p.absence, u.epoch,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
                      and c.status in ('sent', 'unknown', 'confirmed')) as own,
              o.durability = 'durable' and not exists (
@@ -275,6 +283,7 @@ export const loadCandidates = async (
       role: row.role,
       ownCommand: row.own,
       restorable: row.restorable,
+      drainSuspect: row.role === "trash" && row.reason === viaTrash,
       markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
     };
   });

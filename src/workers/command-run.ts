@@ -32,7 +32,12 @@ export interface Verdict {
   readonly fence?: CommandMove["fence"];
 }
 
-const rules = { pop3_seen_reverted: "Z5", self_inflicted_seen: "K11", restored_after_drain: "V18" } as const;
+const rules = {
+  pop3_seen_reverted: "Z5",
+  pop3_drain_via_trash: "Z5",
+  self_inflicted_seen: "K11",
+  restored_after_drain: "V18",
+} as const;
 
 const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verdict): DecidedChange[] => {
   const { placement, verb, args, reason, attempts } = command;

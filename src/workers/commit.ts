@@ -19,7 +19,7 @@ import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap 
 import { confirmClaims, loadClaims } from "./claims.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { settleRetrievals } from "./retrievals.ts";
-import { judgeSeen, type SeenSurroundings } from "./seen.ts";
+import { drainToTrash, judgeSeen, type SeenSurroundings } from "./seen.ts";
 
 const octetsOf = (items: readonly FetchedItem[]): Octets[] =>
   items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
@@ -149,6 +149,7 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
       bound,
       known,
       claims,
+      toTrash: drainToTrash(account, context, mailbox),
       freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
       reason: request.reason,
     });

@@ -137,6 +137,13 @@ describe("what became seen in INBOX", () => {
     expect(judged({ ...rest, at: 71_000 })).toEqual(["strong Z4 single_item"]);
   });
 
+  it("S33 Z4: the first message alone says too little, and what follows it is the download", () => {
+    const first = classifySeen(look({ gained: [item(5, { modseq: null })], unseen: [6, 7], at: 1000 }));
+    expect([...first.verdicts.values()].map(({ rule }) => rule)).toEqual(["Z4"]);
+    const gained = [6, 7].map((uid) => item(uid, { modseq: null }));
+    expect(judged({ gained, memory: first.memory, at: 11_000 })).toEqual(Array(2).fill("weak Z2 retrieval_order"));
+  });
+
   it("judges each step of the server for itself: a download, and one mail that was read", () => {
     const gained = [item(2, { modseq: 12n }), item(5), item(6), item(7)];
     expect(judged({ gained, memory: { highWater: 4, batches: [1] } })).toEqual([

@@ -80,10 +80,18 @@ describe("a breaker in one mailbox", () => {
     kept: false,
     absent: true,
     receivedAt: 0,
-    binding: null,
+    binding: {
+      mailboxId: "in" as Candidate["mailboxId"],
+      epoch: 1,
+      uid: n,
+      active: false,
+      closedReason: "absent",
+      shadowFlags: [],
+    },
     role: "inbox",
     ownCommand: false,
     markedDeleted: false,
+    drainSuspect: false,
     absentSince: 0,
     trace: null,
     restorable: true,
@@ -135,12 +143,47 @@ describe("a breaker in one mailbox", () => {
     expect(resolve({ hold, candidates: late })).toMatchObject({ held: 3, changes: [] });
   });
 
-  it("hints at a device where nobody had marked what left INBOX as deleted (V15)", () => {
+  it("S27: hints at a device where nobody had marked what left INBOX as deleted (V15), and can undo for long", () => {
     const trace = { newBelow: 9, storeExcluded: true };
-    expect(resolve({ candidates: [candidate(1, { trace })] })).toMatchObject({ hinted: true, changes: [{ rule: "V15" }] });
+    expect(resolve({ candidates: [candidate(1, { trace })] })).toMatchObject({
+      hinted: true,
+      changes: [
+        {
+          kind: "message.removed",
+          reason: "unknown",
+          rule: "V15",
+          confidence: 0.5,
+          evidence: [{ hint: "possible_pop3_or_webmail" }],
+        },
+      ],
+      placements: [{ lifecycle: "removed", recoverableDays: 90 }],
+    });
     expect(resolve({ candidates: [candidate(1, { trace })], pop3Devices: "declared" })).toMatchObject({
       hinted: false,
       changes: [{ rule: "V12", confidence: 0.95 }],
     });
+  });
+
+  it("S10: what a POP3 device sent to Trash is kept when its stay there ends, unless it was marked as deleted", () => {
+    const trashed = (more: Partial<Candidate> = {}) =>
+      resolve({ candidates: [candidate(1, { role: "trash", drainSuspect: true, ...more })], pop3Devices: "declared" }).changes[0];
+    expect(trashed()).toMatchObject({
+      kind: "message.kept",
+      reason: "retention",
+      rule: "V10",
+      confidence: 0.6,
+      evidence: [{ drainSuspect: true }],
+    });
+    expect(trashed({ markedDeleted: true })).toMatchObject({ kind: "message.removed", rule: "V9" });
+    expect(trashed({ drainSuspect: false })).toMatchObject({ kind: "message.removed", rule: "V11" });
+  });
+
+  it("S26: keeps what a POP3 device removed everywhere at once (V16)", () => {
+    const cut = { batchShape: false, inboxLost: new Set([candidate(1).messageId]), at: 0 };
+    const filed = (n: number, pop3Devices: ResolveInput["pop3Devices"]) =>
+      resolve({ candidates: [candidate(n, { role: null })], cut, pop3Devices }).changes[0];
+    expect(filed(1, "declared")).toMatchObject({ kind: "message.kept", reason: "pop3_drain", rule: "V16", confidence: 0.8 });
+    expect(filed(2, "declared")).toMatchObject({ kind: "message.removed", rule: "V17" });
+    expect(filed(1, "unknown")).toMatchObject({ kind: "message.removed", rule: "V17" });
   });
 });

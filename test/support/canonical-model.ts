@@ -60,6 +60,7 @@ export class CanonicalModel {
       absentSince: 0,
       trace: null,
       restorable: true,
+      drainSuspect: false,
     }));
     this.apply(
       resolveCandidates({

@@ -51,6 +51,20 @@ const restored = (url: string, accountId: string, count: number) =>
     { timeoutMs: 60_000 },
   );
 
+/** The POP3 side ends its bindings after a listing of its own: only then is everything said. */
+const pop3Bound = (daemon: Daemon, accountId: string, count: number) =>
+  eventually(
+    `${count} are bound over POP3`,
+    async () => {
+      const bindings = (await mailOf(daemon, accountId)).flatMap(({ placements }) =>
+        placements.flatMap((place) => place.bindings),
+      );
+      expect(bindings.filter(({ protocol }) => protocol === "pop3")).toHaveLength(count);
+      return true;
+    },
+    { timeoutMs: 30_000 },
+  );
+
 describe("policy restore", () => {
   let server: Dovecot;
   let fresh: FreshDatabase;
@@ -111,6 +125,7 @@ plugin {
         ["message.moved", "restored_after_drain"],
       ])
         expect(log.filter((change) => change.kind === kind).map((change) => change.reason)).toEqual([reason, reason, reason]);
+      await pop3Bound(daemon, accountId, 1);
       expect(await staysQuiet(daemon, accountId, fresh.url, 2)).toBe(0n);
     },
   );

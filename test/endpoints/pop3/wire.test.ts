@@ -250,7 +250,7 @@ describe("commands", () => {
       if (number === 3) break;
     }
     expect((await connection.stat(forever)).count).toBe(null);
-    expect(server.chunks.join("").match(/RETR/g)?.length).toBeLessThanOrEqual(131);
+    expect(server.chunks.join("").match(/RETR/g)?.length).toBeLessThanOrEqual(515);
     const large = small.map(({ number }) => ({ number, size: 5_000_000 }));
     const before = server.chunks.join("").match(/RETR/g)?.length ?? 0;
     for await (const { octets } of connection.retrMany(large, forever)) {

@@ -245,7 +245,7 @@ describe("an account with POP3 only", () => {
 });
 
 describe("a daemon killed at any step of a first reading over POP3", () => {
-  it("leaves what an uninterrupted one leaves", { timeout: 300_000 }, async () => {
+  it("leaves what an uninterrupted one leaves", { timeout: 600_000 }, async () => {
     await using lone = await startDovecot({ users: 1 });
     await lone.deliver({ user: lone.account(1).user, mailbox: "INBOX", messages: [...many(1_100), mail("m0")] });
     const upstream = await upstreamOf(lone, 1);

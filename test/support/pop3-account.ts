@@ -103,7 +103,7 @@ export const sweep = async (daemon: Daemon, accountId: string, endpoints = 1): P
       await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
       return false;
     },
-    { everyMs: 250, timeoutMs: 20_000 },
+    { everyMs: 250, timeoutMs: 60_000 },
   );
 };
 

@@ -151,6 +151,7 @@ describe("of a daemon at work", () => {
       "state",
       "status",
       "trigger",
+      "verb",
       "version",
     ];
     expect([...labels].filter((name) => !known.includes(name ?? ""))).toEqual([]);

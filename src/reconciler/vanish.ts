@@ -67,7 +67,9 @@ export interface Candidate extends PlacementView {
   readonly absentSince: number;
   /** null: nothing was noted, as of what a new epoch lacks. */
   readonly trace: AbsenceTrace | null;
-  /** Its octets are stored, and it was not put back before (V18, I14). */
+  /** Its octets are stored. */
+  readonly durable: boolean;
+  /** It may be put back: it is durable, and was not put back before (V18, I14). */
   readonly restorable: boolean;
 }
 
@@ -148,11 +150,17 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
     drainSuspect: candidate.drainSuspect,
     canRestore: input.mayRestore && candidate.restorable,
   });
-  if (!tripped || !isGuarded(candidate) || outcome.action === "keep") return { found, reason: found.class, outcome };
+  const believed = !tripped || !isGuarded(candidate) || outcome.action === "keep";
+  if (believed && !candidate.durable)
+    return { found, reason: lostBeforeDurable, outcome: { action: "remove", recoverableDays: policy.retentionDays } };
+  if (believed) return { found, reason: found.class, outcome };
   if (!mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return null;
   const released = { class: "mass_vanish", rule: "B1", confidence: null } as const;
   return { found: released, reason: "mass_vanish_released", outcome: { action: "keep", recoverableDays: null } };
 };
+
+/** The reason of what was gone before anybody had its octets: there is nothing to keep, and its owner has to know. */
+export const lostBeforeDurable = "lost_before_durable";
 
 const evidenceOf = (candidate: Candidate, { rule }: Classification): readonly unknown[] => {
   const { binding, markedDeleted, drainSuspect, trace } = candidate;

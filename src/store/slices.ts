@@ -247,6 +247,7 @@ export const loadCandidates = async (
     PlacementRow & {
       role: Role | null;
       own: boolean;
+      durable: boolean;
       restorable: boolean;
       reason: string;
       absence: AbsenceTrace | null;
@@ -257,7 +258,7 @@ export const loadCandidates = async (
     text: `select ${placementColumns}, ${bindingColumns}, m.role, p.reason, p.absence, u.epoch,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
                      and c.status in ('sent', 'unknown', 'confirmed')) as own,
-             o.durability = 'durable' and not exists (
+             o.durability = 'durable' as durable, o.durability = 'durable' and not exists (
                select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append') as restorable
            from placements p
            join messages o on o.account_id = p.account_id and o.id = p.message_id
@@ -282,6 +283,7 @@ export const loadCandidates = async (
       trace: row.absence,
       role: row.role,
       ownCommand: row.own,
+      durable: row.durable,
       restorable: row.restorable,
       drainSuspect: row.role === "trash" && row.reason === viaTrash,
       markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,

@@ -97,6 +97,11 @@ export const coverageGaps = new Counter({
   help: "Mail that came and went before it was seen.",
   registers,
 });
+export const lostBeforeDurable = new Counter({
+  name: "samebox_lost_before_durable_total",
+  help: "Mail that was seen, and was gone before its octets were stored.",
+  registers,
+});
 export const safetyPollFound = new Counter({
   name: "samebox_safety_poll_found_total",
   help: "Changes in a watched mailbox that only a sweep found.",

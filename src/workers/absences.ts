@@ -3,7 +3,7 @@ import type { EndpointProfile } from "../model/endpoint.ts";
 import type { Survey } from "../model/observation.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { withCut } from "../reconciler/holds.ts";
-import { type CutView, resolveCandidates } from "../reconciler/vanish.ts";
+import { type CutView, lostBeforeDurable as lost, resolveCandidates } from "../reconciler/vanish.ts";
 import { type Batch, hasBatchShape } from "../reconciler/vanish-evidence.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
@@ -11,7 +11,7 @@ import { closeHold, keepHold, loadHolds, type OpenHold } from "../store/holds.ts
 import { notePop3Sign } from "../store/pop3-evidence.ts";
 import { type CandidateGroup, loadCandidates, loadPresent } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { messagesStored } from "../telemetry/metrics.ts";
+import { lostBeforeDurable, messagesStored } from "../telemetry/metrics.ts";
 import { backfillDone, hasMoved, type LaneContext } from "./lane-state.ts";
 
 /**
@@ -74,6 +74,7 @@ const settleGroup = async (
   const scope = { endpointId, mailboxId, epoch };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
   messagesStored.inc({ op: "removed" }, decision.placements.length);
+  lostBeforeDurable.inc(decision.changes.filter(({ reason: why }) => why === lost).length);
   const reason = "mass_vanish";
   if (decision.held > 0) {
     const next = withCut(history, { epoch, at: cut.at });

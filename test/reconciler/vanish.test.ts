@@ -94,6 +94,7 @@ describe("a breaker in one mailbox", () => {
     drainSuspect: false,
     absentSince: 0,
     trace: null,
+    durable: true,
     restorable: true,
     ...more,
   });
@@ -176,6 +177,17 @@ describe("a breaker in one mailbox", () => {
     });
     expect(trashed({ markedDeleted: true })).toMatchObject({ kind: "message.removed", rule: "V9" });
     expect(trashed({ drainSuspect: false })).toMatchObject({ kind: "message.removed", rule: "V11" });
+  });
+
+  it("S06: keeps nothing of what went before its octets were there, and says so", () => {
+    const reasons = (["declared", "unknown"] as const).flatMap((pop3Devices) =>
+      resolve({ candidates: [candidate(1, { durable: false, restorable: false })], pop3Devices }).changes.map(
+        ({ kind, reason }) => `${kind} ${reason}`,
+      ),
+    );
+    expect(reasons).toEqual(Array(2).fill("message.removed lost_before_durable"));
+    const stubs = Array.from({ length: 25 }, (_, n) => candidate(n, { durable: false, restorable: false }));
+    expect(resolve({ candidates: stubs })).toMatchObject({ held: 25, changes: [] });
   });
 
   it("S26: keeps what a POP3 device removed everywhere at once (V16)", () => {

@@ -1,4 +1,7 @@
-/** Servers that do more than remove from INBOX what a POP3 device deletes there. Mail changes while nobody looks, so that one look sees all of it. */
+/**
+ * POP3 devices that delete where it matters how: while mail is read, and on servers that do more than remove it from INBOX. Mail
+ * changes while nobody looks, so that one look sees all of it.
+ */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { changesOf, messagesOf, type SeenChange } from "../support/account-view.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
@@ -7,6 +10,7 @@ import { eventually } from "../support/eventually.ts";
 import { commandsOf } from "../support/owed-writes.ts";
 import { drain, mailOf, staysQuiet } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { startScripted } from "../support/scripted-server.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -104,5 +108,39 @@ it(
     expect(await logged(daemon, accountId, "message.removed", 1)).toMatchObject([{ reason: "user_expunge", rule: "V11" }]);
     const left = (await mailOf(daemon, accountId)).map(({ subject, placements }) => `${subject} ${placements[0]?.state}`);
     expect(left.toSorted()).toEqual(["drained kept", "stays live"]);
+  },
+);
+
+it(
+  "S06: what goes while its octets are read is never stored empty, and is said to be lost (G7)",
+  { timeout: 120_000 },
+  async () => {
+    const whole = (at: number, uid: number): string =>
+      `* ${at} FETCH (UID ${uid} FLAGS () INTERNALDATE "04-Jun-2024 08:10:00 +0000" BODY[]<0> {4}\r\nok\r\n)\r\n`;
+    const nil = `* 3 FETCH (UID 103 FLAGS () INTERNALDATE "04-Jun-2024 08:12:00 +0000" BODY[]<0> NIL)\r\n`;
+    await using scripted = await startScripted({
+      rules: [
+        {
+          on: /^UID FETCH \S*10[1-3]\b.* \(.*BODY/i,
+          reply: [whole(1, 101), whole(2, 102).replace("ok", "OK"), nil, "{tag} OK [EXPUNGEISSUED] some are gone\r\n"],
+        },
+      ],
+    });
+    let accountId = "";
+    {
+      await using daemon = await run();
+      const account = dovecotAccount(server, 1, { port: scripted.port });
+      accountId = await liveAccount(daemon, { ...account, policy: { pop3Devices: "declared" } });
+      const [stub] = (await mailOf(daemon, accountId)).filter(({ placements }) => placements[0]?.bindings[0]?.uid === 103);
+      const raw = await daemon.call("GET", `/v1/accounts/${accountId}/messages/${stub?.id}/raw`);
+      expect(raw).toMatchObject({ status: 409, body: { code: "body_not_available" } });
+    }
+    scripted.become({ state: { uids: [101, 102], uidnext: 104 }, rules: [] });
+    await using daemon = await run();
+    await waitLive(daemon, accountId);
+    expect(await logged(daemon, accountId, "message.removed", 1)).toMatchObject([{ reason: "lost_before_durable" }]);
+    expect((await mailOf(daemon, accountId)).filter(({ placements }) => placements[0]?.state === "live")).toHaveLength(2);
+    const { body } = await daemon.call<{ text: string }>("GET", "/metrics");
+    expect(body.text).toContain("samebox_lost_before_durable_total 1\n");
   },
 );

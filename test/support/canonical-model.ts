@@ -59,6 +59,7 @@ export class CanonicalModel {
       markedDeleted: false,
       absentSince: 0,
       trace: null,
+      durable: true,
       restorable: true,
       drainSuspect: false,
     }));

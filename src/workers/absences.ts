@@ -3,7 +3,7 @@ import type { EndpointProfile } from "../model/endpoint.ts";
 import type { Survey } from "../model/observation.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { withCut } from "../reconciler/holds.ts";
-import { type CutView, lostBeforeDurable as lost, resolveCandidates } from "../reconciler/vanish.ts";
+import { type CutView, lostBeforeDurable as lostReason, resolveCandidates } from "../reconciler/vanish.ts";
 import { type Batch, hasBatchShape } from "../reconciler/vanish-evidence.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
@@ -74,7 +74,7 @@ const settleGroup = async (
   const scope = { endpointId, mailboxId, epoch };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
   messagesStored.inc({ op: "removed" }, decision.placements.length);
-  lostBeforeDurable.inc(decision.changes.filter(({ reason: why }) => why === lost).length);
+  lostBeforeDurable.inc(decision.changes.filter((change) => change.reason === lostReason).length);
   const reason = "mass_vanish";
   if (decision.held > 0) {
     const next = withCut(history, { epoch, at: cut.at });

@@ -93,6 +93,16 @@ describe("the reason why IMAP lacks an item", () => {
     });
   });
 
+  it("S135: is not asked for while POP3 shows what IMAP lacks (V4), by any policy", () => {
+    const found = classifyImapVanish({ ...everything, ownCommand: false, foundElsewhere: null });
+    expect(found).toEqual({ rule: "V4", class: "inconsistent_views", confidence: null });
+    for (const onPop3Drain of ["keep", "mirror", "restore"] as const)
+      for (const pop3Devices of ["declared", "unknown"] as const) {
+        const policy = { ...defaultPolicy, onPop3Drain, onUserExpunge: "mirror", onUnknownVanish: "mirror" } as const;
+        expect(outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: true }).action).toBe("hold");
+      }
+  });
+
   it("is unknown when it may have gone where nobody could look (V0), but not against positive evidence", () => {
     expect(classifyImapVanish({ ...nothing, cutHasGaps: true, markedDeleted: true })).toMatchObject({
       rule: "V0",

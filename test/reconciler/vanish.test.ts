@@ -190,6 +190,14 @@ describe("a breaker in one mailbox", () => {
     expect(resolve({ candidates: stubs })).toMatchObject({ held: 25, changes: [] });
   });
 
+  it("S135: decides nothing about 60 of 160 that a look lacks, nor six hours later when one more lacks them", () => {
+    const lost = Array.from({ length: 60 }, (_, n) => candidate(n));
+    const first = resolve({ candidates: lost, live: 160, cut: { batchShape: false, inboxLost: new Set(), at: 0 } });
+    expect(first).toMatchObject({ held: 60, changes: [], placements: [] });
+    const hold = { epoch: 1, from: 0, cuts: [0] };
+    expect(resolve({ candidates: lost, live: 160, hold })).toMatchObject({ held: 60, changes: [], placements: [] });
+  });
+
   it("S26: keeps what a POP3 device removed everywhere at once (V16)", () => {
     const cut = { batchShape: false, inboxLost: new Set([candidate(1).messageId]), at: 0 };
     const filed = (n: number, pop3Devices: ResolveInput["pop3Devices"]) =>

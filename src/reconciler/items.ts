@@ -248,7 +248,8 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued
 const asDrain = (found: Continuation, { flags }: ItemFact, toTrash: DrainToTrash | null = null): Continuation => {
   if (found.how !== "moved" || toTrash === null || !isDrainToTrash(toTrash, found.placement, flags)) return found;
   const confidence = viaTrashConfidence;
-  return { ...found, how: "drained", confidence, ...(toTrash.revertSeen && { reverted: withoutSeen(flags) }) };
+  const revert = toTrash.revertSeen && !toTrash.reverted.has(found.placement.id);
+  return { ...found, how: "drained", confidence, ...(revert && { reverted: withoutSeen(flags) }) };
 };
 
 /** What the item is by its header block, in the words of ID-5. */

@@ -1,5 +1,5 @@
 /** Servers that move to Trash what a POP3 device deletes, and mark it as read (WildDuck; semantics 4.3). */
-import type { MailboxId } from "../model/ids.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
 import { hasSeen } from "./pop3-seen.ts";
 import type { PlacementView } from "./state.ts";
 import { isDeleted } from "./vanish-evidence.ts";
@@ -15,6 +15,8 @@ export interface DrainToTrash {
   readonly inbox: MailboxId;
   /** Mail that was only retrieved stays unread (Z5). */
   readonly revertSeen: boolean;
+  /** What was set back to unread in Trash before: once is enough (I14). */
+  readonly reverted: ReadonlySet<PlacementId>;
 }
 
 /** Did it come from INBOX, became read on the way, and was never marked as deleted? */

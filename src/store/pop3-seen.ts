@@ -1,8 +1,9 @@
 /** What is remembered of the downloads that POP3 devices seem to have made (semantics 5.3). */
+import type { CommandReason } from "../model/command.ts";
 import type { Pop3Evidence } from "../model/pop3-devices.ts";
 import type { SeenMemory } from "../reconciler/pop3-seen.ts";
 import type { Scope } from "../reconciler/state.ts";
-import type { AccountId } from "../model/ids.ts";
+import type { AccountId, PlacementId } from "../model/ids.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
@@ -90,4 +91,19 @@ export const writeSeenMemory = async (
     text: `update upstream_mailboxes set pop3_seen = coalesce(pop3_seen, '{}') || $4::jsonb where account_id = $1 and endpoint_id = $2 and mailbox_id = $3`,
     values: [account.accountId, scope.endpointId, scope.mailboxId, JSON.stringify(news)],
   });
+};
+
+/** Of some placements those for which a command of this reason was ever planned. */
+export const loadReverted = async (
+  account: AccountTx,
+  ids: readonly PlacementId[],
+  reason: CommandReason,
+): Promise<ReadonlySet<PlacementId>> => {
+  if (ids.length === 0) return new Set();
+  const { rows } = await account.tx.query<{ placement_id: PlacementId }>({
+    name: "placements_reverted",
+    text: `select placement_id from commands where account_id = $1 and placement_id = any($2::uuid[]) and reason = $3`,
+    values: [account.accountId, ids, reason],
+  });
+  return new Set(rows.map((row) => row.placement_id));
 };

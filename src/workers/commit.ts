@@ -149,7 +149,7 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
       bound,
       known,
       claims,
-      toTrash: drainToTrash(account, context, mailbox),
+      toTrash: await drainToTrash(account, context, mailbox, known),
       freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
       reason: request.reason,
     });

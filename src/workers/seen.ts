@@ -11,20 +11,28 @@ import {
   seenOutcome,
   seenPolicy,
 } from "../reconciler/pop3-seen.ts";
+import type { KnownMessage } from "../reconciler/items.ts";
 import type { PlacementView } from "../reconciler/state.ts";
-import type { DrainToTrash } from "../reconciler/via-trash.ts";
+import { type DrainToTrash, viaTrash } from "../reconciler/via-trash.ts";
 import type { AccountTx } from "../store/account-tx.ts";
-import { loadSeenHistory, readSeenNews, writeSeenMemory } from "../store/pop3-seen.ts";
+import { loadReverted, loadSeenHistory, readSeenNews, writeSeenMemory } from "../store/pop3-seen.ts";
 import { hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** Where mail that comes to this mailbox may have been sent by a POP3 device that deletes it in INBOX; null: that cannot be. */
-export const drainToTrash = (account: AccountTx, context: LaneContext, mailbox: MailboxLane): DrainToTrash | null => {
+export const drainToTrash = async (
+  account: AccountTx,
+  context: LaneContext,
+  mailbox: MailboxLane,
+  known: ReadonlyMap<string, KnownMessage>,
+): Promise<DrainToTrash | null> => {
   const { policy, pop3Evidence } = account;
   if (mailbox.role !== "trash") return null;
   const devices = seenDevices(viewPop3Devices(policy, pop3Evidence).state, policy);
   const inbox = [...context.mailboxes.values()].find(({ role }) => role === "inbox");
   if (inbox === undefined || !expectsDrains(devices)) return null;
-  return { inbox: inbox.mailboxId, revertSeen: seenPolicy(policy) === "revert" };
+  const arriving = [...known.values()].flatMap(({ placements }) => placements.map(({ id }) => id));
+  const reverted = await loadReverted(account, arriving, viaTrash);
+  return { inbox: inbox.mailboxId, revertSeen: seenPolicy(policy) === "revert", reverted };
 };
 
 /** What the other mailboxes say of the step in which INBOX changed. */

@@ -34,7 +34,7 @@ const arrive = (placement: PlacementView, toTrash: ItemsInput["toTrash"]) =>
 describe("S09: mail that goes from INBOX to Trash and is read at once", () => {
   it("is followed, and may be what a POP3 device deleted; where the owner wants that, it stays unread", () => {
     for (const revertSeen of [true, false]) {
-      const { changes, placements, bindings, commands } = arrive(gone(), { inbox, revertSeen });
+      const { changes, placements, bindings, commands } = arrive(gone(), { inbox, revertSeen, reverted: new Set() });
       const keywords = revertSeen ? [] : ["$seen"];
       const reason = "pop3_drain_via_trash";
       expect(changes).toMatchObject([{ kind: "message.moved", reason, rule: "ID-5a", confidence: 0.6, after: { keywords } }]);
@@ -44,8 +44,14 @@ describe("S09: mail that goes from INBOX to Trash and is read at once", () => {
     }
   });
 
+  it("is read there where it was set back before (I14)", () => {
+    const { changes, commands } = arrive(gone(), { inbox, revertSeen: true, reverted: new Set(["p" as PlacementId]) });
+    expect(changes).toMatchObject([{ reason: "pop3_drain_via_trash", after: { keywords: ["$seen"] } }]);
+    expect(commands).toEqual([]);
+  });
+
   it("was thrown away by somebody who had read it, or marked it, or where nobody reads over POP3", () => {
-    const drain = { inbox, revertSeen: true };
+    const drain = { inbox, revertSeen: true, reverted: new Set<PlacementId>() };
     const moves = [
       arrive(gone(), null),
       arrive(gone({ keywords: ["$seen"] }), drain),

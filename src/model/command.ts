@@ -43,4 +43,6 @@ export interface CommandFence {
   readonly hFull?: string;
   /** Complete looks behind a lost answer that did not show the item. */
   readonly looks?: number;
+  /** Of an `append`: the server said that it was done, so that it is never sent again, whether it is found or not. */
+  readonly answered?: true;
 }

@@ -120,21 +120,26 @@ const looksBeforeRepeat = 2;
 
 export type AppendStep = Ending | { readonly kind: "send" } | { readonly kind: "look" };
 
-/** Is it still wanted, and is it known that it was not done? */
-export const reviewAppend = ({ placement, status, attempts }: CommandView): AppendStep => {
+/** Is it still wanted, and is it known that it was not done? `wanted`: by the account's present policy. */
+export const reviewAppend = ({ placement, status, attempts }: CommandView, wanted: boolean): AppendStep => {
   if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
   // It is shown again, wherever that is.
   if (!placement.kept) return end("superseded", "reappeared");
   if (status !== "planned") return { kind: "look" };
+  if (!wanted) return end("superseded", "not_wanted");
   return attempts >= mostTries ? end("failed", "no_effect") : { kind: "send" };
 };
 
 /**
- * C3, never blind: it is sent again when so many complete looks at the mailbox have not shown it. `looks` null: the mailbox was not
- * looked at up to its end.
+ * C3, never blind: it is sent again when so many complete looks at the mailbox have not shown it, and never after the server said
+ * that it was done: who accepts mail and shows it with other octets, or elsewhere, would be sent one copy after the other.
+ * `looks` null: the mailbox was not looked at up to its end.
  */
-export const afterLook = (looks: number | null, firstMs: number): Waiting =>
-  looks !== null && looks >= looksBeforeRepeat ? wait(0, "not_found") : unsettled(firstMs, "not_found");
+export const afterLook = (looks: number | null, answered: boolean, firstMs: number): Ending | Waiting => {
+  if (looks === null) return unsettled(lookAgainMs, "not_found");
+  if (looks < looksBeforeRepeat) return unsettled(firstMs, "not_found");
+  return answered ? end("failed", "not_found") : wait(0, "not_found");
+};
 
 /** Where mail is put back: never into INBOX, which is all that a POP3 device sees (V18). */
 export interface RestorePlace {

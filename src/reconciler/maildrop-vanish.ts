@@ -21,6 +21,8 @@ export interface GoneInput {
   readonly outsideWindow: boolean;
   /** All that is left are items the server will not give, as on a full disk (Courier): its listing is as good as none (G4, B2). */
   readonly doubtful: boolean;
+  /** Whether such absences are held already, and whether that has lasted long enough (B1, release c). */
+  readonly hold: "none" | "held" | "released";
 }
 
 export interface GoneDecision extends Decision {
@@ -41,18 +43,26 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
   const draft = emptyDraft();
   const ended: { item: number; reason: string }[] = [];
   const open = input.gone.filter(({ placement, imap }) => imap === "none" && placement.lifecycle === "live" && !placement.kept);
-  const breakerTripped =
-    (policy.onPop3Drain === "mirror" || input.doubtful) && vanishBreakerTrips({ candidates: open.length, live: input.bound });
+  const released = input.hold === "released";
+  // What is held stays so while new mail comes, which makes it the smaller part of all.
+  const guarded =
+    policy.onPop3Drain === "mirror" &&
+    (input.hold === "held" || vanishBreakerTrips({ candidates: open.length, live: input.bound }));
+  const breakerTripped = !released && (input.doubtful || guarded);
   let held = 0;
   let waiting = 0;
   input.gone.forEach(({ placement, imap }, item) => {
     if (placement.lifecycle !== "live" || placement.kept) return void ended.push({ item, reason: "absent" });
     const evidence = { ownCommand: false, foundElsewhere: null, epochChanged: false, outsideWindow, breakerTripped };
     const found = classifyPop3Vanish({ ...evidence, imap });
-    const { action, recoverableDays } = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
+    const decided = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
+    const letGo = released && decided.action === "remove";
+    const action = letGo ? "keep" : decided.action;
+    const recoverableDays = letGo ? null : decided.recoverableDays;
+    const reason = letGo ? "mass_vanish_released" : found.class;
     if (action === "hold") held += 1;
     else if (action === "wait") waiting += 1;
-    else ended.push({ item, reason: found.class });
+    else ended.push({ item, reason });
     if (action !== "keep" && action !== "remove") return;
     const { id, messageId, mailboxId, keywords } = placement;
     const keep = action === "keep";
@@ -66,8 +76,8 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
       source: "pop3",
       endpointId: scope.endpointId,
       deviceId: null,
-      reason: found.class,
-      rule: found.rule,
+      reason,
+      rule: letGo ? "B1" : found.rule,
       confidence: found.confidence,
       evidence: [],
     });
@@ -79,7 +89,7 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
       lifecycle,
       kept: keep,
       absent: false,
-      reason: found.class,
+      reason,
       recoverableDays,
       change,
     });

@@ -71,7 +71,8 @@ export const listOpenCommands = async (
              b.shadow_modseq as b_shadow_modseq, m.sha256 as m_sha256, m.size as m_size
            ${commandTables}
            where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown')
-             and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id = p.mailbox_id and h.closed_at is null)
+             and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id = p.mailbox_id and h.closed_at is null
+                               and h.reason <> 'octets_damaged')
            order by c.due_at nulls first, c.attempts, c.planned_at, c.id limit ${mostOpen}`,
     values: [accountId, endpointId],
   });
@@ -111,14 +112,15 @@ export const loadOpenAppends = async (account: AccountTx, scope: Scope): Promise
   });
 };
 
-/** Does the mailbox show items whose octets the server did not give yet? Any of them may be what was put there. */
-export const hasStubs = async (db: Queryable, accountId: AccountId, scope: Scope): Promise<boolean> => {
+/** Does the mailbox show items from `fromUid` on whose octets the server did not give yet? Any of them may be what was put there. */
+export const hasStubs = async (db: Queryable, accountId: AccountId, scope: Scope, fromUid: number): Promise<boolean> => {
   const { rowCount } = await db.query({
     name: "commands_stubs",
     text: `select 1 from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id and m.durability = 'stub'
            join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $3 and b.epoch = $4 and b.active
+             and b.uid >= $5
            where p.account_id = $1 and p.mailbox_id = $2 limit 1`,
-    values: [accountId, scope.mailboxId, scope.endpointId, scope.epoch],
+    values: [accountId, scope.mailboxId, scope.endpointId, scope.epoch, fromUid],
   });
   return rowCount > 0;
 };

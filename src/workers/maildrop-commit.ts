@@ -19,7 +19,7 @@ import { storedOctets } from "../store/blob-reads.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { readSmall } from "../store/contents.ts";
 import { closeHold, keepHold, loadHolds } from "../store/holds.ts";
-import { withCut } from "../reconciler/holds.ts";
+import { mayRelease, withCut } from "../reconciler/holds.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
 import {
@@ -255,7 +255,13 @@ export const commitGone = (
     });
     const { policy } = account;
     const { state: pop3Devices } = viewPop3Devices(policy, account.pop3Evidence);
-    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, pop3Devices, ...rest });
+    const { mailboxId, endpointId, epoch } = scope;
+    const reason = "mass_drain";
+    const open = (await loadHolds(account, reason)).get(mailboxId) ?? null;
+    const past = open?.history ?? null;
+    const since = { epoch, absentSince: past?.from ?? at.getTime(), at: at.getTime() };
+    const hold = open === null ? "none" : mayRelease(past, since) ? "released" : "held";
+    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, pop3Devices, hold, ...rest });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
     const ended = decision.ended.flatMap(({ item, reason }) => {
       const entry = items[item];
@@ -263,13 +269,10 @@ export const commitGone = (
     });
     await endItems(account, scope, ended);
     if (!rest.outsideWindow) {
-      const { mailboxId, endpointId, epoch } = scope;
-      const reason = "mass_drain";
-      const hold = (await loadHolds(account, reason)).get(mailboxId) ?? null;
-      const history = withCut(hold?.history ?? null, { epoch, at: at.getTime() });
-      if (decision.held > 0) await keepHold(account, endpointId, hold, { mailboxId, reason, count: decision.held, history, at });
-      else if (hold !== null)
-        await closeHold(account, endpointId, hold, { reason, outcome: gone.length === 0 ? "reappeared" : "released", at });
+      const history = withCut(past, { epoch, at: at.getTime() });
+      if (decision.held > 0) await keepHold(account, endpointId, open, { mailboxId, reason, count: decision.held, history, at });
+      else if (open !== null)
+        await closeHold(account, endpointId, open, { reason, outcome: gone.length === 0 ? "reappeared" : "released", at });
     }
     messagesStored.inc({ op: "removed" }, decision.placements.length);
     return decision.held + decision.waiting > 0;

@@ -40,6 +40,10 @@ const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
 const setBack = (run: WriteRun, command: OpenCommand, setback: Setback): Promise<void> =>
   settle(run, [{ command, step: afterSetback(setback, command.attempts, run.retryFirstMs) }]);
 
+/** A no before anything was sent counts as no attempt, so it does not come more often than looks at the rest. */
+const notNow = (run: WriteRun, command: OpenCommand, setback: Setback): Promise<void> =>
+  setback === "try_later" ? settle(run, [{ command, step: outOfReach() }]) : setBack(run, command, setback);
+
 interface Sending {
   readonly command: OpenCommand;
   readonly placement: PlacementView;
@@ -115,7 +119,7 @@ const transmit = async (run: WriteRun, sending: Sending, writer: MailboxWriter):
   else {
     // The server gave no number: the next look shows it.
     run.lookAround();
-    await settle(run, [{ command, step: afterLook(null, run.retryFirstMs) }]);
+    await settle(run, [{ command, step: afterLook(0, true, run.retryFirstMs), fence: { ...sending.fence, answered: true } }]);
   }
   return true;
 };
@@ -126,7 +130,7 @@ const send = async (run: WriteRun, command: OpenCommand, target: MailboxLane): P
   if (placement === null || content === null) return settle(run, [{ command, step: octetsMissing() }]).then(() => true);
   const position = await fenceFor(run, target);
   if (position === null) return lookFirst(run, command).then(() => true);
-  if ("kind" in position) return setBack(run, command, position.why).then(() => true);
+  if ("kind" in position) return notNow(run, command, position.why).then(() => true);
   const whole = await readWhole(run, content);
   if (whole === null) return settle(run, [{ command, step: octetsMissing() }]).then(() => true);
   const { octets, hFull } = whole;
@@ -152,21 +156,22 @@ const lookFirst = async (run: WriteRun, command: OpenCommand): Promise<void> => 
 };
 
 /** Everything in the mailbox up to its newest item was read, so that what is not known of is not there. */
-const isRead = async (run: WriteRun, mailbox: MailboxLane): Promise<boolean> => {
+const isRead = async (run: WriteRun, mailbox: MailboxLane, fence: CommandFence): Promise<boolean> => {
   const position = await fenceFor(run, mailbox);
   if (position === null || "kind" in position || !backfillDone(mailbox)) return false;
   if ((mailbox.cursor?.uidNext ?? 0) < position.uidNext) return false;
-  return !(await hasStubs(run.context.db, run.context.accountId, scopeOf(run.context, mailbox)));
+  const scope = scopeOf(run.context, mailbox);
+  return !(await hasStubs(run.context.db, run.context.accountId, scope, scope.epoch === fence.epoch ? (fence.uidNext ?? 0) : 0));
 };
 
 /** Was it done? A look that shows nothing up to the newest item counts against it; a mailbox that is gone holds nothing. */
 const look = async (run: WriteRun, command: OpenCommand): Promise<void> => {
   const { fence } = command;
   const target = fence === null ? undefined : run.context.mailboxes.get(fence.mailboxId);
-  const whole = target === undefined || (await isRead(run, target));
+  const whole = fence === null || target === undefined || (await isRead(run, target, fence));
   const looks = whole ? (fence?.looks ?? 0) + 1 : null;
   if (!whole) run.lookAround();
-  const next = afterLook(looks, run.retryFirstMs);
+  const next = afterLook(looks, fence?.answered === true, run.retryFirstMs);
   await settle(run, [{ command, step: next, ...(fence !== null && looks !== null && { fence: { ...fence, looks } }) }]);
 };
 
@@ -179,7 +184,8 @@ const placeFor = async (run: WriteRun): Promise<MailboxLane | Refused | "made"> 
 
 /** Sends every append of a run that is still wanted, one after the other. */
 export const putBack = async (run: WriteRun): Promise<void> => {
-  const reviewed = run.commands.map((command) => ({ command, next: reviewAppend(command) }));
+  const isWanted = run.context.policy.onPop3Drain === "restore";
+  const reviewed = run.commands.map((command) => ({ command, next: reviewAppend(command, isWanted) }));
   const ended = reviewed.flatMap(({ command, next }) => (next.kind === "end" ? [{ command, step: next }] : []));
   if (ended.length > 0) await settle(run, ended);
   for (const { command, next } of reviewed) if (next.kind === "look") await look(run, command);
@@ -190,7 +196,7 @@ export const putBack = async (run: WriteRun): Promise<void> => {
   for (const [at, command] of wanted.entries()) {
     if (Date.now() > run.until) return;
     if (place === "made") await settle(run, [{ command, step: wait(newMailboxMs, "no_mailbox") }]);
-    else if ("kind" in place) await setBack(run, command, place.why);
+    else if ("kind" in place) await notNow(run, command, place.why);
     else if (place.cursor === null || place.parkedUntil > Date.now()) await lookFirst(run, command);
     else if (!(await send(run, command, place))) {
       const others = wanted.slice(at + 1).map((other) => ({ command: other, step: afterSetback("over_quota", 0, 0) }));

@@ -101,8 +101,8 @@ describe("a setback", () => {
 
 describe("an append", () => {
   const kept = { ...placement, kept: true };
-  const append = (over: { status?: OpenStatus; attempts?: number; placement?: PlacementView | null } = {}) =>
-    reviewAppend({ reason: "restored_after_drain", status: "planned", attempts: 0, placement: kept, ...over });
+  const append = (over: { status?: OpenStatus; attempts?: number; placement?: PlacementView | null } = {}, wanted = true) =>
+    reviewAppend({ reason: "restored_after_drain", status: "planned", attempts: 0, placement: kept, ...over }, wanted);
 
   it("is sent only when it is known that it was not done (C3)", () => {
     expect(append()).toEqual({ kind: "send" });
@@ -116,8 +116,18 @@ describe("an append", () => {
     expect(append({ placement: null })).toMatchObject({ status: "superseded", outcome: "gone" });
   });
 
+  it("is not sent under a policy that does not ask for it any more, and looked for where it was sent", () => {
+    expect(append({}, false)).toMatchObject({ status: "superseded", outcome: "not_wanted" });
+    expect(append({ status: "sent" }, false)).toEqual({ kind: "look" });
+  });
+
   it("is repeated after two complete looks, and after none that was not", () => {
-    expect([null, 1, 2].map((looks) => afterLook(looks, 10).unsettled)).toEqual([true, true, false]);
+    expect([null, 1, 2].map((looks) => afterLook(looks, false, 10))).toMatchObject([
+      { kind: "wait", unsettled: true },
+      { kind: "wait", unsettled: true },
+      { kind: "wait", unsettled: false, afterMs: 0 },
+    ]);
+    expect(afterLook(2, true, 10)).toEqual({ kind: "end", status: "failed", outcome: "not_found" });
   });
 
   it("V18: never goes to INBOX, whatever the mailboxes are", () => {

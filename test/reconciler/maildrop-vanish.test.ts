@@ -1,0 +1,57 @@
+/** A mass of items that a maildrop no longer shows, where the policy would remove them (B1). */
+import { describe, expect, it } from "vitest";
+import { defaultPolicy } from "../../src/model/account.ts";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
+import { type GoneInput, reconcileGone } from "../../src/reconciler/maildrop-vanish.ts";
+
+const inbox = "inbox" as MailboxId;
+
+const input = (count: number, more: Partial<GoneInput>): GoneInput => ({
+  scope: { endpointId: "pop3" as EndpointId, mailboxId: inbox, epoch: 1 },
+  gone: Array.from({ length: count }, (_, n) => ({
+    placement: {
+      id: `p${n}` as PlacementId,
+      messageId: `m${n}` as MessageId,
+      mailboxId: inbox,
+      keywords: [],
+      lifecycle: "live" as const,
+      kept: false,
+      absent: false,
+      receivedAt: 0,
+      binding: null,
+    },
+    imap: "none" as const,
+  })),
+  policy: { ...defaultPolicy, onPop3Drain: "mirror" },
+  pop3Devices: "unknown",
+  bound: count,
+  outsideWindow: false,
+  doubtful: false,
+  hold: "none",
+  ...more,
+});
+
+const outcome = (wanted: GoneInput): unknown => {
+  const { held, placements } = reconcileGone(wanted);
+  return { held, became: [...new Set(placements.map(({ lifecycle, kept, reason }) => `${lifecycle} ${kept} ${reason}`))] };
+};
+
+describe("a maildrop whose mail is gone", () => {
+  it("is mirrored by the mail, and held by the mass", () => {
+    expect(outcome(input(9, {}))).toEqual({ held: 0, became: ["removed false pop3_drain"] });
+    expect(outcome(input(20, {}))).toEqual({ held: 20, became: [] });
+  });
+
+  it("stays held while new mail makes the mass a smaller part", () => {
+    expect(outcome(input(20, { bound: 500, hold: "held" }))).toEqual({ held: 20, became: [] });
+  });
+
+  it("is kept, and never removed, once the hold has lasted", () => {
+    expect(outcome(input(20, { hold: "released" }))).toEqual({ held: 0, became: ["live true mass_vanish_released"] });
+  });
+
+  it("is held whatever its size while the listing shows nothing that can be read", () => {
+    expect(outcome(input(2, { doubtful: true }))).toEqual({ held: 2, became: [] });
+    expect(outcome(input(2, { doubtful: true, policy: defaultPolicy }))).toEqual({ held: 2, became: [] });
+  });
+});

@@ -1,7 +1,7 @@
 /** The doctor: what is to be known of an endpoint before it becomes part of an account. Nothing is stored. */
 import type { ProbeRequest } from "../model/diagnosis.ts";
 import { EndpointInput } from "./account-schemas.ts";
-import { requireScope } from "./auth.ts";
+import { callerOf, requireScope } from "./auth.ts";
 import { settleEndpoint } from "./endpoint-settings.ts";
 import { probeLimit } from "./limits.ts";
 import { Probe, showProbe } from "./probe-schemas.ts";
@@ -24,14 +24,15 @@ export const registerProbe = (app: App, { config, prober }: ApiDeps): void => {
         response: { 200: Probe },
       },
     },
-    async ({ body: { auth, ...given } }) => {
+    async (call) => {
+      const { auth, ...given } = call.body;
       const request: ProbeRequest = { settings: await settleEndpoint(given, null, config, ""), credentials: auth };
       if (prober === null)
         throw new ProblemError(
           "unavailable",
           "This process may not connect to mail servers; ask one that has the role worker, too.",
         );
-      const diagnosis = await prober.probe(request);
+      const diagnosis = await prober.probe(request, callerOf(call).tenantId);
       if (diagnosis === null) throw new ProblemError("unavailable", "Too many probes are under way.", retryAfter);
       return showProbe(request, diagnosis);
     },

@@ -155,6 +155,6 @@ export interface Diagnosis {
 
 /** Who looks. */
 export interface Prober {
-  /** Within a deadline of its own, whatever the server does. Null: cannot be asked just now. */
-  probe(request: ProbeRequest): Promise<Diagnosis | null>;
+  /** Within a deadline of its own, whatever the server does. Null: cannot be asked just now, or not by `asker`, a tenant. */
+  probe(request: ProbeRequest, asker: string): Promise<Diagnosis | null>;
 }

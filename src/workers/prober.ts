@@ -13,11 +13,13 @@ import { probes } from "../telemetry/metrics.ts";
 const probeMs = 50_000;
 /** More would be a way to keep the process busy. */
 const mostAtOnce = 16;
+/** Of one asker, so that a few servers that never answer do not keep everybody else from asking. */
+const mostOfOne = 4;
 
 export class WorkerProber implements Prober {
   readonly #examine: Examine;
   readonly #log: Logger;
-  readonly #running = new Map<AbortController, Promise<Diagnosis>>();
+  readonly #running = new Map<AbortController, { readonly asker: string; readonly looking: Promise<Diagnosis> }>();
   #stopped = false;
 
   constructor(options: { readonly examine: Examine; readonly log: Logger }) {
@@ -25,15 +27,16 @@ export class WorkerProber implements Prober {
     this.#log = options.log;
   }
 
-  async probe(request: ProbeRequest): Promise<Diagnosis | null> {
-    if (this.#stopped || this.#running.size >= mostAtOnce) return null;
+  async probe(request: ProbeRequest, asker: string): Promise<Diagnosis | null> {
+    const ofAsker = [...this.#running.values()].filter((one) => one.asker === asker).length;
+    if (this.#stopped || this.#running.size >= mostAtOnce || ofAsker >= mostOfOne) return null;
     const { protocol } = request.settings;
     const ending = new AbortController();
     const timer = setTimeout(() => ending.abort(tooSlow(probeMs)), probeMs);
     const began = performance.now();
     try {
       const looking = this.#examine(request, ending.signal);
-      this.#running.set(ending, looking);
+      this.#running.set(ending, { asker, looking });
       const diagnosis = await looking;
       const { failed } = diagnosis;
       if (failed?.code === "stopped") return null;
@@ -50,7 +53,7 @@ export class WorkerProber implements Prober {
   /** Ends what is under way; its askers get null. Harmless when repeated. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    const looking = [...this.#running.values()];
+    const looking = [...this.#running.values()].map((one) => one.looking);
     for (const ending of this.#running.keys()) ending.abort();
     await Promise.allSettled(looking);
   }

@@ -3,7 +3,7 @@ import { withDeadline } from "../deadline.ts";
 import type { ImapFindings, ProbeRequest } from "../../model/diagnosis.ts";
 import { SyncError } from "../../model/failure.ts";
 import type { MailboxStatus } from "../../model/observation.ts";
-import { budgetKey, connectionBudget, defaultConnections } from "../budget.ts";
+import { budgetKey, connectionBudget } from "../budget.ts";
 import type { Practice } from "../diagnose.ts";
 import type { DoorWords } from "../door.ts";
 import { resolveHost } from "../egress.ts";
@@ -135,9 +135,9 @@ const noPlace = (host: string): SyncError =>
 
 const visit: Practice["visit"] = async ({ settings, credentials }, { chart, limits }, signal) => {
   const { host } = settings;
-  // One more than a session takes: where the account is synced already, the look comes on top.
+  // Looks have a place of their own: who asks has proven nothing yet, and must not take those of an account that is synced.
   const place = { ms: placeMs, signal };
-  const lease = await connectionBudget.acquire(budgetKey(host, credentials.user), defaultConnections + 1, place);
+  const lease = await connectionBudget.acquire(budgetKey(host, `look\0${credentials.user}`), 1, place);
   if (lease === null) throw noPlace(host);
   try {
     const address = await resolveHost(host, limits, signal);

@@ -276,8 +276,8 @@ describe("a daemon killed at any step of putting back", () => {
   it("leaves one copy of each, twins too, and writes nothing more (C3, PB10)", { timeout: 600_000 }, async () => {
     await using server = await startDovecot({ users: 40 });
     await using fresh = await freshDatabase();
-    const start = (env: Record<string, string> = {}): Promise<Daemon> =>
-      startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", ...env } });
+    const start = (env: Record<string, string> = {}, dying = false): Promise<Daemon> =>
+      startDaemon({ dying, env: { DATABASE_URL: fresh.url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", ...env } });
     const add = async (daemon: Daemon, n: number): Promise<string> => {
       await put(server, n, [mail("twin", ["\\Flagged"]), mail("twin"), mail("stays")]);
       return await liveAccount(daemon, { ...dovecotAccount(server, n), policy: wantsBack });
@@ -291,7 +291,7 @@ describe("a daemon killed at any step of putting back", () => {
     }
     for (let over = false; !over; step += 1) {
       await drain(server, step, 2);
-      await using victim = await start({ SAMEBOX_FAILPOINT: String(step) });
+      await using victim = await start({ SAMEBOX_FAILPOINT: String(step) }, true);
       const through = restored(fresh.url, accountId, 2).then(
         () => "through",
         () => "never",

@@ -19,9 +19,12 @@ const launch = (env: Record<string, string> = {}): Promise<Daemon> =>
 const messages = (daemon: Daemon): unknown[] => daemon.lines.map((line) => line["msg"]);
 const says = (daemon: Daemon, message: string): Promise<true> =>
   eventually(message, () => messages(daemon).includes(message) || undefined, { timeoutMs: 30_000, everyMs: 5 });
-/** What it says last; its output may arrive after the notice of its end. */
-const saysLast = (daemon: Daemon, what: RegExp): Promise<true> =>
-  eventually(`${what}`, () => what.test(String(daemon.lines.at(-1)?.["text"])) || undefined, { timeoutMs: 30_000, everyMs: 5 });
+/** What it tells people; its output may arrive after the notice of its end, and that of the log after that of the errors. */
+const tells = (daemon: Daemon, what: RegExp): Promise<true> =>
+  eventually(`${what}`, () => daemon.lines.some((line) => what.test(String(line["text"]))) || undefined, {
+    timeoutMs: 30_000,
+    everyMs: 5,
+  });
 const complaints = (daemon: Daemon): unknown[] =>
   daemon.lines.filter((line) => !["info", undefined].includes(line["level"] as string | undefined));
 
@@ -52,7 +55,7 @@ describe("the daemon", () => {
       const { port } = other.address() as AddressInfo;
       await using daemon = await launch({ PORT: String(port) });
       expect(await daemon.exited).toBe(1);
-      await saysLast(daemon, new RegExp(`^Samebox did not start: Port ${port} .* set PORT`));
+      await tells(daemon, new RegExp(`^Samebox did not start: Port ${port} .* set PORT`));
     } finally {
       other.close();
     }
@@ -65,7 +68,7 @@ describe("the daemon", () => {
     await new Promise((resolve) => gone.close(resolve));
     await using daemon = await launch({ DATABASE_URL: `postgres://samebox:hidden@127.0.0.1:${port}/samebox` });
     expect(await daemon.exited).toBe(1);
-    await saysLast(daemon, /^Samebox did not start: The PostgreSQL of DATABASE_URL cannot be used: .* Check/);
+    await tells(daemon, /^Samebox did not start: The PostgreSQL of DATABASE_URL cannot be used: .* Check/);
     expect(JSON.stringify(daemon.lines)).not.toContain("hidden");
   });
 

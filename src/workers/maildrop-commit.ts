@@ -263,9 +263,9 @@ export const commitGone = (
     const hold = open === null ? "none" : mayRelease(past, since) ? "released" : "held";
     const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, pop3Devices, hold, ...rest });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
-    const ended = decision.ended.flatMap(({ item, reason }) => {
+    const ended = decision.ended.flatMap(({ item, reason: because }) => {
       const entry = items[item];
-      return entry === undefined ? [] : [{ ...entry.item, reason }];
+      return entry === undefined ? [] : [{ ...entry.item, reason: because }];
     });
     await endItems(account, scope, ended);
     if (!rest.outsideWindow) {

@@ -268,7 +268,7 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
     gone: missing,
     slid,
     bound: maildrop.bound.length,
-    empty: listed.length === 0 || doubtful,
+    empty: listed.length === 0,
     doubtful,
     complete: listing.complete,
   };

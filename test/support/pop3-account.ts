@@ -107,12 +107,21 @@ export const sweep = async (daemon: Daemon, accountId: string, endpoints = 1): P
   );
 };
 
-/** Three passes later nothing was written. @throws Error otherwise. */
+/**
+ * The rows that the last of up to three windows of three passes wrote; it ends with the first window that wrote none. A pass that had
+ * begun before the first ring may still be writing down what it saw; what writes at every pass stays red.
+ * @throws Error when what is held changed.
+ */
 export const staysQuiet = async (daemon: Daemon, accountId: string, url: string, endpoints = 1): Promise<bigint> => {
   await sweep(daemon, accountId, endpoints);
   const dump = JSON.stringify(await dumpCanonical(url));
-  const mark = await markWrites(url);
-  for (let times = 0; times < 3; times += 1) await sweep(daemon, accountId, endpoints);
-  if (JSON.stringify(await dumpCanonical(url)) !== dump) throw new Error("the account changed");
-  return rowsWrittenSince(url, mark);
+  let rows = 0n;
+  for (let window = 0; window < 3; window += 1) {
+    const mark = await markWrites(url);
+    for (let times = 0; times < 3; times += 1) await sweep(daemon, accountId, endpoints);
+    if (JSON.stringify(await dumpCanonical(url)) !== dump) throw new Error("the account changed");
+    rows = await rowsWrittenSince(url, mark);
+    if (rows === 0n) break;
+  }
+  return rows;
 };

@@ -3,8 +3,9 @@
  * about a reader. What is told apart here is the shape of what became seen in INBOX in one look. Instants are milliseconds since 1970.
  */
 import type { Policy } from "../model/account.ts";
+import type { EndpointId } from "../model/ids.ts";
 import { expectsDrains, type Pop3Devices } from "../model/pop3-devices.ts";
-import type { ItemFlags, PlacementView } from "./state.ts";
+import { type Decision, emptyDraft, type ItemFlags, type PlacementView, record } from "./state.ts";
 
 /** An item of INBOX that gained `\Seen` since it was last looked at. */
 export interface GainedSeen {
@@ -221,4 +222,35 @@ export const seenOutcome = (uid: number, { verdicts, devices, policy }: SeenDeci
     rule: hinted || (weak && !revert) ? "Z5" : verdict.rule,
     evidence: [{ ...(hinted && { hint: "suspected_pop3_seen" }), ...verdict }],
   };
+};
+
+/**
+ * Z6: what the server goes on showing as read is read here, too. It would stay unread for ever otherwise: who opens it later
+ * changes nothing that could be seen.
+ */
+export const acceptSeen = (endpointId: EndpointId, refused: readonly PlacementView[]): Decision => {
+  const draft = emptyDraft();
+  for (const placement of refused) {
+    const { id, messageId, mailboxId, lifecycle, kept, absent, binding } = placement;
+    if (binding?.active !== true || !hasSeen(binding.shadowFlags) || placement.keywords.includes("$seen")) continue;
+    const before = { keywords: placement.keywords };
+    const keywords = [...placement.keywords, "$seen"];
+    const change = record(draft, {
+      kind: "message.keywords",
+      messageId,
+      mailboxId,
+      placementId: id,
+      before,
+      after: { keywords },
+      source: "rule",
+      endpointId,
+      deviceId: null,
+      reason: "revert_refused",
+      rule: "Z6",
+      confidence: null,
+      evidence: [],
+    });
+    draft.placements.push({ id, mailboxId, keywords, lifecycle, kept, absent, reason: null, recoverableDays: null, change });
+  }
+  return draft;
 };

@@ -20,8 +20,8 @@ export interface StoredPlacement {
   readonly mailboxId: MailboxId;
   readonly keywords: readonly string[];
   readonly state: "live" | "kept" | "removed";
-  /** What upstream has confirmed: all of it, not yet all, or there is nothing upstream that could. */
-  readonly sync: "synced" | "pending" | "canonical_only";
+  /** What upstream has confirmed: all of it, not yet all, not all since it refuses the rest, or there is nothing that could. */
+  readonly sync: "synced" | "pending" | "masked" | "canonical_only";
   readonly reason: string;
   readonly recoverableUntil: Date | null;
   readonly bindings: readonly StoredBinding[];
@@ -85,6 +85,8 @@ interface PlacementRow {
   readonly kept: boolean;
   readonly reason: string;
   readonly recoverable_until: Date | null;
+  /** Verbs of what the server refused for ever. */
+  readonly masked: string[];
   readonly protocol: Protocol | null;
   readonly b_endpoint_id: EndpointId;
   readonly b_mailbox_id: MailboxId;
@@ -106,7 +108,9 @@ const agrees = (row: PlacementRow): boolean =>
     (row.b_mailbox_id === row.mailbox_id && sameSet(keywordsOfFlags(row.b_shadow_flags), row.keywords)));
 
 const syncOf = (placement: PlacementRow, bound: readonly PlacementRow[]): StoredPlacement["sync"] => {
-  if (bound.length > 0) return bound.every(agrees) ? "synced" : "pending";
+  const { masked } = placement;
+  if (bound.length > 0) return bound.every(agrees) ? "synced" : masked.includes("store") ? "masked" : "pending";
+  if (placement.kept && masked.includes("append")) return "masked";
   // Removed here and gone there is agreement, too.
   return placement.lifecycle === "removed" ? "synced" : "canonical_only";
 };
@@ -142,7 +146,8 @@ const toPlacement = (first: PlacementRow, rows: readonly PlacementRow[]): Stored
 const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly MessageId[]): Promise<StoredPlacement[]> => {
   const { rows } = await db.query<PlacementRow>({
     name: "placements_read",
-    text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.reason, p.recoverable_until, e.protocol,
+    text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.reason, p.recoverable_until,
+             array(select c.verb from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.status = 'masked') as masked, e.protocol,
              b.endpoint_id as b_endpoint_id, b.mailbox_id as b_mailbox_id, b.uid as b_uid, b.uidl as b_uidl, b.shadow_flags as b_shadow_flags,
              u.uid_validity
            from placements p

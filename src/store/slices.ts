@@ -33,7 +33,7 @@ export const bindingColumns =
   "b.mailbox_id as b_mailbox_id, b.epoch as b_epoch, b.uid as b_uid, b.active as b_active, b.closed_reason as b_closed_reason, b.shadow_flags as b_shadow_flags";
 
 /** Of each placement, at the endpoint $2. */
-const lastBinding = `left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+export const lastBinding = `left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
                               order by x.active desc, x.synced_seq desc limit 1) b on true`;
 
 export const toView = (row: PlacementRow): PlacementView => ({

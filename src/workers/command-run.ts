@@ -2,8 +2,11 @@
 import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import type { DecidedChange } from "../model/change.ts";
 import { afterSetback, type Ending, type Waiting } from "../reconciler/commands.ts";
+import { acceptSeen } from "../reconciler/pop3-seen.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { type CommandMove, moveCommands, type OpenCommand } from "../store/commands.ts";
+import { applyDecision } from "../store/decisions.ts";
+import { loadPlacements } from "../store/pop3-seen.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
 import type { LaneContext } from "./lane-state.ts";
 
@@ -69,6 +72,27 @@ const moveOf = ({ command, step, fence }: Verdict, at: Date): CommandMove => {
   return { ...rest, status, dueAt: step.afterMs === 0 ? null : new Date(at.getTime() + step.afterMs) };
 };
 
+/** Z6: what could not be set back to unread. */
+const yieldSeen = async (
+  account: AccountTx,
+  { endpointId }: LaneContext,
+  verdicts: readonly Verdict[],
+  at: Date,
+): Promise<void> => {
+  const refused = verdicts.flatMap(({ command: { verb, placement }, step }) =>
+    verb === "store" && step.kind === "end" && (step.status === "masked" || step.status === "failed") && placement !== null
+      ? [placement]
+      : [],
+  );
+  const [first] = refused;
+  if (first === undefined) return;
+  const ids = refused.map(({ id }) => id);
+  const decision = acceptSeen(endpointId, await loadPlacements(account, endpointId, ids));
+  // Nothing is bound by it, so that neither mailbox nor epoch counts.
+  const scope = { endpointId, mailboxId: first.mailboxId, epoch: 0 };
+  await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
+};
+
 /** Writes what became of commands, in a transaction that may hold more. */
 export const settleCommands = async (
   account: AccountTx,
@@ -83,6 +107,7 @@ export const settleCommands = async (
     changes,
     at,
   );
+  await yieldSeen(account, context, verdicts, at);
   for (const { command, step } of verdicts)
     if (step.kind === "end") commandsEnded.inc({ verb: command.verb, status: step.status });
     else commandRetries.inc({ verb: command.verb, why: step.outcome ?? "waiting" });

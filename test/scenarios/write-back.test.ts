@@ -6,7 +6,7 @@ import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { commandsOf, oweUnread } from "../support/owed-writes.ts";
-import { staysQuiet } from "../support/pop3-account.ts";
+import { drain, mailOf, pop3Endpoint, staysQuiet } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
@@ -114,7 +114,7 @@ describe("a reading that was none", () => {
     proxy.change({});
   });
 
-  it("S125: what the server never lets us write is masked, said, and left alone", { timeout: 60_000 }, async () => {
+  it("S125: what the server never lets us write is masked and said, and read here, too (Z6)", { timeout: 60_000 }, async () => {
     const accountId = await account(3);
     await using device = await server.device(3);
     await device.command(`SETACL INBOX ${server.account(3).user} lr`);
@@ -123,7 +123,33 @@ describe("a reading that was none", () => {
     expect(command).toMatchObject({ status: "masked", outcome: "no_permission" });
     const log = await changesOf(daemon, accountId);
     expect(log.find(({ kind }) => kind === "write.failed")).toMatchObject({ reason: "no_permission", rule: "C5" });
+    // Upstream it stays read, and who opens it there changes nothing that we could see.
+    expect(log.filter(({ kind }) => kind === "message.keywords").map(({ reason, rule, after }) => [reason, rule, after])).toEqual(
+      [["revert_refused", "Z6", { keywords: ["$seen"] }]],
+    );
+    const one = (await mailOf(daemon, accountId)).find(({ subject }) => subject === "one");
+    expect(one?.placements).toMatchObject([{ keywords: { $seen: true }, sync: "synced" }]);
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("C5: a place that takes nothing is no place to put mail back, and the message says so", { timeout: 60_000 }, async () => {
+    const { endpoints, ...rest } = dovecotAccount(server, 6);
+    await using device = await server.device(6);
+    await device.appendAll("INBOX", [
+      { raw: Buffer.from("Subject: one\r\n\r\nbody\r\n") },
+      { raw: Buffer.from("Subject: stays\r\n\r\nbody\r\n") },
+    ]);
+    await device.command(`SETACL Archive ${server.account(6).user} lr`);
+    const policy = { pop3Devices: "declared", onPop3Drain: "restore" };
+    const accountId = await liveAccount(daemon, { ...rest, endpoints: [...endpoints, pop3Endpoint(server, 6)], policy });
+    await drain(server, 6, 1);
+    const [command] = await ended(accountId, 1);
+    expect(command).toMatchObject({ verb: "append", status: "masked", outcome: "no_permission" });
+    const [one] = await eventually("POP3 lists it no more", async () => {
+      const mail = (await mailOf(daemon, accountId)).filter(({ subject }) => subject === "one");
+      return mail[0]?.placements[0]?.bindings.length === 0 && mail;
+    });
+    expect(one?.placements).toMatchObject([{ state: "kept", reason: "pop3_drain", sync: "masked" }]);
   });
 
   it("C9: a lost answer is not a no, and reading goes on meanwhile", { timeout: 60_000 }, async () => {

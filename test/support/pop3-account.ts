@@ -26,6 +26,7 @@ export const pop3Account = (server: Dovecot, n: number, rest: Record<string, unk
 export interface ListedPlacement {
   readonly state: string;
   readonly reason: string;
+  readonly sync: string;
   readonly keywords: Readonly<Record<string, true>>;
   readonly recoverableUntil: string | null;
   readonly bindings: readonly { readonly protocol: string; readonly uidl?: string; readonly uid?: number }[];

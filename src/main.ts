@@ -20,7 +20,6 @@ import { type Database, openDatabase } from "./store/database.ts";
 import { ensureInstallation } from "./store/leases.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSealer, type Sealer } from "./store/sealing.ts";
-import type { Prober } from "./model/diagnosis.ts";
 import { isUnavailable } from "./store/unavailable.ts";
 import { armFailpoint } from "./telemetry/failpoint.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
@@ -75,18 +74,23 @@ interface Rooms {
   readonly sealer: Sealer;
   readonly shards: number;
   readonly parser: ReturnType<typeof openParser>;
+  readonly limits: Parameters<typeof driversFor>[0];
 }
 
-/** @returns who looks at endpoints for the API of this process. */
-const startWorkers = async (rooms: Rooms, started: Started): Promise<WorkerProber> => {
-  const { config, log, db, bell, sealer, shards, parser } = rooms;
-  const spool = await openSpoolFolder(join(config.dataDir, "spool"));
+/** What this process may do at mail servers, whichever of its roles speaks to them. */
+const openLimits = async (
+  { dataDir, allowPrivateHosts, allowCleartext, maxMessageBytes }: Config,
+  started: Started,
+): Promise<Parameters<typeof driversFor>[0]> => {
+  const spool = await openSpoolFolder(join(dataDir, "spool"));
   started.add("spool folder", () => spool.remove());
+  return { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir };
+};
+
+const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
+  const { config, log, db, bell, sealer, shards, parser, limits } = rooms;
   const parsing = new ParseQueue({ db, parser, log });
   started.add("parsing", () => parsing.stop());
-  const { allowPrivateHosts, allowCleartext, maxMessageBytes } = config;
-  const limits = { allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir };
-  const prober = new WorkerProber({ examine: examinerFor(limits), log });
   const supervisor = new Supervisor({
     bell,
     shards,
@@ -112,11 +116,11 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<WorkerProbe
   });
   started.add("workers", () => supervisor.stop());
   await supervisor.start();
-  return prober;
 };
 
-const startApiRoom = async (rooms: Rooms, adminKey: string, prober: Prober | null, started: Started): Promise<void> => {
-  const { config, log, db, bell, sealer, shards, parser } = rooms;
+const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): Promise<void> => {
+  const { config, log, db, bell, sealer, shards, parser, limits } = rooms;
+  const prober = new WorkerProber({ examine: examinerFor(limits), log });
   const changes = openChangeListener({ url: db.url, log });
   started.add("change listener", () => changes.close());
   await changes.listening;
@@ -134,6 +138,8 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, prober: Prober | nul
     draining: () => started.stopping,
   });
   started.add("api", () => api.close());
+  // Stopped before the API, which waits for the answers it owes.
+  started.add("prober", () => prober.stop());
   log.info({ url: api.url, metricsUrl: api.metricsUrl }, "api listening");
 };
 
@@ -158,11 +164,10 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   started.add("queue", () => bell.close());
   const parser = openParser({ threads: parserThreads, timeoutMs: 10_000, maxHeapMb: 256, log });
   started.add("parser", async () => parser[Symbol.asyncDispose]());
-  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser };
-  const prober = config.roles.has("worker") ? await startWorkers(rooms, started) : null;
-  if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), prober, started);
-  // Before the API, which waits for the answers it owes.
-  if (prober !== null) started.add("prober", () => prober.stop());
+  const limits = await openLimits(config, started);
+  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser, limits };
+  if (config.roles.has("worker")) await startWorkers(rooms, started);
+  if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
 };
 
 /** Out of reach, or refused: a wrong user or password (class 28), no such database (class 3D). */

@@ -27,11 +27,6 @@ export const registerProbe = (app: App, { config, prober }: ApiDeps): void => {
     async (call) => {
       const { auth, ...given } = call.body;
       const request: ProbeRequest = { settings: await settleEndpoint(given, null, config, ""), credentials: auth };
-      if (prober === null)
-        throw new ProblemError(
-          "unavailable",
-          "This process may not connect to mail servers; ask one that has the role worker, too.",
-        );
       const diagnosis = await prober.probe(request, callerOf(call).tenantId);
       if (diagnosis === null) throw new ProblemError("unavailable", "Too many probes are under way.", retryAfter);
       return showProbe(request, diagnosis);

@@ -39,8 +39,8 @@ export interface ApiDeps {
   readonly shardOf: (virtualShard: number) => number;
   readonly parser: Parser;
   readonly changes: ChangeListener;
-  /** The workers of this process, which alone may speak to a mail server; null: it has none. */
-  readonly prober: Prober | null;
+  /** Who looks at mail servers for the API, which never speaks to one itself. */
+  readonly prober: Prober;
   readonly log: Logger;
   /** True from the first moment of stopping: /readyz says so, event streams end. */
   readonly draining: () => boolean;

@@ -1,7 +1,7 @@
 /**
  * Looks at endpoints for whoever asks, a few at once and each within a deadline. It is called, not queued: a probe carries a
- * plain password, which no job may hold, and its answer is of use only to who waits for it. So the API asks the workers of
- * its own process, and a process without workers has nobody to ask.
+ * plain password, which no job may hold, and its answer is of use only to who waits for it. So every process that serves the
+ * API has a prober, whether it reads accounts or not.
  */
 import { tooSlow } from "../endpoints/deadline.ts";
 import type { Examine } from "../endpoints/registry.ts";

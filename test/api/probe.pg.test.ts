@@ -108,9 +108,7 @@ describe("a probe", () => {
     expect(prober.asked).toEqual([]);
   });
 
-  test("is refused where nobody may connect, and while too many are under way", async () => {
-    await using alone = await openTestApi();
-    expect(await alone.request("/v1/probe", { json: endpoint })).toMatchObject({ status: 503, body: { code: "unavailable" } });
+  test("is refused while too many are under way", async () => {
     await using busy = await openTestApi({ deps: { prober: new InstantProber(null) } });
     const reply = await busy.request("/v1/probe", { json: endpoint });
     expect(reply).toMatchObject({ status: 503, body: { code: "unavailable" } });

@@ -93,10 +93,12 @@ test("its secrets are in no answer, no log and no table", async () => {
   expect(findSecrets(sources, secrets)).toEqual([]);
 });
 
-test("a daemon without workers connects to nobody", async () => {
+test("a daemon that only serves the API looks, too", async () => {
   await using api = await startDaemon({ env: { DATABASE_URL: database.url, SAMEBOX_ROLES: "api" } });
-  const { status, body } = await api.call("POST", "/v1/probe", bodyFor("imap", { type: "password", ...server.account(1) }));
-  expect({ status, code: body["code"] }).toEqual({ status: 503, code: "unavailable" });
+  for (const protocol of ["imap", "pop3"] as const) {
+    const body = bodyFor(protocol, { type: "password", ...server.account(1) });
+    expect(await api.call("POST", "/v1/probe", body)).toMatchObject({ status: 200, body: { login: "accepted", failed: null } });
+  }
 });
 
 test("who waits for a probe when the daemon stops is answered", async () => {

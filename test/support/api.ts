@@ -96,7 +96,7 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     },
     shardOf: (virtualShard) => virtualShard % 4,
     parser: noParser,
-    prober: null,
+    prober: { probe: () => Promise.resolve(null) },
     log: logger,
     draining: () => draining,
     ...options.deps,

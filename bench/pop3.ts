@@ -1,7 +1,7 @@
 /**
  * bench:pop3 – 20,000 messages over POP3 until every one is durable and readable over the API, in turn and in one run against
- * a pipelining client that throws everything away, that client piped straight into one bare table of PostgreSQL, mpop and
- * fetchmail (when installed); the same against mpop with a delay each way; and what it costs to match a maildrop of as many
+ * a pipelining client that throws everything away, that client piped straight into one bare table of PostgreSQL, the same into
+ * the daemon's own tables with nothing decided (what its rows alone cost), mpop and fetchmail (when installed); the same against mpop with a delay each way; and what it costs to match a maildrop of as many
  * messages with the same mail that was read over IMAP.
  * --messages N, --mean BYTES, --rounds N, --delay MS (each way), --delayed-rounds N, --warm N (read by the daemon before the
  * clock starts), --matching N (messages; 0 leaves it out).
@@ -24,6 +24,7 @@ import { fill } from "./mail.ts";
 import { has, peers, runPeer } from "./peers.ts";
 import type { RawRun, Target } from "./raw-imap.ts";
 import { fetchRawPop3 } from "./raw-pop3.ts";
+import { fetchIntoRows } from "./row-store.ts";
 import { median, option, progress, report } from "./report.ts";
 
 const count = option("messages", 20_000);
@@ -35,16 +36,16 @@ const warmCount = option("warm", 2_000);
 const matchingCount = option("matching", count);
 
 /** Seconds of each way to fetch, by round. */
-type Figures = Record<"samebox" | "raw" | "bare" | "mpop" | "fetchmail", number[]>;
+type Figures = Record<"samebox" | "raw" | "bare" | "rows" | "mpop" | "fetchmail", number[]>;
 
-const noFigures = (): Figures => ({ samebox: [], raw: [], bare: [], mpop: [], fetchmail: [] });
+const noFigures = (): Figures => ({ samebox: [], raw: [], bare: [], rows: [], mpop: [], fetchmail: [] });
 
 /** Median of the ratios of each round; null where the other was not run. */
 const ratio = ({ samebox, ...others }: Figures, to: Exclude<keyof Figures, "samebox">): number | null =>
   others[to].length === 0 ? null : median(samebox.map((seconds, at) => seconds / (others[to][at] ?? Number.NaN)));
 
 const times = (value: number | null, than: string): string =>
-  value === null ? `${than} is not installed` : `${value.toFixed(2)} x ${than}`;
+  value === null ? `${than} was not run` : `${value.toFixed(2)} x ${than}`;
 
 const complete = (run: RawRun): number => {
   if (run.messages !== count) throw new Error(`the raw client saw ${run.messages} messages`);
@@ -86,6 +87,7 @@ const runLocal = async (): Promise<Figures> => {
   for (let round = 1; round <= rounds; round += 1) {
     figures.raw.push(complete(await fetchRawPop3(local, null)));
     figures.bare.push(complete(await fetchAndStore((take) => fetchRawPop3(local, take))));
+    figures.rows.push(complete(await fetchIntoRows((take) => fetchRawPop3(local, take))));
     if (installed.mpop) figures.mpop.push(await runPeer(peers.mpop, local, count));
     if (installed.fetchmail) figures.fetchmail.push(await runPeer(peers.fetchmail, local, count));
     figures.samebox.push(await runSamebox(local));
@@ -185,6 +187,7 @@ report(
     seconds: near,
     ratioRaw: ratio(near, "raw"),
     ratioBare: ratio(near, "bare"),
+    ratioRows: ratio(near, "rows"),
     ratioMpop: ratio(near, "mpop"),
     ratioFetchmail: ratio(near, "fetchmail"),
     delayMs,
@@ -199,6 +202,7 @@ report(
       [
         times(ratio(near, "raw"), "fetch-and-discard"),
         times(ratio(near, "bare"), "the octets alone into PostgreSQL"),
+        times(ratio(near, "rows"), "the same octets into the daemon's tables, with nothing decided"),
         times(ratio(near, "mpop"), "mpop"),
         times(ratio(near, "fetchmail"), "fetchmail"),
       ].join(", "),

@@ -17,6 +17,8 @@ export const removableItems = (due: readonly ListedItem[], listed: readonly List
 export interface OpenEnd extends ListedItem {
   readonly epoch: number;
   readonly sentAt: number;
+  /** It was `left` before; the server may yet do what it was told. */
+  readonly givenUp: boolean;
 }
 
 export interface RemovalsInput<T extends OpenEnd> {
@@ -32,14 +34,16 @@ export interface RemovalsInput<T extends OpenEnd> {
 /** Servers were seen to remove after they had answered QUIT (WildDuck); in ms. */
 const graceMs = 60_000;
 
-/** `gone`: done. `left`: not done. `open`: not known yet. */
+/** `gone`: done, however late. `left`: not done. `open`: not known yet. */
 export const readRemovals = <T extends OpenEnd>({ open, listed, epoch, doubtful, now }: RemovalsInput<T>) => {
   const keys = new Set(listed.map(keyOf));
   const ends = { gone: [] as T[], left: [] as T[], open: [] as T[] };
   for (const removal of open) {
+    const gone = removal.epoch === epoch && !keys.has(keyOf(removal));
+    if (removal.givenUp && !(gone && !doubtful)) continue;
     // Under an id of an earlier epoch nothing can be found any more, present or not (I12).
     if (removal.epoch !== epoch) ends.left.push(removal);
-    else if (!keys.has(keyOf(removal))) (doubtful ? ends.open : ends.gone).push(removal);
+    else if (gone) (doubtful ? ends.open : ends.gone).push(removal);
     else (now - removal.sentAt < graceMs ? ends.open : ends.left).push(removal);
   }
   return ends;

@@ -37,6 +37,7 @@ const conditions: Readonly<Record<RemovalReason, string>> = {
 
 /**
  * What is due, the oldest first, as many as breaker B5 lets through; nothing while the end of an earlier removal is not known.
+ * Items that share a unique-id come together or not at all (S97): what can never go must not stand before what can.
  */
 export const listDueRemovals = async (
   db: Queryable,
@@ -59,19 +60,26 @@ export const listDueRemovals = async (
     damaged: boolean;
   }>({
     name: `removals_${reason}`,
-    text: `select b.uidl, b.occurrence, b.listed_size, b.placement_id, b.mailbox_id, m.sha256, m.size, m.h_full,
-             (p.lifecycle = 'purged' or m.durability = 'purged') as purged, coalesce(c.outcome = 'octets_damaged', false) as damaged
-           from bindings b
-           join placements p on p.account_id = b.account_id and p.id = b.placement_id
-           join messages m on m.account_id = p.account_id and m.id = p.message_id
-           left join commands c on c.account_id = b.account_id and c.placement_id = b.placement_id and c.reason = $3 and c.op_id is null
-           where b.account_id = $1 and b.endpoint_id = $2 and b.active and b.uidl <> '' and b.listed_size > 0 and ${conditions[reason]}
-             and (m.h_full is not null or p.lifecycle = 'purged' or m.durability = 'purged')
-             and (c.due_at is null or c.due_at <= now())
-             and not exists (select from commands o where o.account_id = $1 and o.endpoint_id = $2 and o.verb = 'dele' and o.status in ('sent', 'unknown'))
-           order by b.bound_at, b.uidl, b.occurrence
-           limit greatest(0, (select greatest($5::bigint, floor($6::float8 * count(*))::bigint) from bindings where account_id = $1 and endpoint_id = $2 and active)
-             - (select count(*) from commands where account_id = $1 and endpoint_id = $2 and verb = 'dele' and sent_at > now() - interval '10 minutes'))`,
+    text: `with shown as (
+             select *, count(*) over (partition by uidl) as alike, greatest($5::bigint, floor($6::float8 * count(*) over ())::bigint) as most
+             from bindings where account_id = $1 and endpoint_id = $2 and active),
+           due as (
+             select b.uidl, b.occurrence, b.listed_size, b.placement_id, b.mailbox_id, b.alike, b.most, m.sha256, m.size, m.h_full,
+               (p.lifecycle = 'purged' or m.durability = 'purged') as purged, coalesce(c.outcome = 'octets_damaged', false) as damaged,
+               count(*) over same as due_alike, min(b.bound_at) over same as since
+             from shown b
+             join placements p on p.account_id = b.account_id and p.id = b.placement_id
+             join messages m on m.account_id = p.account_id and m.id = p.message_id
+             left join commands c on c.account_id = b.account_id and c.placement_id = b.placement_id and c.reason = $3 and c.op_id is null
+             where b.uidl <> '' and b.listed_size > 0 and ${conditions[reason]}
+               and (m.h_full is not null or p.lifecycle = 'purged' or m.durability = 'purged')
+               and (c.due_at is null or c.due_at <= now())
+               and not exists (select from commands o where o.account_id = $1 and o.endpoint_id = $2 and o.verb = 'dele' and o.status in ('sent', 'unknown'))
+             window same as (partition by b.uidl)),
+           queued as (select *, count(*) over (order by since, uidl) as up_to from due where due_alike = alike and alike <= most)
+           select * from queued
+           where up_to <= most - (select count(*) from commands where account_id = $1 and endpoint_id = $2 and verb = 'dele' and sent_at > now() - interval '10 minutes')
+           order by since, uidl, occurrence`,
     values: [accountId, endpointId, reason, policy.serverCopyDays, burst, burstPart],
   });
   return rows.map((row) => ({
@@ -166,7 +174,10 @@ export const journalDamage = async (
   else if (open !== null) await closeHold(account, endpointId, open, { ...hold, outcome: "octets_sound" });
 };
 
-/** An open removal: said to the server, and not seen to be done. */
+/** How long what was said to a server may still be done, where it was still listed when last looked for (V1). */
+export const lateRemoval = "1 day";
+
+/** A removal that was said to the server and not seen to be done: open, or given up not long ago. */
 export interface OpenRemoval extends BoundItem {
   readonly id: string;
   /** null: it was destroyed since. */
@@ -176,6 +187,8 @@ export interface OpenRemoval extends BoundItem {
   readonly attempts: number;
   /** In ms since 1970. */
   readonly sentAt: number;
+  /** It was still listed when its end was looked for. */
+  readonly givenUp: boolean;
 }
 
 export const listOpenRemovals = async (
@@ -191,15 +204,18 @@ export const listOpenRemovals = async (
     args: { uidl: string; occurrence: number; size: number; epoch: number };
     attempts: number;
     sent_at: Date;
+    given_up: boolean;
   }>({
     name: "removals_open",
-    text: `select c.id, c.placement_id, p.message_id, c.reason, c.args, c.attempts, c.sent_at
+    text: `select c.id, c.placement_id, p.message_id, c.reason, c.args, c.attempts, c.sent_at, c.status = 'failed' as given_up
            from commands c left join placements p on p.account_id = c.account_id and p.id = c.placement_id
-           where c.account_id = $1 and c.endpoint_id = $2 and c.verb = 'dele' and c.status in ('sent', 'unknown')`,
+           where c.account_id = $1 and c.endpoint_id = $2 and c.verb = 'dele'
+             and (c.status in ('sent', 'unknown') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))`,
     values: [accountId, endpointId],
   });
-  return rows.map(({ placement_id: placementId, message_id: messageId, sent_at: sentAt, args, ...rest }) => ({
+  return rows.map(({ placement_id: placementId, message_id: messageId, sent_at: sentAt, given_up: givenUp, args, ...rest }) => ({
     ...rest,
+    givenUp,
     ...args,
     placementId,
     messageId,

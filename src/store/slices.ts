@@ -9,6 +9,7 @@ import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
 import { viaTrash } from "../reconciler/via-trash.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
+import { lateRemoval } from "./removals.ts";
 
 export interface PlacementRow {
   readonly id: PlacementId;
@@ -257,7 +258,7 @@ export const loadCandidates = async (
     name: "absence_candidates",
     text: `select ${placementColumns}, ${bindingColumns}, m.role, p.reason, p.absence, u.epoch,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
-                     and c.status in ('sent', 'unknown', 'confirmed')) as own,
+                     and (c.status in ('sent', 'unknown', 'confirmed') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))) as own,
              o.durability = 'durable' as durable, o.durability = 'durable' and not exists (
                select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append') as restorable
            from placements p

@@ -114,7 +114,7 @@ export const settleRemovals = async (
 ): Promise<{ readonly open: number; readonly ended: boolean }> => {
   const { db, accountId, endpointId } = context;
   const said = await listOpenRemovals(db, accountId, endpointId);
-  if (said.length === 0 || !listing.complete) return { open: said.length, ended: false };
+  if (said.length === 0 || !listing.complete) return { open: said.filter(({ givenUp }) => !givenUp).length, ended: false };
   const ends = readRemovals({ open: said, listed: listing.items, epoch: scope.epoch, doubtful, now: Date.now() });
   if (ends.gone.length + ends.left.length === 0) return { open: ends.open.length, ended: false };
   step("before removals end");

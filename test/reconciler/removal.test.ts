@@ -34,7 +34,7 @@ describe("items that may be marked", () => {
 });
 
 describe("the end of a removal", () => {
-  const sent = { ...item("a"), epoch: 1, sentAt: 0 };
+  const sent = { ...item("a"), epoch: 1, sentAt: 0, givenUp: false };
   const asked = { open: [sent], listed: [item("b")], epoch: 1, doubtful: false, now: 120_000 };
 
   it.each([
@@ -46,5 +46,12 @@ describe("the end of a removal", () => {
   ] as const)("is %s", (_, change, end) => {
     const ends = readRemovals({ ...asked, ...change });
     expect(ends).toEqual({ gone: [], left: [], open: [], [end]: [sent] });
+  });
+
+  it("is ours, too, where the server took its time (V1), and is not told twice meanwhile", () => {
+    const givenUp = { ...sent, givenUp: true };
+    expect(readRemovals({ ...asked, open: [givenUp] })).toEqual({ gone: [givenUp], left: [], open: [] });
+    for (const change of [{ listed: [item("a")] }, { listed: [], doubtful: true }, { epoch: 2 }])
+      expect(readRemovals({ ...asked, open: [givenUp], ...change })).toEqual({ gone: [], left: [], open: [] });
   });
 });

@@ -249,6 +249,54 @@ describe("on a server that is looked at closely", () => {
     expect(server.mail).toHaveLength(20);
   });
 
+  it("S97: what shares its id with what stays keeps nothing else from going", { timeout: 120_000 }, async () => {
+    await using database = await freshDatabase();
+    await using daemon = await run(database.url);
+    await using server = await startMaildrop(many(60));
+    // 55 of one id, of which one is to stay; two of another, and three of their own, all to go.
+    server.mail = server.mail.map(({ raw, uidl }, at) => ({ raw, uidl: at < 55 ? "a" : at < 57 ? "b" : uidl }));
+    const accountId = await liveOn(daemon, database.url, maildropAccount(server, byAge));
+    await age(
+      database.url,
+      accountId,
+      many(60).flatMap((_, at) => (at === 20 ? [] : [`m${at}`])),
+    );
+    await eventually("five are confirmed", () => confirmed(database.url, accountId, 5), long);
+    for (let times = 0; times < 3; times += 1) await sweep(daemon, accountId);
+    expect(server.mail.map(({ uidl }) => uidl)).toEqual(Array.from({ length: 55 }, () => "a"));
+    expect(marks(server)).toBe(5);
+  });
+
+  it("V1: what the server removes long after it was told to is no drain", { timeout: 120_000 }, async () => {
+    await using database = await freshDatabase();
+    await using daemon = await run(database.url);
+    await using server = await startMaildrop(many(3), { answer: (line) => (line === "QUIT" ? "+OK\r\n" : null) });
+    const mirrored = { policy: { ...byAge.policy, onPop3Drain: "mirror" } };
+    const accountId = await liveOn(daemon, database.url, maildropAccount(server, mirrored));
+    await age(database.url, accountId, ["m1"]);
+    // Twice told and twice a minute gone by: it is not told again for an hour.
+    for (const attempts of [1, 2]) {
+      await eventually("told", async () => marks(server) === attempts, long);
+      await queryOnce(database.url, "update commands set sent_at = sent_at - interval '2 minutes'");
+      await eventually("given up", async () => (await commandsOf(database.url, accountId))[0]?.status === "failed", long);
+    }
+    const listed = (): Promise<string[]> => writesOf(daemon, accountId);
+    expect(await listed()).toEqual(["write.failed delete_after_days K4"]);
+    server.mail = server.mail.filter(({ uidl }) => uidl !== "u1");
+    await eventually("it is known to be done", () => confirmed(database.url, accountId, 1), long);
+    for (let times = 0; times < 3; times += 1) await sweep(daemon, accountId);
+    expect(await listed()).toEqual(["write.failed delete_after_days K4", "write.applied delete_after_days K4"]);
+    const mailbox = await mailOf(daemon, accountId);
+    expect(mailbox.map(({ subject, placements }) => [subject, placements[0]?.state]).toSorted()).toEqual([
+      ["m0", "live"],
+      ["m1", "live"],
+      ["m2", "live"],
+    ]);
+    // What somebody else takes is as it was.
+    server.mail = server.mail.filter(({ uidl }) => uidl !== "u2");
+    await eventually("mirrored", async () => (await listed()).includes("message.removed pop3_drain V14"), long);
+  });
+
   it("S113: killed between DELE and QUIT it has removed nothing, and does it again", { timeout: 120_000 }, async () => {
     await using database = await freshDatabase();
     await using victim = await run(database.url);

@@ -45,7 +45,7 @@ export interface Claimable {
 export interface IdentifyInput {
   /** In listing order. */
   readonly items: readonly UnknownItem[];
-  /** Every placement that one of the items may be. Of removed ones those that can still be brought back (ID-5d). */
+  /** Every placement that one of the items may be by what is known of it so far. Of removed ones those that can still be brought back (ID-5d). */
   readonly claimable: readonly Claimable[];
   /** Messages with the octets (`sha256`), the normal form (`hFull`) or the meaning (`hSem`) of an item that was read. */
   readonly known: ReadonlyMap<string, MessageId>;
@@ -228,9 +228,9 @@ const keysNear = (head: { readonly hHead: string; readonly dropped: number }, si
  * ID-4 by L4. Headers bind only to a placement that is there, never make one: what they do not tell is in the body, and mail
  * whose body nobody read can be lost. So the body has to tell where several different messages have these headers and this
  * size, and where more items have them than placements: one of those may be another message. A removed placement needs more
- * than headers to come back (P7). Answers whether a header block could tell anything at all.
+ * than headers to come back (P7).
  */
-const matchHeads = ({ input, claimable, taken, found }: Matching): boolean => {
+const matchHeads = ({ input, claimable, taken, found }: Matching): void => {
   const pools = new Pools(taken);
   const supply = new Map<string, Alike>();
   for (const placement of claimable) {
@@ -260,7 +260,6 @@ const matchHeads = ({ input, claimable, taken, found }: Matching): boolean => {
     const placement = one && wanted <= offered ? takeFirst(pools, keys) : null;
     found[index] = placement === null ? { kind: "body", because: "ambiguous" } : bind(placement, "L4");
   }
-  return supply.size > 0;
 };
 
 const takeFirst = (pools: Pools, keys: readonly string[]): Claimable | null => {
@@ -272,13 +271,10 @@ const takeFirst = (pools: Pools, keys: readonly string[]): Claimable | null => {
 };
 
 /** What is to be done about an item that is none of those we have, as far as it was read. */
-const ask = (
-  { meaning, head }: UnknownItem,
-  { imap, headsTell, meant }: { imap: IdentifyInput["imap"]; headsTell: boolean; meant: boolean },
-): Identified => {
+const ask = ({ meaning, head }: UnknownItem, { imap, meant }: { imap: IdentifyInput["imap"]; meant: boolean }): Identified => {
   // Its UID is known and IMAP will bring it: nothing has to be read over POP3 (K10).
   if (imap === "behind" && meant && meaning?.kind === "item") return { kind: "provisional", rule: "K12" };
-  if (head === null) return headsTell || imap === "behind" ? { kind: "head" } : { kind: "body", because: "unmatched" };
+  if (head === null) return { kind: "head" };
   return imap === "behind" ? { kind: "provisional", rule: "K12" } : { kind: "body", because: "unmatched" };
 };
 
@@ -292,7 +288,7 @@ export const identify = (input: IdentifyInput): Identification => {
   const matching: Matching = { input, claimable: input.claimable.toSorted(byStanding), taken, found };
   const contradictions = matchUidls(matching);
   matchBodies(matching);
-  const headsTell = matchHeads(matching);
-  const how = { imap: input.imap, headsTell, meant: contradictions.length === 0 };
+  matchHeads(matching);
+  const how = { imap: input.imap, meant: contradictions.length === 0 };
   return { items: input.items.map((item, index) => found[index] ?? ask(item, how)), contradictions };
 };

@@ -1,14 +1,12 @@
 /** Reads for the reconciler: the slice of an account that one input touches. Always inside the account's transaction. */
-import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
-import type { Claimable } from "../reconciler/identify.ts";
 import type { KnownMessage } from "../reconciler/items.ts";
 import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
 import type { Candidate } from "../reconciler/vanish.ts";
 import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
 import { viaTrash } from "../reconciler/via-trash.ts";
 import type { AccountTx } from "./account-tx.ts";
-import type { Queryable } from "./database.ts";
 import { lateRemoval } from "./removals.ts";
 
 export interface PlacementRow {
@@ -155,37 +153,6 @@ export const loadKnown = async (
     known.set(hash, { id: before?.id ?? id, placements: [...(before?.placements ?? []), ...(byMessage.get(id) ?? [])] });
   }
   return known;
-};
-
-/** Placements of a mailbox that the endpoint does not show, with what tells their items. */
-export const loadUnshown = async (
-  db: Queryable,
-  { accountId, endpointId, mailboxId }: { accountId: AccountId; endpointId: EndpointId; mailboxId: MailboxId },
-  ids: readonly PlacementId[] | null,
-): Promise<{ readonly claimable: readonly Claimable[]; readonly views: ReadonlyMap<PlacementId, PlacementView> }> => {
-  const { rows } = await db.query<PlacementRow & { h_head: Buffer; h_full: Buffer; normal_size: bigint; size: bigint }>({
-    name: ids === null ? "unshown_all" : "unshown",
-    text: `select ${placementColumns}, ${bindingColumns}, m.h_head, m.h_full, m.normal_size, m.size
-           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
-           ${lastBinding}
-           where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and b.active is not true and m.h_head is not null
-             ${ids === null ? "" : "and p.id = any($4::uuid[])"}`,
-    values: [accountId, endpointId, mailboxId, ...(ids === null ? [] : [ids])],
-  });
-  const claimable = rows.map((row): Claimable => ({
-    id: row.id,
-    messageId: row.message_id,
-    standing: row.kept ? "kept" : row.absent_since === null ? "unbound" : "absent",
-    uid: null,
-    objectId: null,
-    sha256: null,
-    hFull: row.h_full.toString("hex"),
-    hHead: row.h_head.toString("hex"),
-    hSem: null,
-    octets: Number(row.size),
-    size: Number(row.normal_size),
-  }));
-  return { claimable, views: new Map(rows.map((row) => [row.id, toView(row)])) };
 };
 
 /** Every live mailbox with its address at the endpoint. */

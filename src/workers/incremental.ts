@@ -101,6 +101,7 @@ const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: Mail
   mailbox.epoch += 1;
   mailbox.bound = 0;
   mailbox.compared = false;
+  mailbox.unshown = null;
   mailbox.cursor = null;
   await beginMailbox(context, mailbox, {
     messages: seen.exists,

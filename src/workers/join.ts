@@ -4,15 +4,18 @@ import type { Session } from "../endpoints/endpoint.ts";
 import { fingerprintOfHead } from "../mime/fingerprint.ts";
 import type { PlacementId } from "../model/ids.ts";
 import type { HeadItem, UidRange } from "../model/observation.ts";
-import { type Claimable, identify } from "../reconciler/identify.ts";
+import { identify } from "../reconciler/identify.ts";
 import { type Claimed, reconcileItems } from "../reconciler/items.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
-import { loadBound, loadUnshown } from "../store/slices.ts";
+import { loadUnshown } from "../store/claims.ts";
+import { loadBound } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { mayBeUnshown } from "./unshown.ts";
 
-/** Header blocks are worth a look of their own where they may save one body of so many. */
+/** Header blocks of so many items, or more, are worth a look of their own where they may save one body of `worthIt`. */
+const many = 500;
 const worthIt = 10;
 /** Items bound in one transaction. */
 const atOnce = 2_000;
@@ -23,22 +26,25 @@ interface Join {
   readonly confidence: number;
 }
 
+const ownerOf = ({ accountId, endpointId }: LaneContext, { mailboxId }: MailboxLane) => ({ accountId, endpointId, mailboxId });
+
 /** Which of the placements the items are, by header block and size (L4). */
 const readJoins = async (
-  session: Session,
-  request: Parameters<Session["heads"]>[0],
-  claimable: readonly Claimable[],
-  signal: AbortSignal,
+  context: LaneContext,
+  mailbox: MailboxLane,
+  batches: AsyncIterable<readonly HeadItem[]>,
 ): Promise<Join[]> => {
   const found: Omit<HeadItem, "head">[] = [];
   const items: Parameters<typeof identify>[0]["items"][number][] = [];
-  for await (const batch of session.heads(request, signal))
+  for await (const batch of batches)
     for (const { head, ...item } of batch) {
       const { hHead, dropped } = fingerprintOfHead(head);
       const tells = { hHead: hHead.toString("hex"), dropped };
       found.push(item);
       items.push({ uidl: String(item.uid), occurrence: 0, size: item.size, meaning: null, head: tells, body: null });
     }
+  const heads = new Set(items.flatMap(({ head }) => head?.hHead ?? []));
+  const { claimable } = await loadUnshown(context.db, ownerOf(context, mailbox), { heads: [...heads] });
   const { items: identified } = identify({ items, claimable, known: new Map(), imap: "none", regenerated: false });
   return identified.flatMap((answer, index) => {
     const item = found[index];
@@ -52,12 +58,8 @@ const commitJoins = (context: LaneContext, mailbox: MailboxLane, joins: readonly
   const scope = scopeOf(context, mailbox);
   step("before join");
   return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const owner = { accountId: context.accountId, endpointId: context.endpointId, mailboxId: mailbox.mailboxId };
-    const { views } = await loadUnshown(
-      account.tx,
-      owner,
-      joins.map(({ placementId }) => placementId),
-    );
+    const ids = joins.map(({ placementId }) => placementId);
+    const { views } = await loadUnshown(account.tx, ownerOf(context, mailbox), { ids });
     const { bound, closed } = await loadBound(
       account,
       scope,
@@ -88,15 +90,15 @@ export const joinKnown = async (
   signal: AbortSignal,
 ): Promise<readonly number[]> => {
   if (!context.twoViews || mailbox.role !== "inbox" || mailbox.cursor === null || ranges.length === 0) return [];
-  const owner = { accountId: context.accountId, endpointId: context.endpointId, mailboxId: mailbox.mailboxId };
-  const { claimable } = await loadUnshown(context.db, owner, null);
   const count = Math.min(
     mailbox.exists,
     ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0),
   );
-  if (claimable.length === 0 || claimable.length * worthIt < count) return [];
+  if (count >= many) mailbox.unshown = null;
+  if (!(await mayBeUnshown(context, mailbox.mailboxId, mailbox))) return [];
+  if (count >= many && (mailbox.unshown ?? 0) * worthIt < count) return [];
   const request = { path: mailbox.path, uidValidity: mailbox.cursor.uidValidity, ranges };
-  const joins = await readJoins(session, request, claimable, signal);
+  const joins = await readJoins(context, mailbox, session.heads(request, signal));
   const joined: number[] = [];
   for (let at = 0; at < joins.length; at += atOnce)
     joined.push(...(await commitJoins(context, mailbox, joins.slice(at, at + atOnce))));

@@ -32,6 +32,8 @@ export interface MailboxLane {
   emptySince: number;
   /** Its items were compared with what other views of the account had shown before. */
   compared: boolean;
+  /** Of its placements so many are not shown; null: not counted. */
+  unshown: number | null;
   /** New epochs seen by this process; a mailbox that changes it every time is parked. */
   epochChanges: number;
 }
@@ -77,6 +79,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   lookedAt: 0,
   emptySince: 0,
   compared: false,
+  unshown: null,
   epochChanges: 0,
 });
 

@@ -22,18 +22,8 @@ import { closeHold, keepHold, loadHolds } from "../store/holds.ts";
 import { mayRelease, withCut } from "../reconciler/holds.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
-import {
-  bindItems,
-  type BoundItem,
-  endItems,
-  loadAlike,
-  loadClaims,
-  listUnhashed,
-  loadGone,
-  openMaildropEpoch,
-  storeHashes,
-  type Unhashed,
-} from "../store/maildrops.ts";
+import { listUnhashed, loadClaims, loadGone, storeHashes, type Unhashed } from "../store/claims.ts";
+import { bindItems, type BoundItem, endItems, loadAlike, openMaildropEpoch } from "../store/maildrops.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { messagesStored } from "../telemetry/metrics.ts";
@@ -175,7 +165,7 @@ export const commitRead = async (
     const { claimable, views } = await loadClaims(account.tx, account.accountId, {
       endpointId: scope.endpointId,
       inbox: scope.mailboxId,
-      messages: [...new Set(known.values())],
+      keys: { messages: [...new Set(known.values())] },
     });
     const items = prepared.map(({ item }) => item);
     const { items: identified } = identify({ items, claimable, known, imap: "none", regenerated: false });
@@ -288,12 +278,20 @@ export const endFirstReading = async (context: MaildropContext, scope: Scope, to
 /** Messages up to this size are read from the store together; in bytes. */
 const smallBytes = 32 * 1024;
 
-/** Hashes mail of INBOX that came over IMAP, from the octets in the store: nothing is read upstream for it. */
-export const hashInbox = async (context: MaildropContext, inbox: MailboxId, signal: AbortSignal): Promise<void> => {
+/**
+ * Hashes mail of INBOX that came over IMAP, from the octets in the store: nothing is read upstream for it. `since`: all was hashed
+ * at this entry of the log; null: not known.
+ */
+export const hashInbox = async (
+  context: MaildropContext,
+  inbox: MailboxId,
+  since: bigint | null,
+  signal: AbortSignal,
+): Promise<void> => {
   const { db, accountId } = context;
   let after: MessageId | null = null;
   while (!signal.aborted) {
-    const unhashed: Unhashed[] = await listUnhashed(db, accountId, inbox, after);
+    const unhashed: Unhashed[] = await listUnhashed(db, accountId, inbox, { after, since });
     if (unhashed.length === 0) return;
     after = unhashed.at(-1)?.id ?? null;
     const small = await readSmall(

@@ -8,8 +8,10 @@ import type { PairedItem } from "../model/maildrop.ts";
 import { type Claimable, type Identified, identify, type UnknownItem } from "../reconciler/identify.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { type BoundItem, loadBoundFacts, loadClaims } from "../store/maildrops.ts";
+import { type Claims, loadBoundFacts, loadClaims } from "../store/claims.ts";
+import type { BoundItem } from "../store/maildrops.ts";
 import { commitKnown, hashInbox, type MaildropContext } from "./maildrop-commit.ts";
+import { mayBeUnshown, type UnshownMemory } from "./unshown.ts";
 
 /**
  * `none`: the account has no IMAP endpoint. `read`: all of its mail was read over IMAP before this look. `down`: IMAP cannot be
@@ -18,6 +20,14 @@ import { commitKnown, hashInbox, type MaildropContext } from "./maildrop-commit.
 export type ImapSide = "none" | "read" | "down";
 
 export type Heads = Map<string, NonNullable<UnknownItem["head"]>>;
+
+/** What is remembered from one look to the next. */
+export interface IdentityMemory extends UnshownMemory {
+  /** Header hashes of items that were read and not bound yet: IMAP has not shown them. */
+  readonly heads: Heads;
+  /** All of INBOX was hashed at this entry of the log; null: not known. */
+  hashedSeq: bigint | null;
+}
 
 /** What a look has in hand. */
 export interface Look {
@@ -29,8 +39,9 @@ export interface Look {
   /** Items listed. */
   readonly total: number;
   readonly imap: ImapSide;
-  /** Header hashes of items that were read and not bound yet. */
-  readonly heads: Heads;
+  readonly memory: IdentityMemory;
+  /** The last entry of the account's log when the look began. */
+  readonly headSeq: bigint;
   readonly signal: AbortSignal;
 }
 
@@ -49,8 +60,8 @@ const someOf = <T>(items: readonly T[], count: number): T[] => {
   return items.filter((_, index) => places.has(index));
 };
 
-/** Remembers the hashes of the header blocks of `items`; what could not be read is left out. */
-const readHeads = async ({ session, heads, signal }: Look, items: readonly MaildropItem[]): Promise<void> => {
+/** Adds the hashes of the header blocks of `items` to `heads`; what could not be read is left out. */
+const readHeads = async ({ session, signal }: Look, heads: Heads, items: readonly MaildropItem[]): Promise<void> => {
   const unread = items.filter((item) => !heads.has(keyOf(item)));
   if (unread.length === 0) return;
   for await (const { item, octets } of session.heads(unread, signal)) {
@@ -63,45 +74,66 @@ const readHeads = async ({ session, heads, signal }: Look, items: readonly Maild
   }
 };
 
+/** What the items may be, by what they say as far as they were read. */
+const claimsOf = async (
+  { context, scope, imap }: Look,
+  items: readonly Pick<UnknownItem, "meaning" | "head">[],
+): Promise<Claims> => {
+  const uids = new Set(items.flatMap(({ meaning }) => (meaning?.kind === "item" ? [meaning.uid] : [])));
+  const heads = new Set(items.flatMap(({ head }) => head?.hHead ?? []));
+  heads.delete(emptyHash);
+  const keys = { uids: [...uids], heads: [...heads] };
+  const claims = await loadClaims(context.db, context.accountId, { endpointId: scope.endpointId, inbox: scope.mailboxId, keys });
+  // Of what IMAP does not show IMAP decides (K9).
+  if (imap !== "read") return claims;
+  return { ...claims, claimable: claims.claimable.filter(({ standing }) => standing === "imap") };
+};
+
 /** Items whose header block is that of one item of the IMAP side, with no other alike on either side. */
 const pairsOf = (look: Look, items: readonly MaildropItem[], claimable: readonly Claimable[]): PairedItem[] => {
-  const { heads, uidValidity } = look;
+  const { memory, uidValidity } = look;
   if (uidValidity === null) return [];
   const byHead = Map.groupBy(claimable, ({ hHead }) => hHead);
-  const asking = Map.groupBy(items, (item) => heads.get(keyOf(item))?.hHead ?? null);
+  const asking = Map.groupBy(items, (item) => memory.heads.get(keyOf(item))?.hHead ?? null);
   return [...asking].flatMap(([hHead, [item, ...others]]) => {
     const [placement, ...alike] = byHead.get(hHead) ?? [];
-    if (hHead === null || hHead === emptyHash || others.length + alike.length > 0) return [];
+    if (hHead === null || others.length + alike.length > 0) return [];
     if (item === undefined || placement === undefined || placement.uid === null) return [];
     return [{ uidl: item.uidl, uid: placement.uid, uidValidity, objectId: placement.objectId }];
   });
 };
 
 /** ID-10: what ids tell is learned from a few items, and checked by a few where it would decide about many. */
-const learn = async (look: Look, fresh: readonly MaildropItem[], claimable: readonly Claimable[]): Promise<void> => {
-  const { session, uidValidity } = look;
+const learn = async (look: Look, fresh: readonly MaildropItem[]): Promise<void> => {
+  const { session, uidValidity, memory } = look;
   if (look.imap !== "read" || uidValidity === null) return;
   const tells = fresh.some(({ uidl }) => session.meaningOf(uidl, uidValidity) !== null);
   const count = !tells ? learnedFrom : fresh.length >= spotFrom ? spotItems : 0;
   const sample = someOf(fresh, count);
-  await readHeads(look, sample);
+  await readHeads(look, memory.heads, sample);
+  const read = sample.map((item) => ({ meaning: null, head: memory.heads.get(keyOf(item)) ?? null }));
+  const { claimable } = await claimsOf(look, read);
   session.learnUidls(pairsOf(look, sample, claimable), look.total);
 };
 
+interface IdentifiedItems {
+  readonly items: readonly UnknownItem[];
+  readonly identified: readonly Identified[];
+  readonly views: Claims["views"];
+}
+
 /** Asks what each item is and reads the header blocks that are wanted for the answer, until none is. */
-const identifyAll = async (
-  look: Look,
-  fresh: readonly MaildropItem[],
-  claimable: readonly Claimable[],
-): Promise<{ readonly items: readonly UnknownItem[]; readonly identified: readonly Identified[] }> => {
-  const { session, heads, uidValidity } = look;
+const identifyAll = async (look: Look, fresh: readonly MaildropItem[]): Promise<IdentifiedItems> => {
+  const { session, memory, uidValidity } = look;
+  const { heads } = memory;
   const known = new Map<string, never>();
+  const imap = look.imap === "read" ? "behind" : "none";
   for (;;) {
     const items = fresh.map(({ uidl, occurrence, size }): UnknownItem => {
       const meaning = uidValidity === null ? null : session.meaningOf(uidl, uidValidity);
       return { uidl, occurrence, size, meaning, head: heads.get(keyOf({ uidl, occurrence })) ?? null, body: null };
     });
-    const imap = look.imap === "read" ? "behind" : "none";
+    const { claimable, views } = await claimsOf(look, items);
     const { items: identified, contradictions } = identify({ items, claimable, known, imap, regenerated: false });
     if (contradictions.length > 0) {
       session.forgetUidls();
@@ -109,8 +141,8 @@ const identifyAll = async (
     }
     const unread = fresh.filter((item, index) => identified[index]?.kind === "head" && !heads.has(keyOf(item)));
     const before = heads.size;
-    await readHeads(look, unread);
-    if (heads.size === before) return { items, identified };
+    await readHeads(look, heads, unread);
+    if (heads.size === before) return { items, identified, views };
   }
 };
 
@@ -124,18 +156,18 @@ export interface Known {
 
 /** Binds what is known by its id or by its header block (L2, L4). */
 export const bindKnown = async (look: Look, fresh: readonly MaildropItem[]): Promise<Known> => {
-  const { context, scope, heads } = look;
+  const { context, scope, memory, headSeq, signal } = look;
   if (fresh.length === 0) return { unmatched: [], ambiguous: [], bound: 0 };
-  if (look.imap !== "none") await hashInbox(context, scope.mailboxId, look.signal);
-  const claims = { endpointId: scope.endpointId, inbox: scope.mailboxId, messages: null };
-  const { claimable: all, views } = await loadClaims(context.db, context.accountId, claims);
-  // Of what IMAP does not show IMAP decides (K9).
-  const claimable = look.imap === "read" ? all.filter(({ standing }) => standing === "imap") : all;
-  if (claimable.length === 0) return { unmatched: fresh, ambiguous: [], bound: 0 };
-  await learn(look, fresh, claimable);
-  const { items, identified } = await identifyAll(look, fresh, claimable);
+  if (look.imap === "none") {
+    if (!(await mayBeUnshown(context, scope.mailboxId, memory))) return { unmatched: fresh, ambiguous: [], bound: 0 };
+  } else {
+    await hashInbox(context, scope.mailboxId, memory.hashedSeq, signal);
+    if (!signal.aborted) memory.hashedSeq = headSeq;
+  }
+  await learn(look, fresh);
+  const { items, identified, views } = await identifyAll(look, fresh);
   const bound = await commitKnown(context, scope, { items, identified, views });
-  for (const [index, item] of items.entries()) if (identified[index]?.kind === "bind") heads.delete(keyOf(item));
+  for (const [index, item] of items.entries()) if (identified[index]?.kind === "bind") memory.heads.delete(keyOf(item));
   const left = (ambiguous: boolean): MaildropItem[] =>
     fresh.filter((_, index) => {
       const found = identified[index];
@@ -158,7 +190,8 @@ export const stillHold = async (look: Look, bound: readonly (readonly [BoundItem
   });
   const heads: Heads = new Map();
   await readHeads(
-    { ...look, heads },
+    look,
+    heads,
     sample.map(([, item]) => item),
   );
   const paired: PairedItem[] = [];

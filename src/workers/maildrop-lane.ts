@@ -85,6 +85,8 @@ export class MaildropLane implements EndpointLane {
       window: endpoint.profile.listingWindow ?? null,
       missingSince: new Map(),
       heads: new Map(),
+      hashedSeq: null,
+      unshown: null,
       verifiedAt: 0,
       emptySince: 0,
       lookedAt: 0,

@@ -11,13 +11,13 @@ import { keyOf, type MaildropReading, readAnew, readMaildrop } from "../reconcil
 import type { Scope } from "../reconciler/state.ts";
 import { type BoundItem, listLeftOver, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
 import { commitGone, endFirstReading, makeMailboxes, type MaildropContext, renameItems, startEpoch } from "./maildrop-commit.ts";
-import { bindKnown, type Heads, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
+import { bindKnown, type IdentityMemory, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
 import { readWhole } from "./maildrop-reading.ts";
 import { commitStubs, readStubs, refusedMs } from "./maildrop-stubs.ts";
 import { settleRemovals } from "./server-copy.ts";
 
 /** What a lane remembers between looks. */
-export interface MaildropMemory {
+export interface MaildropMemory extends IdentityMemory {
   /** Of the last listing after which nothing was left to do; "" where something was. */
   settledPrint: string;
   /** The last complete listing, and the part of the maildrop that listings show as far as was seen. */
@@ -27,8 +27,6 @@ export interface MaildropMemory {
   emptySince: number;
   /** When a complete listing first lacked the item of a placement, in ms since 1970. */
   readonly missingSince: Map<PlacementId, number>;
-  /** Header hashes of items that IMAP has not shown yet. */
-  readonly heads: Heads;
   /** When bound items were last compared with what they were bound as, in ms since 1970. */
   verifiedAt: number;
   /** When the last look began that left nothing to be read, in ms since 1970; 0: not known. */
@@ -142,6 +140,7 @@ const readEpoch = async (
   if (reading.newEpoch === null) return { scope: look.scope, reading };
   if (!listing.complete) return null;
   memory.heads.clear();
+  memory.unshown = null;
   session.forgetUidls();
   return { scope: await startEpoch(context, look.scope, reading.newEpoch), reading };
 };
@@ -244,10 +243,10 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   }
   memory.settledPrint = "";
   const { maildrop, scope: found, removing } = await loadScope(input, listing);
-  const { uidValidity, readOnce } = maildrop;
+  const { uidValidity, readOnce, headSeq } = maildrop;
   const listed = listing.items;
   if (found === null) return { ...nothing, waiting: true, readOnce };
-  const look = { context, session, scope: found, uidValidity, total: listed.length, imap, heads: memory.heads, signal };
+  const look = { context, session, scope: found, uidValidity, total: listed.length, imap, memory, headSeq, signal };
   const epoch = await readEpoch(input, look, maildrop, listing);
   if (epoch === null) return { ...nothing, waiting: true, readOnce };
   const { scope, reading } = epoch;

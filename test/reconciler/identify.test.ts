@@ -71,7 +71,7 @@ describe("ID-3: a unique-id that tells the UID", () => {
 
   it("gives one placement to one item only", () => {
     const answer = decide([item({ meaning: uid(7) }), item({ meaning: uid(7), occurrence: 1 })], [placement("a", { uid: 7 })]);
-    expect(answer.items.map(({ kind }) => kind)).toEqual(["bind", "body"]);
+    expect(answer.items.map(({ kind }) => kind)).toEqual(["bind", "head"]);
   });
 
   it("that is an object id binds items of one content in order, as many as there are", () => {
@@ -82,7 +82,7 @@ describe("ID-3: a unique-id that tells the UID", () => {
     expect(answer.map((one) => (one.kind === "bind" ? `${one.placementId} ${one.level}` : one.kind))).toEqual([
       "a L1",
       "b L1",
-      "body",
+      "head",
     ]);
   });
 });
@@ -165,9 +165,9 @@ describe("ID-5e and ID-7: an item that continues no placement", () => {
     ]);
   });
 
-  it("is read at once where there is nothing that it could be", () => {
-    expect(first([item()], [], { imap: "none" })).toEqual({ kind: "body", because: "unmatched" });
-    expect(first([item()], [placement("a")], { imap: "none" })).toEqual({ kind: "head" });
+  it("is read by its header first, and whole where that is of nothing that is there", () => {
+    expect(first([item()], [], { imap: "none" })).toEqual({ kind: "head" });
+    expect(first([withHead("new")], [placement("a")], { imap: "none" })).toEqual({ kind: "body", because: "unmatched" });
   });
 });
 

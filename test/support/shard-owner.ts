@@ -68,6 +68,7 @@ export const makeAccount = async (
       parkedUntil: 0,
       lookedAt: 0,
       emptySince: 0,
+      unshown: null,
       compared: false,
       epochChanges: 0,
     };

@@ -221,6 +221,7 @@ create unique index messages_octets_once on messages (account_id, sha256);
 create index messages_newest_first on messages (account_id, received_at desc, id desc);
 -- Only mail of accounts with a POP3 endpoint has these: elsewhere they cost the first reading nothing.
 create index messages_by_normal_form on messages (account_id, h_full) where h_full is not null;
+create index messages_by_head on messages (account_id, h_head) where h_head is not null;
 -- What could not be read yet is looked for at each look at a maildrop.
 create index messages_stubs on messages (account_id) where durability = 'stub';
 create index messages_by_message_id on messages (account_id, "left"(message_id, 128));
@@ -268,6 +269,7 @@ create table placements (
 ) partition by hash (account_id);
 create index placements_newest_first on placements (account_id, mailbox_id, received_at desc, id desc);
 create index placements_of_message on placements (account_id, message_id);
+create index placements_kept on placements (account_id, mailbox_id) where kept;
 create index placements_absent on placements (account_id, mailbox_id) where absent_since is not null;
 
 -- Placement ↔ upstream item, with its shadow. IMAP fills uid, POP3 fills uidl and occurrence.

@@ -95,6 +95,21 @@ export const endRetrievals = async (
   });
 };
 
+/**
+ * Closes entries of items that nobody shows any more: they were taken before IMAP showed them, so that nothing is to be set back.
+ * Only right when all that the maildrop lists is bound.
+ */
+export const endGoneRetrievals = async (account: AccountTx): Promise<void> => {
+  await account.tx.query({
+    name: "retrievals_gone",
+    text: `update retrievals r set outcome = 'gone'
+           where r.account_id = $1 and r.outcome is null and not exists (
+             select from bindings l join bindings x on x.account_id = l.account_id and x.placement_id = l.placement_id and x.active
+             where l.account_id = r.account_id and l.endpoint_id = r.endpoint_id and l.epoch = r.epoch and l.uidl = r.uidl and l.occurrence = r.occurrence)`,
+    values: [account.accountId],
+  });
+};
+
 /** Entries that nothing is decided about yet. */
 export const hasRetrievals = async (account: AccountTx): Promise<boolean> => {
   const { rowCount } = await account.tx.query({

@@ -132,9 +132,9 @@ export class MaildropLane implements EndpointLane {
     return Promise.resolve();
   }
 
-  private settleRetrievals(): Promise<boolean> {
+  private settleRetrievals(allBound: boolean): Promise<boolean> {
     const { services, fence, accountId } = this.ground;
-    return inAccount(services.db, fence, accountId, (account) => settleRetrievals(account, new Date()));
+    return inAccount(services.db, fence, accountId, (account) => settleRetrievals(account, new Date(), allBound));
   }
 
   /** What a failure tells of other devices (K6). */
@@ -203,7 +203,8 @@ export class MaildropLane implements EndpointLane {
       const beganAt = Date.now();
       const result = await runMaildropPass({ context, session, memory, imap, signal });
       if (imap === "down") this.retrievals = true;
-      else if (imap === "read" && this.retrievals) this.retrievals = await this.settleRetrievals();
+      else if (imap === "read" && this.retrievals)
+        this.retrievals = await this.settleRetrievals(!result.again && !result.waiting);
       // Where logins are rationed the next session has to wait its time.
       const apart = session.profile.loginDelayMs ?? 0;
       const again = result.again && apart === 0;

@@ -4,7 +4,7 @@ import { settleRetrieved } from "../reconciler/retrieved.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
-import { endRetrievals, hasRetrievals, loadRetrievals, noteRetrievals } from "../store/retrievals.ts";
+import { endGoneRetrievals, endRetrievals, hasRetrievals, loadRetrievals, noteRetrievals } from "../store/retrievals.ts";
 import { step } from "../telemetry/failpoint.ts";
 import type { MaildropContext } from "./maildrop-commit.ts";
 
@@ -15,12 +15,16 @@ export const journalRetrievals = async (context: MaildropContext, scope: Scope, 
   step("after retrieval journal");
 };
 
-/** Decides about what IMAP shows again, in the transaction that has brought it. @returns whether entries are left. */
-export const settleRetrievals = async (account: AccountTx, at: Date): Promise<boolean> => {
+/**
+ * Decides about what IMAP shows again. `allBound`: the last look at the maildrop left nothing open.
+ * @returns whether entries are left.
+ */
+export const settleRetrievals = async (account: AccountTx, at: Date, allBound = false): Promise<boolean> => {
   if (!(await hasRetrievals(account))) return false;
+  if (allBound) await endGoneRetrievals(account);
   const open = await loadRetrievals(account);
   const first = open[0]?.item;
-  if (first === undefined) return true;
+  if (first === undefined) return hasRetrievals(account);
   const decision = settleRetrieved(
     open.map(({ item }) => item),
     at.getTime(),

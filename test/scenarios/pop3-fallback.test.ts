@@ -1,6 +1,8 @@
 /** One account over both protocols while IMAP is down: new mail comes over POP3, and whoever reads it is known (K11, K12). */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { changesOf, messagesOf, type SeenChange } from "../support/account-view.ts";
+import { forever, openDovecot } from "../endpoints/pop3/connection-fixture.ts";
+import { queryOnce } from "../support/database-server.ts";
 import { copyDatabase, dumpCanonical } from "../support/canonical-dump.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
@@ -187,6 +189,39 @@ describe("while IMAP is down", () => {
       expect(await readIn(daemon, accountId)).toEqual(["b", "c"]);
     },
   );
+});
+
+describe("what was retrieved and taken before IMAP is back", () => {
+  it("K11: is nobody's reading, and nothing waits for it", { timeout: 150_000 }, async () => {
+    await deliver(5, ["a"]);
+    const accountId = await liveAccount(daemon, account(5, headersOnly.port));
+    await untilViews(daemon, accountId, ["a: imap+pop3"]);
+    goDown();
+    await deliver(5, ["b", "c"]);
+    await untilViews(daemon, accountId, ["a: imap+pop3", "b: pop3", "c: pop3"]);
+    const laptop = await openDovecot(server, 5);
+    await laptop.dele(2, forever);
+    await laptop.quit(forever);
+    imapProxy.change({});
+    await untilViews(daemon, accountId, ["a: imap+pop3", "b: ", "c: imap+pop3"], true);
+    const outcomes = () =>
+      queryOnce<{ outcome: string | null }>(
+        fresh.url,
+        `select r.outcome from retrievals r join bindings b using (account_id, endpoint_id, epoch, uidl, occurrence)
+         join placements p on p.account_id = b.account_id and p.id = b.placement_id join messages m on m.account_id = p.account_id and m.id = p.message_id
+         where r.account_id = $1 order by m.subject`,
+        [accountId.replace(/^acc_/, "")],
+      );
+    await eventually(
+      "both are settled",
+      async () => {
+        await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
+        expect((await outcomes()).map(({ outcome }) => outcome)).toEqual(["gone", "cleared"]);
+        return true;
+      },
+      { timeoutMs: 60_000, everyMs: 500 },
+    );
+  });
 });
 
 /** Until so many messages are there, with a daemon that may be about to die. */

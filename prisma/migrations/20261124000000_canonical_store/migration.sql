@@ -373,7 +373,7 @@ create table retrievals (
   retrieved_at timestamptz not null,
   outcome text,
   constraint retrievals_pkey primary key (account_id, endpoint_id, epoch, uidl, occurrence),
-  constraint retrievals_outcome_is_known check (outcome in ('cleared', 'read', 'unread'))
+  constraint retrievals_outcome_is_known check (outcome in ('cleared', 'read', 'unread', 'gone'))
 ) partition by hash (account_id);
 create index retrievals_open on retrievals (account_id) where outcome is null;
 

@@ -210,7 +210,8 @@ const closeBindings = async (account: AccountTx, scope: Scope, closed: Decision[
 };
 
 export interface DecisionContext {
-  readonly scope: Scope;
+  /** Where the facts came from; null: from no endpoint, so that nothing is bound and no rule owes anything. */
+  readonly scope: Scope | null;
   /** By item index; only needed where the decision makes messages. */
   readonly contents: readonly MessageContent[];
   /** UIDs that have a row in `bindings` already, active or closed. */
@@ -226,15 +227,20 @@ export const applyDecision = async (
   context: DecisionContext,
 ): Promise<AppliedDecision> => {
   const base = account.headSeq;
+  const { scope } = context;
   // Run one after the other, but each is prepared while the one before is under way.
   await Promise.all([
     appendChanges(account, decision.changes, context.at, context.inputId),
     copyMessages(account, base, decision.newMessages, context.contents),
     copyPlacements(account, base, decision.newPlacements),
     updatePlacements(account, base, decision.placements, context.at),
-    writeBindings(account, context.scope, decision.bindings, context.existing),
-    closeBindings(account, context.scope, decision.closed),
-    planCommands(account, context.scope.endpointId, decision.commands),
+    ...(scope === null
+      ? []
+      : [
+          writeBindings(account, scope, decision.bindings, context.existing),
+          closeBindings(account, scope, decision.closed),
+          planCommands(account, scope.endpointId, decision.commands),
+        ]),
   ]);
   return { headSeq: account.headSeq, changes: decision.changes.length };
 };

@@ -325,14 +325,19 @@ create table intents (
   device_id text not null,
   base_seq bigint not null,
   kind text not null,
+  message_id uuid,
   args jsonb not null,
   status text not null,
-  reason text,
-  seq bigint,
-  created_at timestamptz not null default now(),
+  reason text not null,
+  -- The last change when it was decided: its own, where it made any.
+  seq bigint not null,
+  -- Those of one transaction in their order.
+  created_at timestamptz not null default clock_timestamp(),
   constraint intents_pkey primary key (account_id, op_id),
   constraint intents_status_is_known check (status in ('applied', 'superseded', 'rejected', 'pending', 'failed'))
 ) partition by hash (account_id);
+
+create index intents_of_message on intents (account_id, message_id, seq);
 
 create table commands (
   account_id uuid not null,

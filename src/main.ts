@@ -26,6 +26,7 @@ import { createLogger, type Logger } from "./telemetry/log.ts";
 import { buildInfo, collectProcessMetrics } from "./telemetry/metrics.ts";
 import { defaultRetryTimes } from "./workers/backoff.ts";
 import { ParseQueue } from "./workers/parsing.ts";
+import { IntentWrites } from "./workers/intents.ts";
 import { WorkerProber } from "./workers/prober.ts";
 import { Supervisor } from "./workers/supervisor.ts";
 
@@ -134,6 +135,7 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): P
     parser,
     changes,
     prober,
+    writes: new IntentWrites(),
     log,
     draining: () => started.stopping,
   });

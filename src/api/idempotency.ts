@@ -6,7 +6,8 @@ import { callerOf } from "./auth.ts";
 import { invalid, ProblemError } from "./problem.ts";
 import type { ApiDeps } from "./types.ts";
 
-const readKey = (request: FastifyRequest): string | null => {
+/** null: the header is not there. @throws ProblemError `invalid_request`. */
+export const readKey = (request: FastifyRequest): string | null => {
   const header = request.headers["idempotency-key"];
   if (header === undefined) return null;
   if (typeof header === "string" && /^[\x21-\x7e]{1,255}$/.test(header)) return header;

@@ -15,7 +15,7 @@ const kinds = {
   cannot_calculate_changes: [409, "The changes since that state are not kept any more."],
   mailbox_not_empty: [409, "The mailbox still holds messages."],
   body_not_available: [409, "The message's octets are not stored yet."],
-  state_mismatch: [412, "The state has moved on."],
+  state_mismatch: [409, "The state has moved on."],
   payload_too_large: [413, "The body is too large."],
   unsupported_media_type: [415, "The body's media type is not accepted here."],
   range_not_satisfiable: [416, "The range lies outside of the content."],

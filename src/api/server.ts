@@ -24,6 +24,7 @@ import { registerKeys } from "./keys.ts";
 import { registerLimits } from "./limits.ts";
 import { registerMailboxes } from "./mailboxes.ts";
 import { registerMessageContent } from "./message-content.ts";
+import { registerMessageWrites } from "./message-writes.ts";
 import { registerMessages } from "./messages.ts";
 import { registerProbe } from "./probe.ts";
 import { Problem } from "./problem.ts";
@@ -126,6 +127,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerMailboxes(app, deps);
   registerMessages(app, deps);
   registerMessageContent(app, deps);
+  registerMessageWrites(app, deps);
   registerChanges(app, deps);
   registerEvents(app, deps);
   registerKeys(app, deps);

@@ -5,10 +5,11 @@ import type { FastifyInstance, RawServerDefault } from "fastify";
 import type { Parser } from "../mime/parser.ts";
 import type { Scope } from "../model/access.ts";
 import type { Prober } from "../model/diagnosis.ts";
+import type { Writes } from "../model/intent.ts";
 import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
 import type { Bell } from "../queue/bell.ts";
 import type { ChangeListener } from "../store/change-listener.ts";
-import type { Database } from "../store/database.ts";
+import type { Database, Tx } from "../store/database.ts";
 import type { Sealer } from "../store/sealing.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -41,6 +42,7 @@ export interface ApiDeps {
   readonly changes: ChangeListener;
   /** Who looks at mail servers for the API, which never speaks to one itself. */
   readonly prober: Prober;
+  readonly writes: Writes<Tx>;
   readonly log: Logger;
   /** True from the first moment of stopping: /readyz says so, event streams end. */
   readonly draining: () => boolean;

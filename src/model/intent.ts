@@ -2,17 +2,16 @@
  * What a caller of the API wants of an account's mail. An intent is durable, with its result, before it is answered; upstream
  * follows (semantics 3.7).
  */
-import type { AccountId, MailboxId, MessageId, TenantId } from "./ids.ts";
+import type { AccountId, MessageId, TenantId } from "./ids.ts";
 
 /** By keyword: true sets it, false takes it away. */
 export type KeywordPatch = Readonly<Record<string, boolean>>;
 
-export type MailOp =
-  | {
-      readonly op: "patch";
-      readonly messageId: MessageId;
-      readonly keywords: KeywordPatch;
-    };
+export type MailOp = {
+  readonly op: "patch";
+  readonly messageId: MessageId;
+  readonly keywords: KeywordPatch;
+};
 
 export interface MailIntent {
   /** Unique per account: an intent that comes again has its first result and no effect. */

@@ -74,8 +74,15 @@ const patchKeywords = (draft: Draft, intent: Intent, slice: IntentSlice): Intent
         }),
       );
       draft.placements.push({
-        ...{ id: placement.id, mailboxId: placement.mailboxId, lifecycle: placement.lifecycle, kept: placement.kept },
-        ...{ keywords, absent: placement.absent, reason: null, recoverableDays: null, change: index },
+        id: placement.id,
+        mailboxId: placement.mailboxId,
+        keywords,
+        lifecycle: placement.lifecycle,
+        kept: placement.kept,
+        absent: placement.absent,
+        reason: null,
+        recoverableDays: null,
+        change: index,
       });
     }
     for (const { register, winner, loser, source, rule } of merged.lost)

@@ -73,7 +73,10 @@ export const inAccount = <T>(
  * The account of a tenant, locked for the rest of the transaction; null when the tenant has none of that id. For what its owner
  * wants: no shard's fence is needed, because the row's lock alone makes it one among the passes of the lane.
  */
-export const lockOwned = async (tx: Tx, owner: { readonly tenantId: TenantId; readonly accountId: AccountId }): Promise<AccountTx | null> => {
+export const lockOwned = async (
+  tx: Tx,
+  owner: { readonly tenantId: TenantId; readonly accountId: AccountId },
+): Promise<AccountTx | null> => {
   const { rows } = await tx.query<LockedRow>({
     name: "account_lock_owned",
     text: `select ${lockedColumns} from accounts a where a.id = $1 and a.tenant_id = $2 and a.deleted_at is null for update`,

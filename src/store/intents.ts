@@ -56,9 +56,7 @@ export const loadHistory = async (
   });
   const seenOf = Map.groupBy(seen.rows, ({ placementId }) => placementId);
   const saidOf = Map.groupBy(said.rows, ({ messageId }) => messageId);
-  return new Map(
-    placements.map(({ id, messageId }) => [id, { seen: seenOf.get(id) ?? [], said: saidOf.get(messageId) ?? [] }]),
-  );
+  return new Map(placements.map(({ id, messageId }) => [id, { seen: seenOf.get(id) ?? [], said: saidOf.get(messageId) ?? [] }]));
 };
 
 /** An intent that was ingested before. */

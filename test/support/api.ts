@@ -6,6 +6,7 @@ import type { Hint } from "../../src/queue/bell.ts";
 import { openChangeListener } from "../../src/store/change-listener.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createSealer, type Sealer } from "../../src/store/sealing.ts";
+import { IntentWrites } from "../../src/workers/intents.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { type ApiDocument, breachOf } from "./contract.ts";
 import { freshDatabase } from "./postgres.ts";
@@ -97,6 +98,7 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     shardOf: (virtualShard) => virtualShard % 4,
     parser: noParser,
     prober: { probe: () => Promise.resolve(null) },
+    writes: new IntentWrites(),
     log: logger,
     draining: () => draining,
     ...options.deps,

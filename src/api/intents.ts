@@ -1,0 +1,101 @@
+/** Writes to mail: durable in the canonical store before they are answered; upstream follows. */
+import { randomUUID } from "node:crypto";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { type Static, Type } from "typebox";
+import { formatState } from "../model/change.ts";
+import type { IntentResult, MailOp, Written } from "../model/intent.ts";
+import type { AccountRow } from "../store/accounts.ts";
+import type { Tx } from "../store/database.ts";
+import { readMessage } from "../store/message-reads.ts";
+import { callerOf } from "./auth.ts";
+import { ring } from "./bell.ts";
+import { readState, State } from "./change-json.ts";
+import { answerOnce, readKey } from "./idempotency.ts";
+import { MessageSchema, toMessageJson } from "./message-json.ts";
+import { notFound, ProblemError } from "./problem.ts";
+import { Nullable, Words } from "./schemas.ts";
+import type { ApiDeps } from "./types.ts";
+
+export const WriteStatus = Words(["applied", "superseded", "rejected", "pending"], {
+  description:
+    "`applied`: durable in the canonical store; `placements[].sync` tells what upstream has confirmed. `superseded`: what others did meanwhile stands.",
+});
+
+export const WriteResult = Type.Object(
+  {
+    status: WriteStatus,
+    reason: Type.String({ description: "Stable, for programs." }),
+    state: State,
+    message: Nullable(MessageSchema),
+  },
+  { title: "WriteResult" },
+);
+
+/** A rejection that is an error of the request, not an outcome of what others did. */
+const toProblem = ({ reason }: Pick<IntentResult, "reason">): ProblemError | null => {
+  switch (reason) {
+    case "not_found":
+      return notFound("message");
+    case "state_mismatch":
+      return new ProblemError("state_mismatch", "The message has changed since the state of If-Match. Read it again.");
+    case "op_id_reused":
+      return new ProblemError("idempotency_key_reused", "This Idempotency-Key was used for another request. Use a new one.");
+    default:
+      return null;
+  }
+};
+
+/** The last change that the caller says to have seen; null: `If-Match` is not there. @throws ProblemError `state_mismatch`. */
+const readBase = (request: FastifyRequest, account: AccountRow): bigint | null => {
+  const header = request.headers["if-match"];
+  if (header === undefined || header === "*") return null;
+  const { epoch, seq } = readState(/^"(.*)"$/.exec(header)?.[1] ?? header, "header", "/if-match");
+  if (epoch === account.stateEpoch && seq <= account.headSeq) return seq;
+  throw new ProblemError(
+    "state_mismatch",
+    `This account has never been in that state; it is in ${formatState(account.stateEpoch, account.headSeq)}.`,
+  );
+};
+
+export interface Exchange {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly account: AccountRow;
+}
+
+/**
+ * Ingests operations, in their order, and answers once for each `Idempotency-Key`. What an operation is called in the account
+ * is made of the key, so that it stays known longer than its answer.
+ */
+export const answerWrite = async <Body extends { readonly state: string }>(
+  deps: ApiDeps,
+  { request, reply, account }: Exchange,
+  ops: readonly MailOp[],
+  toBody: (tx: Tx, written: Written, state: string) => Promise<Body>,
+): Promise<Body> => {
+  const { tenantId, deviceId } = callerOf(request);
+  const base = readBase(request, account);
+  const key = readKey(request);
+  const opId = (index: number): string => (key === null ? randomUUID() : ops.length === 1 ? key : `${key}/${index}`);
+  const intents = ops.map((op, index) => ({ opId: opId(index), op }));
+  const body = await answerOnce(deps, { request, reply }, async (tx) => {
+    const written = await deps.writes.write(tx, { tenantId, accountId: account.id, deviceId, base, intents });
+    if (written === null) throw notFound("account");
+    return { status: 200, body: await toBody(tx, written, formatState(written.state.epoch, written.state.seq)) };
+  });
+  ring(deps, account, "api");
+  void reply.header("etag", `"${body.state}"`);
+  return body;
+};
+
+/** One operation on one message, with the message as it is then. @throws ProblemError for what is wrong with the request. */
+export const answerMessageWrite = async (deps: ApiDeps, exchange: Exchange, op: MailOp): Promise<Static<typeof WriteResult>> => {
+  const body = await answerWrite(deps, exchange, [op], async (tx, { results: [result] }, state) => {
+    if (result === undefined) throw new Error("an intent without a result");
+    const message = await readMessage(tx, exchange.account.id, op.messageId);
+    return { status: result.status, reason: result.reason, state, message: message === null ? null : toMessageJson(message) };
+  });
+  const problem = body.status === "rejected" ? toProblem(body) : null;
+  if (problem !== null) throw problem;
+  return body;
+};

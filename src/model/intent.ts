@@ -7,11 +7,11 @@ import type { AccountId, MessageId, TenantId } from "./ids.ts";
 /** By keyword: true sets it, false takes it away. */
 export type KeywordPatch = Readonly<Record<string, boolean>>;
 
-export type MailOp = {
+export interface MailOp {
   readonly op: "patch";
   readonly messageId: MessageId;
   readonly keywords: KeywordPatch;
-};
+}
 
 export interface MailIntent {
   /** Unique per account: an intent that comes again has its first result and no effect. */

@@ -178,6 +178,26 @@ export interface Appended {
   readonly item: (FlagsFact & { readonly internalDate: Date }) | null;
 }
 
+export interface MailboxRename {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** A mailbox to be removed, as it was last seen; null: it never told. */
+export interface Doomed {
+  readonly path: string;
+  readonly delimiter: string | null;
+  readonly uidValidity: number | null;
+}
+
+/**
+ * `exists`: the server has a mailbox of that name, perhaps spelt otherwise (D11), and nothing was changed. `occupied`: it holds
+ * messages or other mailboxes, so nothing was removed (D8).
+ */
+export interface MailboxOutcome {
+  readonly kind: "done" | "exists" | "occupied";
+}
+
 /**
  * The one seam through which anything upstream is ever changed; whoever reads has no way to it (semantics C6). A call that
  * rejects leaves open whether the server did what was asked for (C9).
@@ -189,8 +209,16 @@ export interface MailboxWriter {
   /** Where the next item of a mailbox will come to lie. */
   position(path: string, signal: AbortSignal): Promise<{ readonly uidValidity: number; readonly uidNext: number } | Refused>;
   append(request: AppendRequest, signal: AbortSignal): Promise<Appended | Refused>;
-  /** Makes a mailbox beside INBOX, and shows it to devices; harmless when there is one of that name. Answers its path. */
-  create(name: string, signal: AbortSignal): Promise<{ readonly path: string } | Refused>;
+  /** What the path of a mailbox beside INBOX begins with. */
+  rootPrefix(signal: AbortSignal): Promise<string>;
+  /** Makes a mailbox, and shows it to devices. */
+  create(path: string, signal: AbortSignal): Promise<MailboxOutcome | Refused>;
+  /** Takes along what lies below it. What devices are shown of it stays as it was: see `subscribe`. */
+  rename(request: MailboxRename, signal: AbortSignal): Promise<MailboxOutcome | Refused>;
+  /** Removes a mailbox that was just seen to be empty; `epoch` when another one has its name by now. */
+  remove(doomed: Doomed, signal: AbortSignal): Promise<MailboxOutcome | Refused>;
+  /** Shows a mailbox to devices, or not; harmless when it is so already, and where there is none of that name. */
+  subscribe(path: string, on: boolean, signal: AbortSignal): Promise<void>;
   /** Polite where that is quick (at most 2 s), then hard. Harmless when called twice. */
   close(): Promise<void>;
 }

@@ -178,8 +178,9 @@ const look = async (run: WriteRun, command: OpenCommand): Promise<void> => {
 const placeFor = async (run: WriteRun): Promise<MailboxLane | Refused | "made"> => {
   const place = restorePlace([...run.context.mailboxes.values()]);
   if (place !== null) return place;
-  const made = await (await run.writer()).create(restoreMailboxName, run.signal);
-  return "kind" in made ? made : "made";
+  const writer = await run.writer();
+  const made = await writer.create(`${await writer.rootPrefix(run.signal)}${restoreMailboxName}`, run.signal);
+  return made.kind === "refused" ? made : "made";
 };
 
 /** Sends every append of a run that is still wanted, one after the other. */

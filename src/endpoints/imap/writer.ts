@@ -10,13 +10,15 @@ import { refuseCleartext } from "../dial.ts";
 import type {
   Appended,
   AppendRequest,
+  Doomed,
   EndpointLimits,
+  MailboxOutcome,
+  MailboxRename,
   MailboxWriter,
   OpenRequest,
   Refused,
   Stored,
   StoreRequest,
-  WriteRefusal,
   WriterDriver,
 } from "../endpoint.ts";
 import { admit } from "./admission.ts";
@@ -24,6 +26,8 @@ import { type Answer, Asking } from "./asking.ts";
 import { fetchFactsOf, mailboxArguments, modseqOf } from "./bulk-codec.ts";
 import { openBulkWire } from "./bulk-login.ts";
 import { classify } from "./classify.ts";
+import * as mailboxes from "./mailbox-verbs.ts";
+import { refusalOf, refused } from "./refusals.ts";
 import { uidsOf, uint32Of } from "./tokens.ts";
 
 const connectMs = 30_000;
@@ -31,29 +35,6 @@ const commandMs = 60_000;
 const byeMs = 2_000;
 /** A server gets so much longer for a message to be taken in: 50 octets a millisecond. */
 const octetsPerMs = 50;
-
-/** Response codes of a NO (RFC 5530, RFC 9051 §7.1, RFC 4469); others mean that it may go better later. */
-const refusals: Readonly<Record<string, WriteRefusal>> = {
-  OVERQUOTA: "over_quota",
-  NOPERM: "no_permission",
-  "READ-ONLY": "no_permission",
-  CANNOT: "unsupported",
-  TOOBIG: "unsupported",
-  BADCHARSET: "unsupported",
-  TRYCREATE: "no_mailbox",
-  NONEXISTENT: "no_mailbox",
-};
-
-const refused = (why: WriteRefusal): Refused => ({ kind: "refused", why });
-
-const refusalOf = ({ status, code, text }: Answer): Refused => {
-  if (status === "BAD") return refused("unsupported");
-  const said = refusals[code?.[0] ?? ""];
-  if (said !== undefined) return refused(said);
-  if (/quota/i.test(text)) return refused("over_quota");
-  if (/doesn't exist|does not exist|no such mailbox|unknown mailbox/i.test(text)) return refused("no_mailbox");
-  return refused(/permission|denied|read-only/i.test(text) ? "no_permission" : "try_later");
-};
 
 const isRefused = (value: object): value is Refused => "kind" in value && value.kind === "refused";
 
@@ -174,15 +155,24 @@ class ImapWriter implements MailboxWriter {
     return { kind: "appended", item: fact === undefined || internalDate === null ? null : { ...fact, internalDate } };
   }
 
-  async create(name: string, signal: AbortSignal): Promise<{ path: string } | Refused> {
-    const spaces = await this.#ask("NAMESPACE", signal);
-    const line = spaces.untagged.find(({ text }) => /^\* NAMESPACE /i.test(text))?.text ?? "";
-    const path = `${/^\* NAMESPACE \(\("([^"\\]*)"/i.exec(line)?.[1] ?? ""}${name}`;
-    const answer = await this.#named(path, (argument) => `CREATE ${argument}`, signal);
-    if (answer.status !== "OK" && answer.code?.[0] !== "ALREADYEXISTS") return refusalOf(answer);
-    // Many devices show only what is subscribed; a server without subscriptions has nothing against it.
-    await this.#named(path, (argument) => `SUBSCRIBE ${argument}`, signal);
-    return { path };
+  rootPrefix(signal: AbortSignal): Promise<string> {
+    return mailboxes.rootPrefix(this.#speaker(signal));
+  }
+
+  create(path: string, signal: AbortSignal): Promise<MailboxOutcome | Refused> {
+    return mailboxes.create(this.#speaker(signal), path);
+  }
+
+  rename(request: MailboxRename, signal: AbortSignal): Promise<MailboxOutcome | Refused> {
+    return mailboxes.rename(this.#speaker(signal), request);
+  }
+
+  remove(doomed: Doomed, signal: AbortSignal): Promise<MailboxOutcome | Refused> {
+    return mailboxes.remove(this.#speaker(signal), doomed);
+  }
+
+  subscribe(path: string, on: boolean, signal: AbortSignal): Promise<void> {
+    return mailboxes.subscribe(this.#speaker(signal), path, on);
   }
 
   async close(): Promise<void> {
@@ -192,6 +182,13 @@ class ImapWriter implements MailboxWriter {
       await this.#asking.ask("LOGOUT", { ms: byeMs, signal: untilClosed }).catch(() => undefined);
     }
     this.#asking.end();
+  }
+
+  #speaker(signal: AbortSignal): mailboxes.Speaker {
+    return {
+      ask: (command) => this.#ask(command, signal),
+      named: (path, command) => this.#named(path, command, signal),
+    };
   }
 
   /** Some servers tell UIDNEXT only here (seen on Courier). */

@@ -14,7 +14,7 @@ import { planSweep } from "./backoff.ts";
 import { backfillPending } from "./backfill.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
-import type { LaneContext } from "./lane-state.ts";
+import { isInboxOpen, type LaneContext } from "./lane-state.ts";
 import { type PassMemory, runPass } from "./pass.ts";
 import { refreshMailboxes } from "./tree.ts";
 import { runCommands } from "./writing.ts";
@@ -62,10 +62,13 @@ export class ImapLane implements EndpointLane {
     return this.loaded === null;
   }
 
-  /** `read`: all of its mail was read. `down`: it cannot be reached, and not for a moment only. `behind`: neither. */
+  /** `read`: all of its mail was read. `down`: its INBOX cannot be reached, and not for a moment only. `behind`: neither. */
   get side(): "read" | "down" | "behind" {
-    if (this.loaded !== null && this.session !== null && !backfillPending(this.loaded.context)) return "read";
-    return this.session === null && this.health.isDown ? "down" : "behind";
+    if (this.session === null) return this.health.isDown ? "down" : "behind";
+    if (this.loaded === null) return "behind";
+    const { context } = this.loaded;
+    if (!isInboxOpen(context)) return "down";
+    return backfillPending(context) ? "behind" : "read";
   }
 
   async stop(): Promise<void> {

@@ -26,6 +26,8 @@ export interface MailboxLane {
   auditedAt: number;
   failures: number;
   parkedUntil: number;
+  /** The server let us look at it when that was last tried. */
+  answered: boolean;
   /** When a look last showed all of it that there was, in ms since 1970; 0: not known. */
   lookedAt: number;
   /** When a listing first showed it empty although we hold items (gate G4); 0: it does not. */
@@ -76,12 +78,20 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   auditedAt: row.auditedAt?.getTime() ?? 0,
   failures: row.failures,
   parkedUntil: row.parkedUntil?.getTime() ?? 0,
+  answered: true,
   lookedAt: 0,
   emptySince: 0,
   compared: false,
   unshown: null,
   epochChanges: 0,
 });
+
+/** Can INBOX be looked at? Put aside, refused or not listed at all it cannot be, and not for a moment only. */
+export const isInboxOpen = ({ mailboxes }: LaneContext): boolean =>
+  [...mailboxes.values()].some(
+    ({ role, selectable, answered, cursor, parkedUntil }) =>
+      role === "inbox" && selectable && answered && cursor !== null && parkedUntil <= Date.now(),
+  );
 
 export const backfillDone = (mailbox: MailboxLane): boolean => mailbox.backfillLow !== null && mailbox.backfillLow <= 1;
 

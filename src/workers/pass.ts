@@ -64,10 +64,12 @@ const guarded = async (
   try {
     const { candidates, created } = await work();
     if (candidates) input.memory.candidates = true;
+    mailbox.answered = true;
     return created;
   } catch (error) {
     if (!(error instanceof SyncError) || error.scope === "endpoint" || !input.session.usable) throw error;
     const { context } = input;
+    mailbox.answered = false;
     mailbox.failures += 1;
     mailbox.parkedUntil = Date.now() + Math.min(parkMostMs, parkFirstMs * 2 ** (mailbox.failures - 1));
     context.log.warn({ mailbox: mailbox.mailboxId, failure: error.kind, scope: error.scope, err: error }, "mailbox put aside");
@@ -116,7 +118,9 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
   const followed = { created: 0, moved: 0 };
   for (const mailbox of inboxFirst(context.mailboxes.values())) {
     const status = statuses.get(mailbox.path) ?? null;
+    if (status === null) mailbox.answered = false;
     if (!mailbox.selectable || status === null || mailbox.parkedUntil > now) continue;
+    mailbox.answered = true;
     if (mailbox.cursor === null) await beginMailbox(context, mailbox, status);
     else if (mustLook(mailbox, status, pollFlags)) {
       if (hasMoved(mailbox, status)) {
@@ -135,7 +139,7 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
 const followNews = async (input: PassInput, paths: readonly string[]): Promise<Followed> => {
   let created = 0;
   for (const mailbox of inboxFirst(input.context.mailboxes.values())) {
-    if (!paths.includes(mailbox.path) || mailbox.cursor === null) continue;
+    if (!paths.includes(mailbox.path) || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) continue;
     created += await guarded(input, mailbox, () =>
       updateMailbox(input.context, input.session, mailbox, { full: false }, input.signal),
     );

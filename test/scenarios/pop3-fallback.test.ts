@@ -191,6 +191,66 @@ describe("while IMAP is down", () => {
   );
 });
 
+describe("while INBOX alone cannot be read over IMAP", () => {
+  /** `shut` and `open` while no daemon runs, and while one does. */
+  const standIn = async (
+    body: Parameters<typeof liveAccount>[1],
+    put: (subject: string) => Promise<unknown>,
+    doors: { readonly shut: (url: string) => Promise<unknown>; readonly open: (url: string) => Promise<unknown> },
+  ): Promise<void> => {
+    await using database = await freshDatabase();
+    await put("a");
+    let accountId: string;
+    {
+      await using first = await run(database.url);
+      accountId = await liveAccount(first, body);
+      await untilViews(first, accountId, ["a: imap+pop3"]);
+    }
+    await doors.shut(database.url);
+    await put("b");
+    {
+      await using second = await run(database.url);
+      await untilViews(second, accountId, ["a: imap+pop3", "b: pop3"]);
+    }
+    await doors.open(database.url);
+    await using third = await run(database.url);
+    await untilViews(third, accountId, ["a: imap+pop3", "b: imap+pop3"], true);
+    expect((await changesOf(third, accountId)).filter(({ kind }) => kind === "message.created")).toHaveLength(2);
+  };
+
+  it("K9: a mailbox that the server does not let us look at counts as down", { timeout: 150_000 }, async () => {
+    await using restricted = await startDovecot({
+      users: 1,
+      extraConfig: `
+protocol imap {
+  mail_plugins = $mail_plugins acl imap_acl
+}
+plugin {
+  acl = vfile
+}`,
+    });
+    const { endpoints, ...rest } = dovecotAccount(restricted, 1);
+    const rights = async (letters: string) => {
+      await using owner = await restricted.device(1);
+      await owner.command(`SETACL INBOX ${restricted.account(1).user} ${letters}`);
+    };
+    await standIn(
+      { ...rest, endpoints: [...endpoints, pop3Endpoint(restricted, 1)] },
+      (subject) => restricted.deliver({ user: restricted.account(1).user, mailbox: "INBOX", messages: [mail(subject)] }),
+      { shut: () => rights("la"), open: () => rights("lrswipkxtea") },
+    );
+  });
+
+  it("K9: and so does one that is put aside", { timeout: 150_000 }, async () => {
+    const setAside = (url: string, until: string) =>
+      queryOnce(url, `update upstream_mailboxes set failures = 1, parked_until = ${until} where path = 'INBOX'`);
+    await standIn(account(6), (subject) => deliver(6, [subject]), {
+      shut: (url) => setAside(url, "now() + interval '1 hour'"),
+      open: (url) => setAside(url, "now()"),
+    });
+  });
+});
+
 describe("what was retrieved and taken before IMAP is back", () => {
   it("K11: is nobody's reading, and nothing waits for it", { timeout: 150_000 }, async () => {
     await deliver(5, ["a"]);

@@ -67,6 +67,7 @@ export const makeAccount = async (
       failures: 0,
       parkedUntil: 0,
       lookedAt: 0,
+      answered: true,
       emptySince: 0,
       unshown: null,
       compared: false,

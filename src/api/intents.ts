@@ -27,6 +27,9 @@ export const WriteResult = Type.Object(
     reason: Type.String({ description: "Stable, for programs." }),
     state: State,
     message: Nullable(MessageSchema),
+    warnings: Type.Optional(
+      Type.Array(Type.String({ description: "E.g. `pop3_visible`: in INBOX a POP3 device may take it again." })),
+    ),
   },
   { title: "WriteResult" },
 );
@@ -37,9 +40,14 @@ const toProblem = ({ reason }: Pick<IntentResult, "reason">): ProblemError | nul
     case "not_found":
       return notFound("message");
     case "state_mismatch":
-      return new ProblemError("state_mismatch", "The message has changed since the state of If-Match. Read it again.");
+      return new ProblemError(
+        "state_mismatch",
+        "This needs If-Match with a state since which nothing became of the message. Read it again.",
+      );
     case "op_id_reused":
       return new ProblemError("idempotency_key_reused", "This Idempotency-Key was used for another request. Use a new one.");
+    case "cannot_undo":
+      return new ProblemError("conflict", "There is no way back from this change.");
     default:
       return null;
   }
@@ -70,13 +78,14 @@ export interface Exchange {
 export const answerWrite = async <Body extends { readonly state: string }>(
   deps: ApiDeps,
   { request, reply, account }: Exchange,
-  ops: readonly MailOp[],
+  { ops, batch }: { readonly ops: readonly MailOp[]; readonly batch: boolean },
   toBody: (tx: Tx, written: Written, state: string) => Promise<Body>,
 ): Promise<Body> => {
   const { tenantId, deviceId } = callerOf(request);
-  const base = readBase(request, account);
+  // An undo comes after all there is (Q6).
+  const base = ops.some(({ op }) => op === "undo") ? null : readBase(request, account);
   const key = readKey(request);
-  const opId = (index: number): string => (key === null ? randomUUID() : ops.length === 1 ? key : `${key}/${index}`);
+  const opId = (index: number): string => (key === null ? randomUUID() : batch ? `${key}/${index}` : key);
   const intents = ops.map((op, index) => ({ opId: opId(index), op }));
   const body = await answerOnce(deps, { request, reply }, async (tx) => {
     const written = await deps.writes.write(tx, { tenantId, accountId: account.id, deviceId, base, intents });
@@ -90,10 +99,12 @@ export const answerWrite = async <Body extends { readonly state: string }>(
 
 /** One operation on one message, with the message as it is then. @throws ProblemError for what is wrong with the request. */
 export const answerMessageWrite = async (deps: ApiDeps, exchange: Exchange, op: MailOp): Promise<Static<typeof WriteResult>> => {
-  const body = await answerWrite(deps, exchange, [op], async (tx, { results: [result] }, state) => {
+  const body = await answerWrite(deps, exchange, { ops: [op], batch: false }, async (tx, { results: [result] }, state) => {
     if (result === undefined) throw new Error("an intent without a result");
     const message = await readMessage(tx, exchange.account.id, op.messageId);
-    return { status: result.status, reason: result.reason, state, message: message === null ? null : toMessageJson(message) };
+    const { status, reason, warnings } = result;
+    const shown = warnings.length === 0 ? {} : { warnings: [...warnings] };
+    return { status, reason, state, message: message === null ? null : toMessageJson(message), ...shown };
   });
   const problem = body.status === "rejected" ? toProblem(body) : null;
   if (problem !== null) throw problem;

@@ -1,54 +1,164 @@
-/** Writes to one message. */
-import { type Static, Type } from "typebox";
+/** Writes to messages: one, several at once, and back again. */
+import { Type } from "typebox";
+import { formatId, type MessageId } from "../model/ids.ts";
+import { readChange } from "../store/change-reads.ts";
 import { requireScope } from "./auth.ts";
-import { answerMessageWrite, WriteResult } from "./intents.ts";
-import { loadAccount } from "./load-account.ts";
+import { State } from "./change-json.ts";
+import { answerMessageWrite, answerWrite, WriteResult, WriteStatus } from "./intents.ts";
+import { AccountParams, loadAccount } from "./load-account.ts";
 import { MessageParams, messageIdOf } from "./load-message.ts";
-import { invalid } from "./problem.ts";
+import { BatchEntry, MessagePatch, readEntry, readMailboxId, readPatch, RestoreTarget } from "./op-schemas.ts";
+import { notFound, ProblemError } from "./problem.ts";
 import { Nullable, Strict } from "./schemas.ts";
 import type { ApiDeps, App } from "./types.ts";
 
-export const KeywordPatch = Type.Record(Type.String(), Nullable(Type.Boolean()), {
-  description:
-    "JSON merge patch: `true` sets a keyword, `null` or `false` takes it away, what is not named stays. JMAP spelling, e.g. `$seen`.",
-});
-
-const MessagePatch = Strict({ keywords: Type.Optional(KeywordPatch) });
-
-/** RFC 8621 §4.1.1; a backslash in front is let through, so that system flags are refused by their reason. */
-const isKeyword = (text: string): boolean => /^\\?[\x21\x23\x24\x26\x27\x2b-\x5b\x5e-\x7a\x7c-\x7e]{1,255}$/.test(text);
-
-/** In lower case. @throws ProblemError for a name that no keyword can have. */
-export const readKeywords = (given: Static<typeof KeywordPatch>, pointer: string): Record<string, boolean> =>
-  Object.fromEntries(
-    Object.entries(given).map(([keyword, value]) => {
-      if (!isKeyword(keyword)) throw invalid("body", `${pointer}/${keyword.slice(0, 100)}`, "is not a keyword");
-      return [keyword.toLowerCase(), value === true];
-    }),
-  );
+const tags = ["mail"];
+const config = requireScope("mail:write");
+const response = { 200: WriteResult };
+const path = "/v1/accounts/:accountId/messages/:messageId";
 
 const registerPatch = (app: App, deps: ApiDeps): void => {
   app.patch(
-    "/v1/accounts/:accountId/messages/:messageId",
+    path,
     {
-      config: requireScope("mail:write"),
+      config,
       schema: {
-        tags: ["mail"],
-        summary: "Change the keywords of a message",
+        tags,
+        summary: "Change the keywords and mailboxes of a message",
+        description:
+          "`If-Match` names the state that the caller saw last, however old: what others did since is merged, and what has to give way is told. Without it the patch comes after all there is.",
         params: MessageParams,
         body: MessagePatch,
-        response: { 200: WriteResult },
+        response,
       },
     },
     async (request, reply) => {
       const account = await loadAccount(deps, request);
-      const messageId = messageIdOf(request);
-      const keywords = readKeywords(request.body.keywords ?? {}, "/keywords");
-      return answerMessageWrite(deps, { request, reply, account }, { op: "patch", messageId, keywords });
+      const op = readPatch(messageIdOf(request), request.body);
+      return answerMessageWrite(deps, { request, reply, account }, op);
+    },
+  );
+};
+
+const registerDelete = (app: App, deps: ApiDeps): void => {
+  app.delete(
+    path,
+    {
+      config,
+      schema: {
+        tags,
+        summary: "Move a message to Trash, or destroy it",
+        description:
+          "With `purge=true` it is destroyed with its octets, here and upstream; that needs `If-Match` with a state since which nothing became of the message.",
+        params: MessageParams,
+        querystring: Strict({ purge: Type.Optional(Type.Boolean({ default: false })) }),
+        response,
+      },
+    },
+    async (request, reply) => {
+      const account = await loadAccount(deps, request);
+      const op = request.query.purge === true ? "purge" : "delete";
+      return answerMessageWrite(deps, { request, reply, account }, { op, messageId: messageIdOf(request) });
+    },
+  );
+};
+
+const registerRestore = (app: App, deps: ApiDeps): void => {
+  app.post(
+    `${path}/restore`,
+    {
+      config,
+      schema: {
+        tags,
+        summary: "Bring a removed or trashed message back",
+        params: MessageParams,
+        body: Nullable(Strict({ mailboxId: RestoreTarget })),
+        response,
+      },
+    },
+    async (request, reply) => {
+      const account = await loadAccount(deps, request);
+      const mailboxId = readMailboxId(request.body?.mailboxId, "/mailboxId");
+      const op = { op: "restore", messageId: messageIdOf(request), mailboxId } as const;
+      return answerMessageWrite(deps, { request, reply, account }, op);
+    },
+  );
+};
+
+const BatchAnswer = Type.Object(
+  {
+    results: Type.Array(
+      Type.Object({
+        status: WriteStatus,
+        reason: Type.String(),
+        messageId: Type.String(),
+        warnings: Type.Optional(Type.Array(Type.String())),
+      }),
+    ),
+    state: State,
+  },
+  { title: "BatchResult" },
+);
+
+const registerBatch = (app: App, deps: ApiDeps): void => {
+  app.post(
+    "/v1/accounts/:accountId/batch",
+    {
+      config,
+      schema: {
+        tags,
+        summary: "Several operations, in order, each with its own result",
+        description:
+          "All are durable, or none is; what is rejected stops nothing. `If-Match` is the base of each. More than 50 messages thrown away need it, and are rejected where something became of them since.",
+        params: AccountParams,
+        body: Strict({ ops: Type.Array(BatchEntry, { minItems: 1, maxItems: 500 }) }),
+        response: { 200: BatchAnswer },
+      },
+    },
+    async (request, reply) => {
+      const account = await loadAccount(deps, request);
+      const ops = request.body.ops.map(readEntry);
+      return answerWrite(deps, { request, reply, account }, { ops, batch: true }, async (_, { results }, state) => ({
+        results: results.map(({ status, reason, messageId, warnings }) => ({
+          status,
+          reason,
+          messageId: formatId("msg", messageId as MessageId),
+          ...(warnings.length > 0 && { warnings: [...warnings] }),
+        })),
+        state,
+      }));
+    },
+  );
+};
+
+const registerUndo = (app: App, deps: ApiDeps): void => {
+  app.post(
+    "/v1/accounts/:accountId/changes/:seq/undo",
+    {
+      config,
+      schema: {
+        tags,
+        summary: "The inverse of one change, as an ordinary write",
+        description: "Of a `conflict.resolved` it gives the loser what it wanted.",
+        params: Type.Object({ accountId: Type.String(), seq: Type.String() }),
+        response,
+      },
+    },
+    async (request, reply) => {
+      const account = await loadAccount(deps, request);
+      const { seq } = request.params;
+      const change = /^[1-9]\d{0,14}$/.test(seq) ? await readChange(deps.db, account.id, Number(seq)) : null;
+      if (change === null) throw notFound("change");
+      if (change.messageId === null) throw new ProblemError("conflict", "There is no way back from this change.");
+      return answerMessageWrite(deps, { request, reply, account }, { op: "undo", messageId: change.messageId, seq: Number(seq) });
     },
   );
 };
 
 export const registerMessageWrites = (app: App, deps: ApiDeps): void => {
   registerPatch(app, deps);
+  registerDelete(app, deps);
+  registerRestore(app, deps);
+  registerBatch(app, deps);
+  registerUndo(app, deps);
 };

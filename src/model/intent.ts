@@ -2,16 +2,47 @@
  * What a caller of the API wants of an account's mail. An intent is durable, with its result, before it is answered; upstream
  * follows (semantics 3.7).
  */
-import type { AccountId, MessageId, TenantId } from "./ids.ts";
+import type { AccountId, MailboxId, MessageId, TenantId } from "./ids.ts";
 
 /** By keyword: true sets it, false takes it away. */
 export type KeywordPatch = Readonly<Record<string, boolean>>;
 
-export interface MailOp {
+export interface PatchOp {
   readonly op: "patch";
   readonly messageId: MessageId;
   readonly keywords: KeywordPatch;
+  /** True: in this mailbox, too; false: no longer. One taken away for one given is a move. */
+  readonly mailboxIds: Readonly<Record<MailboxId, boolean>>;
 }
+
+/** To Trash. */
+export interface DeleteOp {
+  readonly op: "delete";
+  readonly messageId: MessageId;
+}
+
+/** For good. */
+export interface PurgeOp {
+  readonly op: "purge";
+  readonly messageId: MessageId;
+}
+
+/** Back from Trash, or from having been removed. */
+export interface RestoreOp {
+  readonly op: "restore";
+  readonly messageId: MessageId;
+  /** null: where it came from. */
+  readonly mailboxId: MailboxId | null;
+}
+
+/** The inverse of one change of the log. */
+export interface UndoOp {
+  readonly op: "undo";
+  readonly messageId: MessageId;
+  readonly seq: number;
+}
+
+export type MailOp = PatchOp | DeleteOp | PurgeOp | RestoreOp | UndoOp;
 
 export interface MailIntent {
   /** Unique per account: an intent that comes again has its first result and no effect. */
@@ -26,6 +57,8 @@ export interface IntentResult {
   /** Stable reason code. */
   readonly reason: string;
   readonly messageId: MessageId | null;
+  /** What the caller should know of what was done, e.g. `pop3_visible`. */
+  readonly warnings: readonly string[];
 }
 
 export interface WriteRequest {

@@ -48,3 +48,39 @@ export const defaultMailboxes = (input: {
   }));
   return { changes, mailboxes, upstream: [], gone: [] };
 };
+
+/** A Trash where there is none, for what is thrown away over the API. A mailbox of that name becomes it. */
+export const missingTrash = (input: {
+  readonly known: readonly MailboxView[];
+  /** Unused. */
+  readonly freshId: MailboxId;
+  readonly deviceId: string;
+}): MailboxDecision => {
+  const name = "Trash";
+  const role: Role = "trash";
+  const named = input.known.find((view) => view.parentId === null && view.name === name);
+  const id = named?.id ?? input.freshId;
+  const rest = { parentId: null, role, roleSource: "name", subscribed: true, lifecycle: "live", change: 0 } as const;
+  return {
+    changes: [
+      {
+        kind: named === undefined ? "mailbox.created" : "mailbox.renamed",
+        messageId: null,
+        mailboxId: id,
+        placementId: null,
+        before: named === undefined ? null : { name, parentId: null, role: named.role },
+        after: { name, parentId: null, role },
+        source: "api",
+        endpointId: null,
+        deviceId: input.deviceId,
+        reason: "trash_needed",
+        rule: "D10",
+        confidence: null,
+        evidence: [],
+      },
+    ],
+    mailboxes: [{ id, created: named === undefined, name, ...rest }],
+    upstream: [],
+    gone: [],
+  };
+};

@@ -50,7 +50,8 @@ const valuesOf = (patch: KeywordPatch, keywords: readonly string[]): Map<string,
   return values;
 };
 
-const toSource = (deviceId: string): string => `device ${deviceId}`;
+/** A device as dots name it. */
+export const toSource = (deviceId: string): string => `device ${deviceId}`;
 
 /** The dots of a register that may still live, in the order in which they came. */
 const dotsOf = (name: string, { seen, said }: KeywordHistory): Register => {
@@ -75,7 +76,8 @@ export interface LostValue {
   readonly winner: RegisterValue;
   readonly loser: RegisterValue;
   readonly source: string;
-  readonly rule: "F4" | "grow_only";
+  /** It cannot be taken away at all, whoever says so. */
+  readonly growOnly: boolean;
 }
 
 export interface KeywordOutcome {
@@ -101,14 +103,14 @@ export const mergeSaid = (
   let outvoted = 0;
   for (const [register, value] of values) {
     if (growsOnly(register) && value === "clear" && current.includes(register)) {
-      lost.push({ register, winner: "set", loser: value, source, rule: "grow_only" });
+      lost.push({ register, winner: "set", loser: value, source, growOnly: true });
       outvoted += 1;
       continue;
     }
     const dots = assert(dotsOf(register, history), { value, seq: speaker.seq, source }, speaker.base);
     const winner = valueOf(register, dots) ?? value;
     for (const dot of dots)
-      if (dot.value !== winner) lost.push({ register, winner, loser: dot.value, source: dot.source, rule: "F4" });
+      if (dot.value !== winner) lost.push({ register, winner, loser: dot.value, source: dot.source, growOnly: false });
     if (winner !== value) outvoted += 1;
     keywords = writeRegister(register, winner, keywords);
   }

@@ -63,7 +63,7 @@ export interface PlacementWrite {
   readonly id: PlacementId;
   readonly mailboxId: MailboxId;
   readonly keywords: readonly string[];
-  readonly lifecycle: "live" | "removed";
+  readonly lifecycle: "live" | "removed" | "purged";
   readonly kept: boolean;
   readonly absent: boolean;
   /** Only of what is absent from this decision on. */

@@ -97,3 +97,14 @@ export const readMessageChanges = async (
   });
   return rows.map((row) => toChange(accountId, row));
 };
+
+/** One change; null when the account has none of that number. */
+export const readChange = async (db: Queryable, accountId: AccountId, seq: number): Promise<Change | null> => {
+  const { rows } = await db.query<ChangeRow>({
+    name: "change_read",
+    text: `select ${columns} from changes c where c.account_id = $1 and c.seq = $2`,
+    values: [accountId, seq],
+  });
+  const row = rows[0];
+  return row === undefined ? null : toChange(accountId, row);
+};

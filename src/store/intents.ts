@@ -1,125 +1,95 @@
-/** Intents of the API: the slice of the account that they touch, and their journal. Always inside the account's transaction. */
-import type { EndpointId, MessageId, PlacementId } from "../model/ids.ts";
-import type { IntentResult, IntentStatus, MailIntent, MailOp } from "../model/intent.ts";
-import type { KeywordHistory, SaidKeywords, SeenKeywords } from "../reconciler/intent-keywords.ts";
-import type { PlacementView } from "../reconciler/state.ts";
+/** The journal of intents: what was wanted, by whom, seen from where, and what came of it. */
+import type { MessageId, PlacementId } from "../model/ids.ts";
+import type { IntentResult, IntentStatus, KeywordPatch } from "../model/intent.ts";
 import type { AccountTx } from "./account-tx.ts";
-import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
-/** The IMAP endpoint of the account, which intents are written back to; null: it has none (K2). */
-export const findWritableEndpoint = async (account: AccountTx): Promise<EndpointId | null> => {
-  const { rows } = await account.tx.query<{ id: EndpointId }>({
-    name: "endpoint_writable",
-    text: `select id from endpoints where account_id = $1 and protocol = 'imap' order by id limit 1`,
-    values: [account.accountId],
-  });
-  return rows[0]?.id ?? null;
-};
-
-/** Every placement of the messages that is not purged, oldest first, with its last binding at the endpoint. */
-export const loadPlacements = async (
-  account: AccountTx,
-  endpointId: EndpointId | null,
-  messageIds: readonly MessageId[],
-): Promise<Map<MessageId, PlacementView[]>> => {
-  const { rows } = await account.tx.query<PlacementRow>({
-    name: "intent_placements",
-    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
-           where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.created_seq, p.id`,
-    values: [account.accountId, endpointId, messageIds],
-  });
-  return Map.groupBy(rows.map(toView), (placement) => placement.messageId);
-};
-
-/** What was said and seen of the messages after `base`. */
-export const loadHistory = async (
-  account: AccountTx,
-  placements: readonly PlacementView[],
-  base: bigint,
-): Promise<Map<PlacementId, KeywordHistory>> => {
-  if (base >= account.headSeq || placements.length === 0) return new Map();
-  const messageIds = [...new Set(placements.map(({ messageId }) => messageId))];
-  const seen = await account.tx.query<SeenKeywords & { placementId: PlacementId }>({
-    name: "intent_seen",
-    text: `select placement_id as "placementId", seq, coalesce('endpoint ' || endpoint_id, source) as source,
-             before->'keywords' as before, after->'keywords' as after
-           from changes where account_id = $1 and message_id = any($2::uuid[]) and seq > $3 and source <> 'api'
-             and jsonb_typeof(before->'keywords') = 'array' and jsonb_typeof(after->'keywords') = 'array' order by seq`,
-    values: [account.accountId, messageIds, base],
-  });
-  const said = await account.tx.query<SaidKeywords & { messageId: MessageId }>({
-    name: "intent_said",
-    text: `select message_id as "messageId", seq, device_id as "deviceId", base_seq as base, args->'keywords' as keywords
-           from intents where account_id = $1 and message_id = any($2::uuid[]) and seq > $3 and status in ('applied', 'superseded')
-             and args ? 'keywords' order by seq, created_at`,
-    values: [account.accountId, messageIds, base],
-  });
-  const seenOf = Map.groupBy(seen.rows, ({ placementId }) => placementId);
-  const saidOf = Map.groupBy(said.rows, ({ messageId }) => messageId);
-  return new Map(placements.map(({ id, messageId }) => [id, { seen: seenOf.get(id) ?? [], said: saidOf.get(messageId) ?? [] }]));
-};
-
-/** An intent that was ingested before. */
-export interface KnownIntent {
-  readonly result: IntentResult;
+export interface JournaledIntent {
+  readonly opId: string;
+  readonly deviceId: string;
+  readonly base: bigint;
   readonly kind: string;
+  /** All that makes it this intent and not another of its kind. JSON values only. */
   readonly args: Readonly<Record<string, unknown>>;
+  /** What it says of keywords, of one placement or of all of its message; null: nothing. */
+  readonly said: { readonly placementId: PlacementId | null; readonly keywords: KeywordPatch } | null;
+  readonly result: IntentResult;
+  /** The last change when it was decided. */
+  readonly seq: bigint;
 }
 
 /** Those of the given ones that were ingested before, by `opId` (I7). */
-export const loadIntents = async (account: AccountTx, opIds: readonly string[]): Promise<Map<string, KnownIntent>> => {
+export const loadIntents = async (
+  account: AccountTx,
+  opIds: readonly string[],
+): Promise<Map<string, Pick<JournaledIntent, "kind" | "args" | "result">>> => {
   const { rows } = await account.tx.query<{
     op_id: string;
     kind: string;
     args: Record<string, unknown>;
     status: IntentStatus;
     reason: string;
+    warnings: string[];
     message_id: MessageId | null;
   }>({
     name: "intents_known",
-    text: `select op_id, kind, args, status, reason, message_id from intents where account_id = $1 and op_id = any($2::text[])`,
+    text: `select op_id, kind, args, status, reason, warnings, message_id from intents where account_id = $1 and op_id = any($2::text[])`,
     values: [account.accountId, opIds],
   });
   return new Map(
-    rows.map(({ op_id: opId, kind, args, status, reason, message_id: messageId }) => [
+    rows.map(({ op_id: opId, kind, args, status, reason, warnings, message_id: messageId }) => [
       opId,
-      { kind, args, result: { status, reason, messageId } },
+      { kind, args, result: { status, reason, messageId, warnings } },
     ]),
   );
 };
 
-/** What of an operation is journaled beside its kind and its message. */
-export const argsOf = ({ op: _op, messageId: _messageId, ...args }: MailOp): Readonly<Record<string, unknown>> => args;
-
-export interface IngestedIntent {
-  readonly intent: MailIntent;
-  readonly deviceId: string;
-  readonly base: bigint;
-  readonly result: IntentResult;
-  /** The last change when it was decided. */
-  readonly seq: bigint;
-}
-
 /** Journals intents with their results, in their order. */
-export const storeIntents = async (account: AccountTx, ingested: readonly IngestedIntent[]): Promise<void> => {
-  if (ingested.length === 0) return;
-  const rows = ingested.map(({ intent, deviceId, base, result, seq }) => ({
-    op_id: intent.opId,
+export const storeIntents = async (account: AccountTx, intents: readonly JournaledIntent[]): Promise<void> => {
+  if (intents.length === 0) return;
+  const rows = intents.map(({ opId, deviceId, base, kind, args, said, result, seq }) => ({
+    op_id: opId,
     device_id: deviceId,
     base_seq: String(base),
-    kind: intent.op.op,
-    message_id: intent.op.messageId,
-    args: argsOf(intent.op),
+    kind,
+    message_id: result.messageId,
+    args,
+    said,
     status: result.status,
     reason: result.reason,
+    warnings: result.warnings,
     seq: String(seq),
   }));
   await account.tx.query({
     name: "intents_store",
-    text: `insert into intents (account_id, op_id, tenant_id, device_id, base_seq, kind, message_id, args, status, reason, seq)
-           select $1, w.op_id, $2, w.device_id, w.base_seq, w.kind, w.message_id, w.args, w.status, w.reason, w.seq
-           from jsonb_to_recordset($3::jsonb) as w(op_id text, device_id text, base_seq bigint, kind text, message_id uuid, args jsonb, status text,
-                                                   reason text, seq bigint)`,
+    text: `insert into intents (account_id, op_id, tenant_id, device_id, base_seq, kind, message_id, args, said, status, reason, warnings, seq)
+           select $1, w.op_id, $2, w.device_id, w.base_seq, w.kind, w.message_id, w.args, nullif(w.said, 'null'), w.status, w.reason, w.warnings, w.seq
+           from jsonb_to_recordset($3::jsonb) as w(op_id text, device_id text, base_seq bigint, kind text, message_id uuid, args jsonb, said jsonb,
+                                                   status text, reason text, warnings text[], seq bigint)`,
     values: [account.accountId, account.tenantId, JSON.stringify(rows)],
+  });
+};
+
+/** Takes all that is stored of messages whose placements are all purged; what stays says that there was one (I2). */
+export const erasePurged = async (account: AccountTx, messageIds: readonly MessageId[]): Promise<void> => {
+  if (messageIds.length === 0) return;
+  const values = [account.accountId, messageIds];
+  await account.tx.query({
+    name: "purged_blobs",
+    text: `delete from blobs b using messages m where m.account_id = $1 and m.id = any($2::uuid[]) and b.account_id = $1 and b.sha256 = m.sha256`,
+    values,
+  });
+  await account.tx.query({
+    name: "purged_contents",
+    text: `delete from message_contents where account_id = $1 and message_id = any($2::uuid[])`,
+    values,
+  });
+  // Without its hashes nothing that comes is taken for it.
+  await account.tx.query({
+    name: "purged_messages",
+    text: `update messages set durability = 'purged', sha256 = null, size = 0, message_id = null, in_reply_to = null, reference_ids = '{}', subject = null,
+             from_addresses = '[]', to_addresses = '[]', cc_addresses = '[]', bcc_addresses = '[]', sent_at = null,
+             h_full = null, h_head = null, h_sem = null, normal_size = null, upstream_id = null
+           where account_id = $1 and id = any($2::uuid[])`,
+    values,
   });
 };

@@ -1,27 +1,40 @@
 /** Intents of the API, decided in the transaction that their caller commits: canonical state first, upstream follows (Q4). */
 import { isDeepStrictEqual } from "node:util";
-import type { MessageId } from "../model/ids.ts";
-import type { IntentResult, MailIntent, WriteRequest, Writes, Written } from "../model/intent.ts";
+import { uuidv7 } from "uuidv7";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { IntentResult, MailIntent, MailOp, WriteRequest, Writes, Written } from "../model/intent.ts";
+import { missingTrash } from "../reconciler/default-mailboxes.ts";
+import type { Intent, IntentSlice } from "../reconciler/intent-slice.ts";
 import { reconcileIntent } from "../reconciler/intents.ts";
 import { emptyDraft } from "../reconciler/state.ts";
+import { inverseOf } from "../reconciler/undo.ts";
 import { type AccountTx, lockOwned } from "../store/account-tx.ts";
 import type { Tx } from "../store/database.ts";
 import { applyDecision } from "../store/decisions.ts";
 import {
-  argsOf,
   findWritableEndpoint,
-  type IngestedIntent,
-  type KnownIntent,
+  loadAccountSlice,
+  loadChange,
   loadHistory,
-  loadIntents,
-  loadPlacements,
-  storeIntents,
-} from "../store/intents.ts";
+  loadHomes,
+  loadMessagePlacements,
+} from "../store/intent-slices.ts";
+import { erasePurged, type JournaledIntent, loadIntents, storeIntents } from "../store/intents.ts";
+import { applyMailboxDecision } from "../store/mailbox-writes.ts";
+import { loadMailboxes } from "../store/slices.ts";
+
+/** More than so many thrown away in one request need the exact base of each (Q3). */
+const mostTrashed = 50;
+
+const argsOf = ({ op: _op, messageId: _messageId, ...args }: MailOp): Readonly<Record<string, unknown>> => args;
 
 /** The first result; but whoever gives an id of his own to two different intents is told so. */
-const resultAgain = ({ op }: MailIntent, { result, kind, args }: KnownIntent): IntentResult => {
+const resultAgain = (
+  { op }: MailIntent,
+  { result, kind, args }: Pick<JournaledIntent, "kind" | "args" | "result">,
+): IntentResult => {
   const same = kind === op.op && result.messageId === op.messageId && isDeepStrictEqual(args, argsOf(op));
-  return same ? result : { status: "rejected", reason: "op_id_reused", messageId: op.messageId };
+  return same ? result : { status: "rejected", reason: "op_id_reused", messageId: op.messageId, warnings: [] };
 };
 
 /** So that each is decided on what those before it made: no message twice in one run. */
@@ -40,48 +53,123 @@ const runsOf = (intents: readonly MailIntent[]): MailIntent[][] => {
   return runs;
 };
 
-const decideRun = async (
-  account: AccountTx,
-  { deviceId, ...request }: Pick<WriteRequest, "deviceId" | "base">,
-  intents: readonly MailIntent[],
-): Promise<IngestedIntent[]> => {
-  const base = request.base ?? account.headSeq;
-  const head = account.headSeq;
-  const placements = await loadPlacements(
-    account,
-    await findWritableEndpoint(account),
-    intents.map(({ op }) => op.messageId),
-  );
-  const history = await loadHistory(account, [...placements.values()].flat(), base);
-  const draft = emptyDraft();
-  const ingested = intents.map((intent) => {
-    const slice = { placements: placements.get(intent.op.messageId) ?? [], history, head };
-    const result = reconcileIntent(draft, { op: intent.op, deviceId, base }, slice);
-    return { intent, deviceId, base, result, seq: head + BigInt(draft.changes.length) };
+/** What is the same for all runs of one request. */
+interface Session {
+  readonly account: AccountTx;
+  readonly deviceId: string;
+  readonly base: bigint | null;
+  readonly endpointId: EndpointId | null;
+  /** The last change before it. */
+  readonly began: bigint;
+  readonly bulk: boolean;
+}
+
+const trashes = ({ op }: MailIntent, trash: MailboxId | null): boolean =>
+  op.op === "delete" || (op.op === "patch" && trash !== null && op.mailboxIds[trash] === true);
+
+const trashIn = (mailboxes: IntentSlice["mailboxes"]): MailboxId | null =>
+  mailboxes.entries().find(([, role]) => role === "trash")?.[0] ?? null;
+
+/** Somebody throws mail away for the first time where no server has a place for that. */
+const makeTrash = async ({ account, deviceId, endpointId }: Session, at: Date): Promise<void> => {
+  // Addresses at an endpoint do not matter here.
+  const owner = endpointId ?? ("00000000-0000-0000-0000-000000000000" as EndpointId);
+  const decision = missingTrash({ known: await loadMailboxes(account, owner), freshId: uuidv7() as MailboxId, deviceId });
+  await applyMailboxDecision(account, owner, decision, at);
+};
+
+/** All that the run is decided on; a function, so that each intent gets its own part. */
+const loadSlices = async (session: Session, intents: readonly MailIntent[]) => {
+  const { account, endpointId, began } = session;
+  const messageIds = intents.map(({ op }) => op.messageId);
+  const placements = await loadMessagePlacements(account, endpointId, messageIds);
+  const all = [...placements.values()].flat();
+  const ofAccount = await loadAccountSlice(account, { endpointId, began });
+  const history = session.base === null ? new Map() : await loadHistory(account, all, session.base);
+  const returns = intents.filter(({ op }) => op.op === "restore" || op.op === "undo");
+  const homes = returns.length === 0 ? new Map<PlacementId, MailboxId>() : await loadHomes(account, messageIds);
+  const undone = new Map<MailIntent, IntentSlice["undone"]>();
+  for (const intent of returns) if (intent.op.op === "undo") undone.set(intent, await loadChange(account, intent.op.seq));
+  return (intent: MailIntent): IntentSlice => ({
+    ...ofAccount,
+    placements: placements.get(intent.op.messageId) ?? [],
+    history,
+    homes,
+    undone: undone.get(intent) ?? null,
+    freshIds: intent.op.op === "patch" ? Object.keys(intent.op.mailboxIds).map(() => uuidv7()) : [],
   });
-  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
-  await storeIntents(account, ingested);
-  return ingested;
+};
+
+/** What later intents with an older base are held against. */
+const saidBy = ({ op }: MailIntent, { undone }: IntentSlice): JournaledIntent["said"] => {
+  if (op.op === "patch") return Object.keys(op.keywords).length === 0 ? null : { placementId: null, keywords: op.keywords };
+  const inverse = undone === null ? null : inverseOf(undone);
+  return inverse?.kind === "keywords" ? { placementId: undone?.placementId ?? null, keywords: inverse.keywords } : null;
+};
+
+const decideRun = async (session: Session, intents: readonly MailIntent[]): Promise<JournaledIntent[]> => {
+  const { account, deviceId } = session;
+  const at = new Date();
+  let sliceOf = await loadSlices(session, intents);
+  const first = intents[0];
+  if (first === undefined) return [];
+  const throws = intents.some((intent) => intent.op.op === "delete" && sliceOf(intent).placements.length > 0);
+  if (throws && trashIn(sliceOf(first).mailboxes) === null) {
+    await makeTrash(session, at);
+    sliceOf = await loadSlices(session, intents);
+  }
+  const draft = emptyDraft();
+  const head = account.headSeq;
+  const base = session.base ?? head;
+  const journaled = intents.map((intent): JournaledIntent => {
+    const slice = sliceOf(intent);
+    const destructive = session.bulk && trashes(intent, trashIn(slice.mailboxes));
+    const wanted: Intent = { op: intent.op, deviceId, base, exact: session.base !== null, destructive };
+    const result = reconcileIntent(draft, wanted, slice);
+    const seq = head + BigInt(draft.changes.length);
+    return {
+      opId: intent.opId,
+      deviceId,
+      base,
+      kind: intent.op.op,
+      args: argsOf(intent.op),
+      said: saidBy(intent, slice),
+      result,
+      seq,
+    };
+  });
+  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at, inputId: null });
+  const purged = journaled.filter(({ kind, result }) => kind === "purge" && result.status === "applied");
+  await erasePurged(
+    account,
+    purged.flatMap(({ result }) => result.messageId ?? []),
+  );
+  await storeIntents(account, journaled);
+  return journaled;
 };
 
 export class IntentWrites implements Writes<Tx> {
   async write(tx: Tx, request: WriteRequest): Promise<Written | null> {
     const account = await lockOwned(tx, request);
     if (account === null) return null;
+    const { deviceId, base, intents } = request;
     const known = await loadIntents(
       account,
-      request.intents.map(({ opId }) => opId),
+      intents.map(({ opId }) => opId),
     );
-    const results = new Map(
-      request.intents.flatMap((intent) => {
-        const before = known.get(intent.opId);
-        return before === undefined ? [] : [[intent, resultAgain(intent, before)] as const];
-      }),
-    );
-    for (const run of runsOf(request.intents.filter((intent) => !results.has(intent))))
-      for (const { intent, result } of await decideRun(account, request, run)) results.set(intent, result);
+    const results = new Map<string, IntentResult>();
+    for (const intent of intents) {
+      const before = known.get(intent.opId);
+      if (before !== undefined) results.set(intent.opId, resultAgain(intent, before));
+    }
+    const endpointId = await findWritableEndpoint(account);
+    const { mailboxes } = await loadAccountSlice(account, { endpointId, began: account.headSeq });
+    const bulk = intents.filter((intent) => trashes(intent, trashIn(mailboxes))).length > mostTrashed;
+    const session = { account, deviceId, base, endpointId, began: account.headSeq, bulk };
+    for (const run of runsOf(intents.filter(({ opId }) => !results.has(opId))))
+      for (const { opId, result } of await decideRun(session, run)) results.set(opId, result);
     return {
-      results: request.intents.map((intent) => results.get(intent) as IntentResult),
+      results: intents.map(({ opId }) => results.get(opId) as IntentResult),
       state: { epoch: account.stateEpoch, seq: account.headSeq },
     };
   }

@@ -146,7 +146,7 @@ export class CanonicalModel {
           ...view,
           mailboxId: write.mailboxId,
           keywords: write.keywords,
-          lifecycle: write.lifecycle,
+          lifecycle: write.lifecycle === "live" ? "live" : "removed",
           kept: write.kept,
           absent: write.absent,
         });

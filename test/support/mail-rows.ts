@@ -39,7 +39,9 @@ interface ChangeInput {
   readonly mailboxId?: MailboxId;
   readonly placementId?: PlacementId;
   readonly before?: Record<string, unknown>;
-  readonly after?: Record<string, unknown>;
+  readonly after?: Record<string, unknown> | null;
+  /** Default: `upstream_flags`. */
+  readonly reason?: string;
 }
 
 const flagOf = (keyword: string): string =>
@@ -166,7 +168,7 @@ export class MailRows {
       const { head_seq: seq = 0n, state_epoch: epoch = 0 } = rows[0] ?? {};
       await tx.query({
         text: `insert into changes (account_id, seq, tenant_id, state_epoch, at, kind, message_id, mailbox_id, placement_id, before, after, source, endpoint_id, reason)
-               values ($1, $2, $3, $4, now(), $5, $6, $7, $8, $9, $10, 'imap', $11, 'upstream_flags')`,
+               values ($1, $2, $3, $4, now(), $5, $6, $7, $8, $9, $10, 'imap', $11, $12)`,
         values: [
           this.accountId,
           seq,
@@ -177,8 +179,9 @@ export class MailRows {
           input.mailboxId ?? null,
           input.placementId ?? null,
           JSON.stringify(input.before ?? null),
-          JSON.stringify(input.after ?? { keywords: ["$seen"] }),
+          input.after === null ? null : JSON.stringify(input.after ?? { keywords: ["$seen"] }),
           this.endpointId,
+          input.reason ?? "upstream_flags",
         ],
       });
       await tx.query({ text: `select pg_notify('samebox_changes', $1)`, values: [this.accountId] });

@@ -327,8 +327,11 @@ create table intents (
   kind text not null,
   message_id uuid,
   args jsonb not null,
+  -- What it asserts of keywords: src/reconciler/intent-keywords.ts.
+  said jsonb,
   status text not null,
   reason text not null,
+  warnings text[] not null default '{}',
   -- The last change when it was decided: its own, where it made any.
   seq bigint not null,
   -- Those of one transaction in their order.

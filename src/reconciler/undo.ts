@@ -1,0 +1,65 @@
+/** The inverse of one change: an ordinary operation on its placement that comes after all there is (Q6). */
+import type { DecidedChange } from "../model/change.ts";
+import type { MailboxId } from "../model/ids.ts";
+import type { KeywordPatch } from "../model/intent.ts";
+
+export type LoggedChange = Pick<DecidedChange, "kind" | "placementId" | "before" | "after" | "source" | "evidence">;
+
+export type Inverse =
+  | { readonly kind: "keywords"; readonly keywords: KeywordPatch }
+  /** null: where it came from. */
+  | { readonly kind: "place"; readonly mailboxId: MailboxId | null }
+  | { readonly kind: "remove" };
+
+const wordsIn = (values: LoggedChange["before"]): readonly string[] => (values?.["keywords"] as string[] | undefined) ?? [];
+
+const mailboxIn = (values: Readonly<Record<string, unknown>> | null | undefined): MailboxId | null =>
+  (values?.["mailboxId"] as MailboxId | null | undefined) ?? null;
+
+const backTo = (change: LoggedChange): KeywordPatch => {
+  const before = wordsIn(change.before);
+  const after = wordsIn(change.after);
+  return Object.fromEntries<boolean>([
+    ...before.filter((word) => !after.includes(word)).map((word) => [word, true] as const),
+    ...after.filter((word) => !before.includes(word)).map((word) => [word, false] as const),
+  ]);
+};
+
+const patches: Readonly<Record<string, (register: string) => KeywordPatch>> = {
+  set: (register) => ({ [register]: true }),
+  clear: (register) => ({ [register]: false }),
+  none: () => ({ $junk: false, $notjunk: false }),
+  junk: () => ({ $junk: true }),
+  notjunk: () => ({ $notjunk: true }),
+};
+
+/** Whoever had to give way is given what he wanted (P6). */
+const forLoser = ({ evidence }: LoggedChange): Inverse | null => {
+  const [found] = evidence as readonly [{ register?: string; loser?: string | Record<string, unknown> }?];
+  if (found?.register !== undefined && typeof found.loser === "string") {
+    const keywords = patches[found.loser]?.(found.register);
+    return keywords === undefined ? null : { kind: "keywords", keywords };
+  }
+  if (typeof found?.loser !== "object") return null;
+  const mailboxId = mailboxIn(found.loser);
+  return mailboxId === null ? { kind: "remove" } : { kind: "place", mailboxId };
+};
+
+/** null: there is no way back. */
+export const inverseOf = (change: LoggedChange): Inverse | null => {
+  switch (change.kind) {
+    case "message.keywords":
+      return { kind: "keywords", keywords: backTo(change) };
+    case "message.moved":
+    case "message.removed":
+      return { kind: "place", mailboxId: mailboxIn(change.before) };
+    case "message.restored":
+      return { kind: "remove" };
+    case "message.created":
+      return change.source === "api" ? { kind: "remove" } : null;
+    case "conflict.resolved":
+      return forLoser(change);
+    default:
+      return null;
+  }
+};

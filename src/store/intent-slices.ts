@@ -1,0 +1,137 @@
+/** What intents are decided on: the slice of the account that they touch. Always inside the account's transaction. */
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { Role } from "../model/mail.ts";
+import { expectsDrains, viewPop3Devices } from "../model/pop3-devices.ts";
+import type { SaidKeywords, SeenKeywords } from "../reconciler/intent-keywords.ts";
+import type { AccountSlice, IntentPlacement, PlacementHistory } from "../reconciler/intent-slice.ts";
+import type { LocationEntry } from "../reconciler/location.ts";
+import type { LoggedChange } from "../reconciler/undo.ts";
+import type { AccountTx } from "./account-tx.ts";
+import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
+
+/** The IMAP endpoint of the account, which intents are written back to; null: it has none (K2). */
+export const findWritableEndpoint = async (account: AccountTx): Promise<EndpointId | null> => {
+  const { rows } = await account.tx.query<{ id: EndpointId }>({
+    name: "endpoint_writable",
+    text: `select id from endpoints where account_id = $1 and protocol = 'imap' order by id limit 1`,
+    values: [account.accountId],
+  });
+  return rows[0]?.id ?? null;
+};
+
+/** `began`: the last change before the request. */
+export const loadAccountSlice = async (
+  account: AccountTx,
+  { endpointId, began }: { readonly endpointId: EndpointId | null; readonly began: bigint },
+): Promise<AccountSlice> => {
+  const { rows } = await account.tx.query<{ id: MailboxId; role: Role | null; held: boolean }>({
+    name: "intent_mailboxes",
+    text: `select m.id, m.role, exists (select from holds h where h.account_id = m.account_id and h.mailbox_id = m.id and h.closed_at is null
+                                          and h.reason <> 'octets_damaged') as held
+           from mailboxes m where m.account_id = $1 and m.lifecycle = 'live'`,
+    values: [account.accountId],
+  });
+  return {
+    mailboxes: new Map(rows.map(({ id, role }) => [id, role])),
+    held: new Set(rows.flatMap(({ id, held }) => (held ? [id] : []))),
+    hasImap: endpointId !== null,
+    expectsDrains: expectsDrains(viewPop3Devices(account.policy, account.pop3Evidence).state),
+    retentionDays: account.policy.retentionDays,
+    head: account.headSeq,
+    began,
+  };
+};
+
+/** Every placement of the messages that is not purged, oldest first, with its last binding at the endpoint. */
+export const loadMessagePlacements = async (
+  account: AccountTx,
+  endpointId: EndpointId | null,
+  messageIds: readonly MessageId[],
+): Promise<Map<MessageId, IntentPlacement[]>> => {
+  const { rows } = await account.tx.query<PlacementRow & { changed_seq: bigint; reason: string; recoverable: boolean | null }>({
+    name: "intent_placements",
+    text: `select ${placementColumns}, p.changed_seq, p.reason, p.recoverable_until > now() as recoverable, ${bindingColumns}
+           from placements p ${lastBinding}
+           where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.created_seq, p.id`,
+    values: [account.accountId, endpointId, messageIds],
+  });
+  const placements = rows.map((row): IntentPlacement => ({
+    ...toView(row),
+    changedSeq: row.changed_seq,
+    reason: row.reason,
+    recoverable: row.recoverable ?? false,
+  }));
+  return Map.groupBy(placements, (placement) => placement.messageId);
+};
+
+interface ChangeRow extends Omit<LocationEntry, "from" | "to"> {
+  readonly placementId: PlacementId;
+  readonly before: { readonly mailboxId?: MailboxId; readonly keywords?: readonly string[] } | null;
+  readonly after: { readonly mailboxId?: MailboxId; readonly keywords?: readonly string[] } | null;
+  readonly api: boolean;
+}
+
+const seenIn = ({ api, seq, source, before, after }: ChangeRow): SeenKeywords[] =>
+  api || before?.keywords === undefined || after?.keywords === undefined
+    ? []
+    : [{ seq, source, before: before.keywords, after: after.keywords }];
+
+const locatedIn = (row: ChangeRow): LocationEntry[] =>
+  row.kind === "message.keywords" ? [] : [{ ...row, from: row.before?.mailboxId ?? null, to: row.after?.mailboxId ?? null }];
+
+/** What was said and seen of the placements after `base`; empty where the base is the last change. */
+export const loadHistory = async (
+  account: AccountTx,
+  placements: readonly IntentPlacement[],
+  base: bigint,
+): Promise<Map<PlacementId, PlacementHistory>> => {
+  if (base >= account.headSeq || placements.length === 0) return new Map();
+  const messageIds = [...new Set(placements.map(({ messageId }) => messageId))];
+  const logged = await account.tx.query<ChangeRow>({
+    name: "intent_logged",
+    text: `select placement_id as "placementId", seq, kind, device_id as "deviceId", reason, rule, before, after, source = 'api' as api,
+             coalesce('device ' || device_id, 'endpoint ' || endpoint_id, source) as source
+           from changes where account_id = $1 and message_id = any($2::uuid[]) and seq > $3
+             and kind in ('message.created', 'message.keywords', 'message.moved', 'message.kept', 'message.removed', 'message.restored', 'message.merged')
+           order by seq`,
+    values: [account.accountId, messageIds, base],
+  });
+  const said = await account.tx.query<SaidKeywords & { messageId: MessageId; placementId: PlacementId | null }>({
+    name: "intent_said",
+    text: `select message_id as "messageId", seq, device_id as "deviceId", base_seq as base, said->>'placementId' as "placementId", said->'keywords' as keywords
+           from intents where account_id = $1 and message_id = any($2::uuid[]) and seq > $3 and status in ('applied', 'superseded') and said is not null
+           order by seq, created_at`,
+    values: [account.accountId, messageIds, base],
+  });
+  const loggedOf = Map.groupBy(logged.rows, ({ placementId }) => placementId);
+  const saidOf = Map.groupBy(said.rows, ({ messageId }) => messageId);
+  const history = placements.map(({ id, messageId }) => {
+    const changes = loggedOf.get(id) ?? [];
+    const words = (saidOf.get(messageId) ?? []).filter(({ placementId }) => placementId === null || placementId === id);
+    return [id, { seen: changes.flatMap(seenIn), located: changes.flatMap(locatedIn), said: words }] as const;
+  });
+  return new Map(history);
+};
+
+/** The last live mailbox, neither Trash nor Junk, that each placement was in before it is where it is. */
+export const loadHomes = async (account: AccountTx, messageIds: readonly MessageId[]): Promise<Map<PlacementId, MailboxId>> => {
+  const { rows } = await account.tx.query<{ placement_id: PlacementId; mailbox_id: MailboxId }>({
+    name: "intent_homes",
+    text: `select distinct on (c.placement_id) c.placement_id, m.id as mailbox_id
+           from changes c join mailboxes m on m.account_id = c.account_id and m.id = (c.before->>'mailboxId')::uuid and m.lifecycle = 'live'
+           where c.account_id = $1 and c.message_id = any($2::uuid[]) and c.kind = 'message.moved'
+             and coalesce(m.role, '') not in ('trash', 'junk') order by c.placement_id, c.seq desc`,
+    values: [account.accountId, messageIds],
+  });
+  return new Map(rows.map((row) => [row.placement_id, row.mailbox_id]));
+};
+
+/** One entry of the account's log; null: there is none of that number. */
+export const loadChange = async (account: AccountTx, seq: number): Promise<LoggedChange | null> => {
+  const { rows } = await account.tx.query<LoggedChange>({
+    name: "intent_undone",
+    text: `select kind, placement_id as "placementId", before, after, source, evidence from changes where account_id = $1 and seq = $2`,
+    values: [account.accountId, seq],
+  });
+  return rows[0] ?? null;
+};

@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { formatId, type MailboxId } from "../../src/model/ids.ts";
+import { openTestApi, type TestApi } from "../support/api.ts";
+import { type Mail, placesOf, shown, WrittenMail } from "../support/written-mail.ts";
+
+let api: TestApi;
+let box: WrittenMail;
+let inbox: MailboxId;
+let work: MailboxId;
+
+beforeAll(async () => {
+  api = await openTestApi();
+});
+afterAll(() => api.close());
+
+beforeEach(async () => {
+  box = await WrittenMail.account(api);
+  inbox = await box.rows.mailbox("INBOX", { role: "inbox" });
+  work = await box.rows.mailbox("Work");
+  await box.rows.mailbox("Other");
+  await box.rows.mailbox("Trash", { role: "trash" });
+  await box.rows.mailbox("Junk", { role: "junk" });
+});
+
+describe("a batch", () => {
+  const op = (name: string, { id }: Pick<Mail, "id">, rest: object = {}): object => ({
+    op: name,
+    messageId: formatId("msg", id),
+    ...rest,
+  });
+
+  test("is done in order, each with its own result; a rejection stops nothing (Q2)", async () => {
+    const [a, b] = [await box.mail(inbox), await box.mail(inbox)];
+    const base = await box.state();
+    const reply = await box.batch(
+      [
+        op("patch", a, { keywords: { $seen: true }, mailboxIds: { [shown(inbox)]: null, [shown(work)]: true } }),
+        op("patch", b, { keywords: { $recent: true } }),
+        op("delete", a),
+        op("restore", a),
+        op("purge", b),
+        op("delete", { id: a.id.replace(/.{12}$/, "000000000000") as Mail["id"] }),
+      ],
+      { base, opId: "batch-1" },
+    );
+    expect(reply.body.results.map(({ status, reason }: Record<string, string>) => `${status} ${reason}`)).toEqual([
+      "applied updated",
+      "rejected keyword_read_only",
+      "applied updated",
+      "applied updated",
+      "applied purged",
+      "rejected not_found",
+    ]);
+    expect(reply.body.results[0].messageId).toBe(formatId("msg", a.id));
+    expect((await api.request(box.pathOf(a))).body).toMatchObject({
+      keywords: { $seen: true },
+      mailboxIds: { [shown(work)]: true },
+    });
+    expect(reply.headers.get("etag")).toBe(`"${reply.body.state}"`);
+    await api.db.query({ text: `delete from idempotency_keys` });
+  });
+
+  test("S123 200 operations of a device that was offline, in one request", async () => {
+    const mails = await Promise.all(Array.from({ length: 100 }, () => box.mail(inbox)));
+    const base = await box.state();
+    for (const mail of mails.slice(0, 10)) await box.flag(mail, { $seen: true }, { device: "A2" });
+    const ops = mails.flatMap((mail) => [
+      op("patch", mail, { keywords: { $seen: true } }),
+      op("patch", mail, { keywords: { $seen: null } }),
+    ]);
+    const reply = await box.batch(ops, { base });
+    expect(reply.body.results.map(({ status }: { status: string }) => status)).toEqual(ops.map(() => "applied"));
+    const { body } = await api.request(`${box.account}/messages?keyword=$seen`);
+    expect(body.items).toEqual([]);
+  });
+
+  test("that throws away more than 50 needs a base, and leaves what has changed since (Q3)", async () => {
+    const mails = await Promise.all(Array.from({ length: 51 }, () => box.mail(inbox)));
+    const base = await box.state();
+    const ops = mails.map((mail) => op("delete", mail));
+    const without = await box.batch(ops);
+    expect(new Set(without.body.results.map(({ reason }: { reason: string }) => reason))).toEqual(new Set(["state_mismatch"]));
+    await box.flag(mails[0] as Mail, { $flagged: true }, { device: "A2" });
+    const reply = await box.batch(ops, { base });
+    expect(reply.body.results.map(({ status }: { status: string }) => status)).toEqual([
+      "rejected",
+      ...Array(50).fill("applied"),
+    ]);
+    expect((await box.batch(ops.slice(0, 50))).body.results[0]).toMatchObject({ status: "applied", reason: "updated" });
+  });
+
+  test("names what is wrong with it", async () => {
+    const mail = await box.mail(inbox);
+    for (const [ops, pointer] of [
+      [[op("archive", mail)], "/ops/0/op"],
+      [[op("delete", mail), { op: "delete", messageId: "msg_1" }], "/ops/1/messageId"],
+      [[op("delete", mail, { keywords: {} })], "/ops/0/keywords"],
+      [[], "/ops"],
+    ] as const)
+      expect((await box.batch(ops)).body).toMatchObject({ code: "invalid_request", errors: [{ pointer }] });
+  });
+});
+
+describe("undo", () => {
+  const last = async (since: string): Promise<number> => (await box.changesSince(since)).at(-1).seq;
+
+  test("of keywords, of a move, of a removal and of a copy", async () => {
+    const mail = await box.mail(inbox, "$seen");
+    let before = await box.state();
+    await box.flag(mail, { $seen: null, $flagged: true });
+    expect((await box.undo(await last(before))).body).toMatchObject({
+      status: "applied",
+      message: { keywords: { $seen: true } },
+    });
+    before = await box.state();
+    await box.trash(mail);
+    expect(placesOf(await box.undo(await last(before)))).toEqual([[shown(inbox), "live"]]);
+    before = await box.state();
+    await box.move(mail, [[work, true]]);
+    const copied = await last(before);
+    expect(placesOf(await box.undo(copied))).toEqual([
+      [shown(inbox), "live"],
+      [shown(work), "removed"],
+    ]);
+    expect(placesOf(await box.undo(await last(before)))).toEqual([
+      [shown(inbox), "live"],
+      [shown(work), "live"],
+    ]);
+  });
+
+  test("never rewinds: what came later stays (Q6)", async () => {
+    const mail = await box.mail(inbox);
+    const before = await box.state();
+    await box.flag(mail, { $flagged: true });
+    const seq = await last(before);
+    await box.flag(mail, { $seen: true });
+    expect((await box.undo(seq)).body).toMatchObject({ message: { keywords: { $seen: true } } });
+    expect(await box.changesSince(before)).toHaveLength(3);
+  });
+
+  test("of a lost keyword gives the loser what it wanted", async () => {
+    const mail = await box.mail(inbox, "$flagged");
+    const base = await box.state();
+    await box.flag(mail, { $flagged: true }, { base });
+    expect((await box.flag(mail, { $flagged: null }, { device: "A2", base })).body.status).toBe("applied");
+    const reply = await box.flag(mail, { $seen: true, $flagged: true }, { device: "A3", base });
+    expect(reply.body.message.keywords).toEqual({ $seen: true, $flagged: true });
+    expect((await box.undo(await last(base))).body.message.keywords).toEqual({ $seen: true });
+  });
+
+  test("of what has no way back is a conflict, of what never was is not found", async () => {
+    const mail = await box.mail(inbox);
+    await box.purge(mail, { base: await box.state() });
+    expect((await box.undo(Number((await box.state()).split(".")[1]))).body).toMatchObject({ status: 409, code: "conflict" });
+    for (const seq of [0, 99_999]) expect((await box.undo(seq)).status).toBe(404);
+  });
+});

@@ -82,8 +82,12 @@ export interface RawRun {
   readonly messages: number;
 }
 
-/** Logs in and fetches UID, FLAGS, INTERNALDATE and BODY.PEEK[] of every message of every mailbox. */
-export const fetchRaw = async (target: Target, take: Taker | null): Promise<RawRun> => {
+/** Of every message, by default; or its header block with what tells the mail. */
+const wholeMessage = "UID FLAGS INTERNALDATE BODY.PEEK[]";
+export const headerBlock = "UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER]";
+
+/** Logs in and fetches `items` of every message of every mailbox. */
+export const fetchRaw = async (target: Target, take: Taker | null, items = wholeMessage): Promise<RawRun> => {
   const began = performance.now();
   const socket = connect({ host: target.host, port: target.port, noDelay: true });
   const client = new RawClient(socket, take);
@@ -96,7 +100,7 @@ export const fetchRaw = async (target: Target, take: Taker | null): Promise<RawR
   for (const path of paths) {
     const examined = await client.command("c", `EXAMINE ${path}`);
     if (examined.some((line) => line.startsWith("* 0 EXISTS"))) continue;
-    await client.command("d", "FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])");
+    await client.command("d", `FETCH 1:* (${items})`);
   }
   await client.command("e", "LOGOUT");
   socket.destroy();

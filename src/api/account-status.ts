@@ -4,10 +4,12 @@ import { formatState } from "../model/change.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { formatId } from "../model/ids.ts";
 import { type Pop3DevicesView, pop3Signs, viewPop3Devices } from "../model/pop3-devices.ts";
-import { type Hold, listOpenHolds, listSuspicions, type Suspicion } from "../store/account-status.ts";
+import { listSuspicions, type Suspicion } from "../store/account-status.ts";
 import { type AccountRow, type EndpointRow, listEndpoints } from "../store/accounts.ts";
+import { type Hold, listOpenHolds } from "../store/hold-reads.ts";
 import { LastError, Profile, SyncStateWord } from "./account-schemas.ts";
 import { requireScope } from "./auth.ts";
+import { ShownHold, showHold } from "./hold-schemas.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { Nullable, Time, Words } from "./schemas.ts";
 import { noticesOf } from "./server-notices.ts";
@@ -61,15 +63,7 @@ const Status = Type.Object(
     suspectedDevices: Type.Array(SuspectedDevice, {
       description: "Devices that were seen at work, with the reason, whether or not the owner says that there are any.",
     }),
-    holds: Type.Array(
-      Type.Object({
-        id: Type.String(),
-        reason: Type.String(),
-        count: Type.Integer(),
-        mailboxId: Nullable(Type.String()),
-        since: Time,
-      }),
-    ),
+    holds: Type.Array(ShownHold, { description: "The first 500." }),
     hints: Type.Array(
       Type.Object({
         hint: Type.String({
@@ -160,14 +154,6 @@ const showEndpoint = (row: EndpointRow, ground: NoticeGround, now: Date): Static
   };
 };
 
-const showHold = (hold: Hold): Static<typeof Status>["holds"][number] => ({
-  id: formatId("hld", hold.id),
-  reason: hold.reason,
-  count: hold.count,
-  mailboxId: hold.mailboxId === null ? null : formatId("mbx", hold.mailboxId),
-  since: hold.since.toISOString(),
-});
-
 const showDevices = ({ since, ...rest }: Pop3DevicesView): Static<typeof Pop3Devices> => ({
   ...rest,
   since: since === null ? null : new Date(since).toISOString(),
@@ -214,7 +200,7 @@ export const registerAccountStatus = (app: App, deps: ApiDeps): void => {
       const account = await loadAccount(deps, request);
       const [endpoints, holds, suspicions] = await Promise.all([
         listEndpoints(deps.db, [account.id]),
-        listOpenHolds(deps.db, account.id),
+        listOpenHolds(deps.db, account.id, { after: null, limit: 500 }),
         listSuspicions(deps.db, account.id),
       ]);
       return showStatus(account, endpoints, { holds, suspicions }, new Date());

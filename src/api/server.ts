@@ -19,6 +19,7 @@ import { registerDocs, registerOpenApi } from "./docs.ts";
 import { answerBrokenRequest, answerError } from "./errors.ts";
 import { registerEvents } from "./events.ts";
 import { registerFleet } from "./fleet.ts";
+import { registerHolds } from "./holds.ts";
 import { registerHealth, registerMetrics } from "./health.ts";
 import { registerKeys } from "./keys.ts";
 import { registerLimits } from "./limits.ts";
@@ -123,6 +124,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerAccounts(app, deps);
   registerAccountStatus(app, deps);
   registerAccountActions(app, deps);
+  registerHolds(app, deps);
   registerProbe(app, deps);
   registerMailboxes(app, deps);
   registerMessages(app, deps);

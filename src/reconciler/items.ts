@@ -230,17 +230,18 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued
       change(scope, placement, { kind: "message.keywords", before, after, reason: "upstream_flags", rule: "F9" }),
     );
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
-  draft.placements.push({
-    id: placement.id,
-    mailboxId: scope.mailboxId,
-    keywords,
-    lifecycle: "live",
-    kept: false,
-    absent: false,
-    reason: reasonOf(how, elsewhere),
-    recoverableDays: null,
-    change: index,
-  });
+  if (index !== null || placement.absent || placement.kept)
+    draft.placements.push({
+      id: placement.id,
+      mailboxId: scope.mailboxId,
+      keywords,
+      lifecycle: "live",
+      kept: false,
+      absent: false,
+      reason: reasonOf(how, elsewhere),
+      recoverableDays: null,
+      change: index,
+    });
   if (reverted !== undefined)
     draft.commands.push({ placementId: placement.id, verb: "store", args: { remove: ["$seen"] }, reason: viaTrash });
 };

@@ -1,4 +1,5 @@
 /** Items that two complete POP3 listings lack: kept, removed, or left to IMAP (semantics 4.2 at its end, 4.5, K9). */
+import type { HoldDecision } from "../model/hold.ts";
 import type { Policy } from "../model/account.ts";
 import type { Pop3Devices } from "../model/pop3-devices.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
@@ -21,8 +22,8 @@ export interface GoneInput {
   readonly outsideWindow: boolean;
   /** All that is left are items the server will not give, as on a full disk (Courier): its listing is as good as none (G4, B2). */
   readonly doubtful: boolean;
-  /** Whether such absences are held already, and whether that has lasted long enough (B1, release c). */
-  readonly hold: "none" | "held" | "released";
+  /** Whether such absences are held already, and whether that has lasted long enough (B1, release c), or somebody decided. */
+  readonly hold: "none" | "held" | "released" | HoldDecision;
 }
 
 export interface GoneDecision extends Decision {
@@ -43,12 +44,12 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
   const draft = emptyDraft();
   const ended: { item: number; reason: string }[] = [];
   const open = input.gone.filter(({ placement, imap }) => imap === "none" && placement.lifecycle === "live" && !placement.kept);
-  const released = input.hold === "released";
+  const released = input.hold === "released" || input.hold === "rejected";
   // What is held stays so while new mail comes, which makes it the smaller part of all.
   const guarded =
     policy.onPop3Drain === "mirror" &&
     (input.hold === "held" || vanishBreakerTrips({ candidates: open.length, live: input.bound }));
-  const breakerTripped = !released && (input.doubtful || guarded);
+  const breakerTripped = !released && input.hold !== "approved" && (input.doubtful || guarded);
   let held = 0;
   let waiting = 0;
   input.gone.forEach(({ placement, imap }, item) => {
@@ -59,7 +60,7 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
     const letGo = released && decided.action === "remove";
     const action = letGo ? "keep" : decided.action;
     const recoverableDays = letGo ? null : decided.recoverableDays;
-    const reason = letGo ? "mass_vanish_released" : found.class;
+    const reason = letGo ? `mass_vanish_${input.hold}` : found.class;
     if (action === "hold") held += 1;
     else if (action === "wait") waiting += 1;
     else ended.push({ item, reason });

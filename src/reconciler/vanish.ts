@@ -1,5 +1,6 @@
 /** Items that are gone: first a candidate, then, after a consistent cut, a decision (semantics 4). */
 import type { Policy } from "../model/account.ts";
+import type { HoldDecision } from "../model/hold.ts";
 import type { EndpointId, MessageId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { Pop3Devices } from "../model/pop3-devices.ts";
@@ -92,6 +93,8 @@ export interface ResolveInput {
   readonly epoch: number;
   /** The cuts of its open hold; null: nothing is held. */
   readonly hold: CutHistory | null;
+  /** What was said of what is held; null: nothing. */
+  readonly decided: HoldDecision | null;
   readonly cut: CutView;
   readonly policy: Policy;
   readonly pop3Devices: Pop3Devices;
@@ -154,9 +157,14 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
   if (believed && !candidate.durable)
     return { found, reason: lostBeforeDurable, outcome: { action: "remove", recoverableDays: policy.retentionDays } };
   if (believed) return { found, reason: found.class, outcome };
-  if (!mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return null;
+  const rejected = input.decided === "rejected";
+  if (!rejected && !mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return null;
   const released = { class: "mass_vanish", rule: "B1", confidence: null } as const;
-  return { found: released, reason: "mass_vanish_released", outcome: { action: "keep", recoverableDays: null } };
+  return {
+    found: released,
+    reason: rejected ? "mass_vanish_rejected" : "mass_vanish_released",
+    outcome: { action: "keep", recoverableDays: null },
+  };
 };
 
 /** The reason of what was gone before anybody had its octets: there is nothing to keep, and its owner has to know. */
@@ -173,7 +181,7 @@ const evidenceOf = (candidate: Candidate, { rule }: Classification): readonly un
 export const resolveCandidates = (input: ResolveInput): Resolution => {
   const draft = emptyDraft();
   const candidates = input.candidates.filter(isGuarded).length;
-  const tripped = input.hold !== null || vanishBreakerTrips({ candidates, live: input.live });
+  const tripped = input.decided !== "approved" && (input.hold !== null || vanishBreakerTrips({ candidates, live: input.live }));
   let held = 0;
   let hinted = false;
   for (const candidate of input.candidates) {

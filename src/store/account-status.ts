@@ -1,23 +1,6 @@
 /** How an account is doing, and how the whole fleet is. */
 import type { AccountId, TenantId } from "../model/ids.ts";
-import type { Database, Queryable } from "./database.ts";
-
-export interface Hold {
-  readonly id: string;
-  readonly mailboxId: string | null;
-  readonly reason: string;
-  readonly count: number;
-  readonly since: Date;
-}
-
-/** Changes held back by a breaker and not decided yet, oldest first. */
-export const listOpenHolds = (db: Database, accountId: AccountId): Promise<Hold[]> =>
-  db.prisma.hold.findMany({
-    where: { accountId, closedAt: null },
-    select: { id: true, mailboxId: true, reason: true, count: true, since: true },
-    orderBy: { since: "asc" },
-    take: 500,
-  });
+import type { Queryable } from "./database.ts";
 
 export interface Suspicion {
   readonly mailboxId: string;

@@ -1,6 +1,26 @@
 /** Absence candidates: the bookkeeping between "missing in a read" and a decision (semantics 4.1). */
-import type { EndpointId, MailboxId } from "../model/ids.ts";
+import type { EndpointId, MailboxId, PlacementId } from "../model/ids.ts";
 import type { AccountTx } from "./account-tx.ts";
+
+/** Placements of mailbox $3 that lost their item at endpoint $2 to a new epoch. Set against set: its cost is the mailbox. */
+const leftOver = `select placement_id from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and closed_reason = 'epoch'
+  except select placement_id from bindings where account_id = $1 and endpoint_id = $2 and active`;
+
+/** Up to `limit` of those that a new epoch, read to its end, has left without an item. */
+export const listLeftOver = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  mailboxId: MailboxId,
+  limit: number,
+): Promise<PlacementId[]> => {
+  const { rows } = await account.tx.query<{ id: PlacementId }>({
+    name: "placements_left_over",
+    text: `select p.id from (${leftOver}) l join placements p on p.account_id = $1 and p.id = l.placement_id
+           where p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept limit $4`,
+    values: [account.accountId, endpointId, mailboxId, limit],
+  });
+  return rows.map(({ id }) => id);
+};
 
 /**
  * After a new epoch was read to its end: placements of the mailbox that no item continued become candidates.
@@ -14,10 +34,7 @@ export const markUnbound = async (
 ): Promise<number> => {
   const { rowCount } = await account.tx.query({
     name: "placements_unbound",
-    // Set against set: its cost is the mailbox, whatever the planner knows of the tables.
-    text: `update placements p set absent_since = $4
-           from (select placement_id from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and closed_reason = 'epoch'
-                 except select placement_id from bindings where account_id = $1 and endpoint_id = $2 and active) left_over
+    text: `update placements p set absent_since = $4 from (${leftOver}) left_over
            where p.account_id = $1 and p.id = left_over.placement_id and p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept
              and p.absent_since is null`,
     values: [account.accountId, endpointId, mailboxId, at],

@@ -1,40 +1,70 @@
-/** What breaker B1 holds back, and since when (semantics 4.4). */
+/** What breakers hold back, and since when (semantics 4.4). */
 import { uuidv7 } from "uuidv7";
+import type { HoldDecision } from "../model/hold.ts";
 import type { EndpointId, MailboxId } from "../model/ids.ts";
 import type { CutHistory } from "../reconciler/holds.ts";
+import { holds } from "../telemetry/metrics.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
 
 /** Of one mailbox. */
 export interface OpenHold {
+  readonly id: string;
   readonly mailboxId: MailboxId;
   readonly count: number;
   readonly history: CutHistory | null;
+  /** What somebody said of it, and on which device; null: nobody did. */
+  readonly decided: { readonly as: HoldDecision; readonly by: string } | null;
+}
+
+interface HoldEvent {
+  readonly holdId: string;
+  readonly mailboxId: MailboxId;
+  readonly reason: string;
+  readonly count: number;
+  readonly outcome?: string;
+  readonly at: Date;
+  readonly rule?: string;
+  /** Who decided; absent: nobody had to. */
+  readonly by?: string;
 }
 
 const logHold = async (
   account: AccountTx,
   endpointId: EndpointId,
   kind: "hold.opened" | "hold.closed",
-  {
-    mailboxId,
-    at,
-    rule = "B1",
-    ...after
-  }: { mailboxId: MailboxId; reason: string; count: number; outcome?: string; at: Date; rule?: string },
+  { mailboxId, at, rule = "B1", by, ...after }: HoldEvent,
 ): Promise<void> => {
-  const none = { messageId: null, placementId: null, before: null, deviceId: null, confidence: null, evidence: [] };
-  const why = { source: "rule", reason: after.reason, rule } as const;
-  await appendChanges(account, [{ kind, mailboxId, endpointId, after, ...why, ...none }], at, null);
+  holds.inc({ reason: after.reason, event: kind === "hold.opened" ? "opened" : "closed" });
+  const none = { messageId: null, placementId: null, before: null, confidence: null, evidence: [] };
+  const who = by === undefined ? ({ source: "rule", deviceId: null } as const) : ({ source: "api", deviceId: by } as const);
+  await appendChanges(account, [{ kind, mailboxId, endpointId, after, ...who, reason: after.reason, rule, ...none }], at, null);
 };
 
 export const loadHolds = async (account: AccountTx, reason: string): Promise<ReadonlyMap<MailboxId, OpenHold>> => {
-  const { rows } = await account.tx.query<{ mailbox_id: MailboxId; count: number; evidence: CutHistory[] }>({
+  const { rows } = await account.tx.query<{
+    id: string;
+    mailbox_id: MailboxId;
+    count: number;
+    evidence: CutHistory[];
+    decision: HoldDecision | null;
+    decided_by: string | null;
+  }>({
     name: "holds_open",
-    text: `select mailbox_id, count, evidence from holds where account_id = $1 and reason = $2 and closed_at is null and mailbox_id is not null`,
+    text: `select id, mailbox_id, count, evidence, decision, decided_by from holds
+           where account_id = $1 and reason = $2 and closed_at is null and mailbox_id is not null`,
     values: [account.accountId, reason],
   });
   return new Map(
-    rows.map((row) => [row.mailbox_id, { mailboxId: row.mailbox_id, count: row.count, history: row.evidence[0] ?? null }]),
+    rows.map(({ id, mailbox_id: mailboxId, count, evidence, decision, decided_by: by }) => [
+      mailboxId,
+      {
+        id,
+        mailboxId,
+        count,
+        history: evidence[0] ?? null,
+        decided: decision === null || by === null ? null : { as: decision, by },
+      },
+    ]),
   );
 };
 
@@ -65,35 +95,54 @@ export const keepHold = async (
     });
     return;
   }
+  const holdId = uuidv7();
   await account.tx.query({
     name: "hold_open",
     text: `insert into holds (account_id, id, tenant_id, mailbox_id, reason, count, evidence, since) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    values: [account.accountId, uuidv7(), account.tenantId, mailboxId, reason, count, evidence, at],
+    values: [account.accountId, holdId, account.tenantId, mailboxId, reason, count, evidence, at],
   });
-  await logHold(account, endpointId, "hold.opened", { mailboxId, reason, count, rule, at });
+  await logHold(account, endpointId, "hold.opened", { holdId, mailboxId, reason, count, rule, at });
 };
 
-/** `reappeared`: nothing is missing any more; `released`: it was given up as `kept`. */
+/** `reappeared`: nothing is missing any more; `released`: it was given up as `kept`; `rebound`: its mail was found again. */
+export type HoldOutcome = "reappeared" | "released" | "octets_sound" | "rebound" | HoldDecision;
+
 export const closeHold = async (
   account: AccountTx,
   endpointId: EndpointId,
-  { mailboxId, count }: OpenHold,
+  { id: holdId, mailboxId, count, decided }: OpenHold,
   {
     reason,
     outcome,
     at,
-    rule = "B1",
-  }: {
-    readonly reason: string;
-    readonly outcome: "reappeared" | "released" | "octets_sound";
-    readonly rule?: string;
-    readonly at: Date;
-  },
+    rule,
+  }: { readonly reason: string; readonly outcome: HoldOutcome; readonly rule?: string; readonly at: Date },
 ): Promise<void> => {
   await account.tx.query({
     name: "hold_close",
-    text: `update holds set closed_at = $4, outcome = $5 where account_id = $1 and mailbox_id = $2 and reason = $3 and closed_at is null`,
-    values: [account.accountId, mailboxId, reason, at, outcome],
+    text: `update holds set closed_at = $3, outcome = $4 where account_id = $1 and id = $2 and closed_at is null`,
+    values: [account.accountId, holdId, at, outcome],
   });
-  await logHold(account, endpointId, "hold.closed", { mailboxId, reason, count, outcome, rule, at });
+  const by = outcome === decided?.as ? { by: decided.by } : {};
+  await logHold(account, endpointId, "hold.closed", {
+    holdId,
+    mailboxId,
+    reason,
+    count,
+    outcome,
+    at,
+    ...(rule !== undefined && { rule }),
+    ...by,
+  });
+};
+
+/** What was said of this epoch of the mailbox; null: nothing had to be. */
+export const epochDecision = async (account: AccountTx, mailboxId: MailboxId, epoch: number): Promise<OpenHold["decided"]> => {
+  const { rows } = await account.tx.query<NonNullable<OpenHold["decided"]>>({
+    name: "hold_epoch_decision",
+    text: `select outcome as "as", decided_by as "by" from holds where account_id = $1 and mailbox_id = $2 and reason = 'epoch' and outcome in ('approved', 'rejected')
+             and (evidence->0->>'epoch')::int = $3 limit 1`,
+    values: [account.accountId, mailboxId, epoch],
+  });
+  return rows[0] ?? null;
 };

@@ -20,6 +20,8 @@ export interface UpstreamMailbox {
   readonly auditedAt: Date | null;
   readonly failures: number;
   readonly parkedUntil: Date | null;
+  /** Placements that wait because nobody knows whether it is the mailbox they were in (B4); 0: it is not held. */
+  readonly held: number;
 }
 
 const createOrder = (decision: MailboxDecision) => decision.mailboxes.filter((mailbox) => mailbox.created);
@@ -147,16 +149,6 @@ export const writeCursor = async (account: AccountTx, endpointId: EndpointId, cu
   });
 };
 
-/** A new epoch: every binding of the old one is closed; the placements stay live and wait to be rebound (ID-8). */
-export const closeEpoch = async (account: AccountTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
-  const { rowCount } = await account.tx.query({
-    name: "epoch_close",
-    text: `update bindings set active = false, closed_reason = 'epoch' where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and active`,
-    values: [account.accountId, endpointId, mailboxId],
-  });
-  return rowCount;
-};
-
 /** Puts a mailbox aside after repeated failures of its own; the account goes on without it. */
 export const parkMailbox = async (
   account: AccountTx,
@@ -186,10 +178,13 @@ export const readUpstream = async (db: Queryable, accountId: string, endpointId:
     audited_at: Date | null;
     failures: number;
     parked_until: Date | null;
+    held: number;
   }>({
     name: "upstream_read",
     text: `select u.mailbox_id, u.path, u.selectable, m.role, u.epoch, u.uid_validity, u.uid_next, u.highest_modseq, u.backfill_low, u.audited_at,
-             u.failures, u.parked_until
+             u.failures, u.parked_until,
+             coalesce((select h.count from holds h where h.account_id = u.account_id and h.mailbox_id = u.mailbox_id and h.reason = 'epoch' and h.closed_at is null
+                       and (h.evidence->0->>'epoch')::int = u.epoch), 0) as held
            from upstream_mailboxes u join mailboxes m on m.account_id = u.account_id and m.id = u.mailbox_id
            where u.account_id = $1 and u.endpoint_id = $2 and m.lifecycle = 'live' and u.absent_since is null`,
     values: [accountId, endpointId],
@@ -208,5 +203,6 @@ export const readUpstream = async (db: Queryable, accountId: string, endpointId:
     auditedAt: row.audited_at,
     failures: row.failures,
     parkedUntil: row.parked_until,
+    held: row.held,
   }));
 };

@@ -112,6 +112,12 @@ export const uidValidityResets = new Counter({
   help: "Mailboxes whose UIDVALIDITY or counters went backwards.",
   registers,
 });
+export const holds = new Counter({
+  name: "samebox_holds_total",
+  help: "Changes that a breaker began to hold back, and holds that ended.",
+  labelNames: ["reason", "event"] as const,
+  registers,
+});
 export const commandsEnded = new Counter({
   name: "samebox_commands_total",
   help: "Commands to mail servers that came to their end.",

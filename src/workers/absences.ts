@@ -25,7 +25,7 @@ export const isConsistentCut = (context: LaneContext, survey: Survey): boolean =
     if (!mailbox.selectable) continue;
     const status = byPath.get(mailbox.path)?.status ?? null;
     // A mailbox that cannot be read might hold what we miss.
-    if (status === null || !backfillDone(mailbox) || hasMoved(mailbox, status)) return false;
+    if (status === null || !(backfillDone(mailbox) || mailbox.held > 0) || hasMoved(mailbox, status)) return false;
   }
   return true;
 };
@@ -69,7 +69,8 @@ const settleGroup = async (
   const { policy } = account;
   const pop3Devices = viewPop3Devices(policy, account.pop3Evidence).state;
   const history = hold?.history ?? null;
-  const surroundings = { endpointId, live, epoch, hold: history, cut, policy, pop3Devices, mayRestore };
+  const decided = hold?.decided?.as ?? null;
+  const surroundings = { endpointId, live, epoch, hold: history, decided, cut, policy, pop3Devices, mayRestore };
   const decision = resolveCandidates({ candidates, ...surroundings });
   const scope = { endpointId, mailboxId, epoch };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
@@ -79,7 +80,7 @@ const settleGroup = async (
   if (decision.held > 0) {
     const next = withCut(history, { epoch, at: cut.at });
     await keepHold(account, endpointId, hold, { mailboxId, reason, count: decision.held, history: next, at });
-  } else if (hold !== null) await closeHold(account, endpointId, hold, { reason, outcome: "released", at });
+  } else if (hold !== null) await closeHold(account, endpointId, hold, { reason, outcome: decided ?? "released", at });
   return decision;
 };
 

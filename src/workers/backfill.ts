@@ -4,12 +4,13 @@ import { batchMessages, type FetchedItem, type UidRange } from "../model/observa
 import { partSize } from "../model/octets.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { writeProgress } from "../store/account-state.ts";
-import { markUnbound } from "../store/candidates.ts";
 import { loadBindingsBelow } from "../store/slices.ts";
 import { Commits } from "./commits.ts";
 import { commitItems, disposeItems, emptyBatch, prepareBatch, type PreparedBatch } from "./commit.ts";
+import { settleLeftOver } from "./epoch-holds.ts";
 import { joinKnown } from "./join.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { recognise } from "./recognise.ts";
 
 /** How long one slice may take before the account goes to the back of the queue. */
 const sliceMs = 5_000;
@@ -23,7 +24,12 @@ const roleOrder: Record<string, number> = { inbox: 0, sent: 1, drafts: 2, archiv
 const inReadingOrder = (mailboxes: Iterable<MailboxLane>): MailboxLane[] =>
   [...mailboxes]
     .filter(
-      (mailbox) => mailbox.selectable && mailbox.cursor !== null && !backfillDone(mailbox) && mailbox.parkedUntil <= Date.now(),
+      (mailbox) =>
+        mailbox.selectable &&
+        mailbox.cursor !== null &&
+        !backfillDone(mailbox) &&
+        mailbox.held === 0 &&
+        mailbox.parkedUntil <= Date.now(),
     )
     .toSorted((a, b) => (roleOrder[a.role ?? ""] ?? 5) - (roleOrder[b.role ?? ""] ?? 5) || (a.path < b.path ? -1 : 1));
 
@@ -106,9 +112,7 @@ const boundBefore = async (slice: Slice, mailbox: MailboxLane): Promise<number[]
 
 /** Reads ranges of one mailbox. @returns how many messages came. */
 const fetchRanges = async (slice: Slice, mailbox: MailboxLane, planned: readonly UidRange[]): Promise<number> => {
-  const { context, session, signal } = slice;
-  if (!mailbox.compared) await joinKnown(context, session, mailbox, [{ from: 1, to: lowOf(slice, mailbox) - 1 }], signal);
-  mailbox.compared = true;
+  const { session, signal } = slice;
   const bound = await boundBefore(slice, mailbox);
   const asked = planned.map((range) => ({ range, parts: withoutBound(range, bound) }));
   // A planned range is done when the last of its parts is.
@@ -143,19 +147,21 @@ const noteProgress = async (context: LaneContext, startedAt: Date | null): Promi
   let total = 0;
   for (const mailbox of context.mailboxes.values()) {
     done += mailbox.bound;
-    total += backfillDone(mailbox) ? mailbox.bound : Math.max(mailbox.exists, mailbox.bound);
+    total += backfillDone(mailbox) || mailbox.held > 0 ? mailbox.bound : Math.max(mailbox.exists, mailbox.bound);
   }
   await inAccount(context.db, context.fence, context.accountId, (account) =>
     writeProgress(account, context.endpointId, { done, total, startedAt }),
   );
 };
 
-/** Only what a new epoch unbound can be left over. */
-const noteLeftOver = async (context: LaneContext, mailbox: MailboxLane): Promise<void> => {
-  if (!backfillDone(mailbox)) return;
-  await inAccount(context.db, context.fence, context.accountId, (account) =>
-    markUnbound(account, context.endpointId, mailbox.mailboxId, new Date()),
-  );
+/** What is known of a mailbox is bound before anything of it is read. */
+const compareKnown = async (slice: Slice, mailbox: MailboxLane, until: number): Promise<void> => {
+  const { context, session, signal, commits } = slice;
+  await commits.drain();
+  const ranges = (): UidRange[] => planRanges(mailbox, Number.POSITIVE_INFINITY);
+  if (!(await recognise(context, session, mailbox, { ranges, until }, signal))) return;
+  if (mailbox.held === 0) await joinKnown(context, session, mailbox, [{ from: 1, to: lowOf(slice, mailbox) - 1 }], signal);
+  if (mailbox.epoch > 0) await settleLeftOver(context, mailbox);
 };
 
 const readUntil = async (slice: Slice, began: number): Promise<void> => {
@@ -166,12 +172,16 @@ const readUntil = async (slice: Slice, began: number): Promise<void> => {
     const mailbox = inReadingOrder(context.mailboxes.values()).find((candidate) => lowOf(slice, candidate) > 1);
     const elapsed = Date.now() - began;
     if (mailbox === undefined || elapsed >= sliceMs) return;
+    if (!mailbox.compared) {
+      await compareKnown(slice, mailbox, began + sliceMs);
+      continue;
+    }
     // What this account's server gave so far tells how much fits into the rest of the slice.
     const fits = read === 0 ? firstRanges : Math.floor((read * (sliceMs - elapsed)) / Math.max(1, elapsed) / batchMessages);
     const { cursor, exists } = mailbox;
     const ranges = planRanges({ backfillLow: lowOf(slice, mailbox), cursor, exists }, Math.min(mostRanges, Math.max(1, fits)));
     read += await fetchRanges(slice, mailbox, ranges);
-    if (mailbox.epoch > 0) await slice.commits.add(nothing, 0, { commit: () => noteLeftOver(context, mailbox) });
+    if (mailbox.epoch > 0) await slice.commits.add(nothing, 0, { commit: () => settleLeftOver(context, mailbox) });
     if (performance.now() - noted < progressMs) continue;
     noted = performance.now();
     await slice.commits.add(nothing, 0, { commit: () => noteProgress(context, null) });

@@ -1,116 +1,33 @@
 /** One mailbox brought up to date: what changed since the cursor, and what is new, fetched and committed. */
 import type { Session } from "../endpoints/endpoint.ts";
 import type { MailboxId } from "../model/ids.ts";
-import type { MailboxCursor, MailboxObservation, MailboxStatus, UidRange } from "../model/observation.ts";
-import { appendChanges, inAccount } from "../store/account-tx.ts";
+import type { MailboxCursor, MailboxObservation, UidRange } from "../model/observation.ts";
+import { inAccount } from "../store/account-tx.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
-import { closeEpoch, parkMailbox } from "../store/mailbox-writes.ts";
-import { uidValidityResets } from "../telemetry/metrics.ts";
 import { arrivedUids } from "./arrivals.ts";
 import {
   commitItems,
   commitObservation,
   type CursorMove,
   disposeItems,
-  emptyBatch,
   formsOf,
   prepareBatch,
   type PreparedBatch,
 } from "./commit.ts";
 import { withoutBound } from "./backfill.ts";
+import { beginEpoch, epochBreakOf } from "./epoch.ts";
 import { joinKnown } from "./join.ts";
+import { recogniseNews } from "./recognise.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { surroundingsOf } from "./seen.ts";
 
 /** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
 const emptyConfirmMs = 60_000;
 const auditEveryMs = 24 * 3_600_000;
-/** New epochs in one process life after which a mailbox is put aside: its server invents a new one each time. */
-const epochChangesMost = 5;
-
-/** The first sight of a mailbox: everything below UIDNEXT is left to the backfill, everything from it up is news. */
-export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, status: MailboxStatus): Promise<void> => {
-  mailbox.exists = status.messages;
-  mailbox.lookedAt = Date.now();
-  await commitItems(context, mailbox, {
-    batch: emptyBatch,
-    reason: "backfilled",
-    move: {
-      cursor: { uidValidity: status.uidValidity, uidNext: status.uidNext, highestModseq: status.highestModseq },
-      backfillLow: status.messages === 0 ? 1 : status.uidNext,
-    },
-  });
-};
 
 /** G6: once a day a whole listing, whatever the counters say. */
 export const auditIsDue = (mailbox: MailboxLane): boolean =>
   backfillDone(mailbox) && mailbox.auditedAt > 0 && Date.now() - mailbox.auditedAt > auditEveryMs;
-
-const brokeEpoch = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
-  const { cursor } = mailbox;
-  if (cursor === null) return false;
-  if (seen.uidValidity !== cursor.uidValidity || seen.uidNext < cursor.uidNext) return true;
-  return seen.highestModseq !== null && cursor.highestModseq !== null && seen.highestModseq < cursor.highestModseq;
-};
-
-/** G5: UIDs of before mean nothing any more. Placements stay; the backfill finds their items again by their octets. */
-const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: MailboxObservation): Promise<void> => {
-  uidValidityResets.inc();
-  mailbox.epochChanges += 1;
-  const sameUids = seen.uidValidity === mailbox.cursor?.uidValidity && seen.uidNext >= (mailbox.cursor?.uidNext ?? 0);
-  if (sameUids) return;
-  const parked = mailbox.epochChanges > epochChangesMost;
-  const at = new Date();
-  await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    if (parked)
-      return parkMailbox(account, context.endpointId, mailbox.mailboxId, {
-        until: new Date(at.getTime() + 24 * 3_600_000),
-        reason: "The server changes this mailbox's UIDVALIDITY at every look.",
-      });
-    const closed = await closeEpoch(account, context.endpointId, mailbox.mailboxId);
-    const before = { uidValidity: mailbox.cursor?.uidValidity, uidNext: mailbox.cursor?.uidNext };
-    const after = { uidValidity: seen.uidValidity, uidNext: seen.uidNext, unbound: closed };
-    await appendChanges(
-      account,
-      [
-        {
-          kind: "epoch.changed",
-          messageId: null,
-          placementId: null,
-          mailboxId: mailbox.mailboxId,
-          before,
-          after,
-          source: "imap",
-          endpointId: context.endpointId,
-          deviceId: null,
-          reason: "uidvalidity_changed",
-          rule: "G5",
-          confidence: null,
-          evidence: [],
-        },
-      ],
-      at,
-      null,
-    );
-    return undefined;
-  });
-  if (parked) {
-    mailbox.parkedUntil = at.getTime() + 24 * 3_600_000;
-    return;
-  }
-  mailbox.epoch += 1;
-  mailbox.bound = 0;
-  mailbox.compared = false;
-  mailbox.unshown = null;
-  mailbox.cursor = null;
-  await beginMailbox(context, mailbox, {
-    messages: seen.exists,
-    uidNext: seen.uidNext,
-    uidValidity: seen.uidValidity,
-    unseen: null,
-    highestModseq: seen.highestModseq,
-  });
-};
 
 const toRanges = (uids: readonly number[]): UidRange[] => {
   const ranges: { from: number; to: number }[] = [];
@@ -189,7 +106,7 @@ const missSource = async (
   const { cursor, backfillLow } = source;
   if (cursor === null || backfillLow === null) return false;
   const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
-  if (brokeEpoch(source, seen)) return false;
+  if (epochBreakOf(source, seen) !== null) return false;
   const { gone, missed } =
     seen.present === null ? { gone: seen.vanished, missed: [] } : await compare(context, source, seen.present);
   // News of its own waits for its own look. Then, and in a mailbox that seems empty (G4), only what is here again is missed.
@@ -216,7 +133,10 @@ const takeNew = async (
   const { cursor } = mailbox;
   const taken = { created: 0, missing: false };
   if (ranges.length === 0 || cursor === null) return taken;
-  const joined = await joinKnown(context, session, mailbox, ranges, signal);
+  const joined = [
+    ...(await recogniseNews(context, session, mailbox, ranges, signal)),
+    ...(await joinKnown(context, session, mailbox, ranges, signal)),
+  ].sort((a, b) => a - b);
   // Ascending: the cursor moves with what is read.
   const left = ranges.flatMap((range) => withoutBound(range, joined).toReversed());
   if (left.length === 0) return taken;
@@ -269,12 +189,13 @@ export const updateMailbox = async (
     signal,
   );
   mailbox.exists = seen.exists;
-  if (brokeEpoch(mailbox, seen)) {
+  const broken = epochBreakOf(mailbox, seen);
+  if (broken === "renumbered") {
     await beginEpoch(context, mailbox, seen);
-    if (seen.uidValidity !== cursor.uidValidity || seen.uidNext < cursor.uidNext) return { candidates: false, created: 0 };
+    return { candidates: false, created: 0 };
   }
   if (!believesEmpty(mailbox, seen)) return { candidates: false, created: 0 };
-  const regressed = brokeEpoch(mailbox, seen);
+  const regressed = broken === "regressed";
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
   const { flags, absent } = factsOf(seen, gone, regressed);

@@ -8,6 +8,7 @@ import type { Scope } from "../reconciler/state.ts";
 import type { Database } from "../store/database.ts";
 import type { UpstreamMailbox } from "../store/mailbox-writes.ts";
 import type { Logger } from "../telemetry/log.ts";
+import type { Recognition } from "./recognition.ts";
 
 export interface MailboxLane {
   readonly mailboxId: MailboxId;
@@ -36,8 +37,15 @@ export interface MailboxLane {
   compared: boolean;
   /** Of its placements so many are not shown; null: not counted. */
   unshown: number | null;
-  /** New epochs seen by this process; a mailbox that changes it every time is parked. */
-  epochChanges: number;
+  /** When the last new epochs began, in ms since 1970. */
+  epochsAt: number[];
+  /** What is known of a mailbox that is being recognised, before it is read; null: it is not. */
+  recognition: Recognition | null;
+  /**
+   * Placements that wait because it may not be the mailbox that they were in: what is listed is not read, and nothing is missing
+   * (B4). 0: it is not held.
+   */
+  held: number;
 }
 
 /** Everything a pass works with, for one endpoint of one account. */
@@ -83,7 +91,9 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   emptySince: 0,
   compared: false,
   unshown: null,
-  epochChanges: 0,
+  epochsAt: [],
+  recognition: null,
+  held: row.held,
 });
 
 /** Can INBOX be looked at? Put aside, refused or not listed at all it cannot be, and not for a moment only. */

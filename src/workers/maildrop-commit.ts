@@ -250,7 +250,7 @@ export const commitGone = (
     const open = (await loadHolds(account, reason)).get(mailboxId) ?? null;
     const past = open?.history ?? null;
     const since = { epoch, absentSince: past?.from ?? at.getTime(), at: at.getTime() };
-    const hold = open === null ? "none" : mayRelease(past, since) ? "released" : "held";
+    const hold = open === null ? "none" : (open.decided?.as ?? (mayRelease(past, since) ? "released" : "held"));
     const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, pop3Devices, hold, ...rest });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
     const ended = decision.ended.flatMap(({ item, reason: because }) => {
@@ -261,8 +261,10 @@ export const commitGone = (
     if (!rest.outsideWindow) {
       const history = withCut(past, { epoch, at: at.getTime() });
       if (decision.held > 0) await keepHold(account, endpointId, open, { mailboxId, reason, count: decision.held, history, at });
-      else if (open !== null)
-        await closeHold(account, endpointId, open, { reason, outcome: gone.length === 0 ? "reappeared" : "released", at });
+      else if (open !== null) {
+        const outcome = gone.length === 0 ? "reappeared" : (open.decided?.as ?? "released");
+        await closeHold(account, endpointId, open, { reason, outcome, at });
+      }
     }
     messagesStored.inc({ op: "removed" }, decision.placements.length);
     return decision.held + decision.waiting > 0;

@@ -8,7 +8,9 @@ import { parkMailbox } from "../store/mailbox-writes.ts";
 import { safetyPollFound } from "../telemetry/metrics.ts";
 import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
-import { auditIsDue, beginMailbox, updateMailbox } from "./incremental.ts";
+import { beginMailbox } from "./epoch.ts";
+import { releaseEpochs } from "./epoch-holds.ts";
+import { auditIsDue, updateMailbox } from "./incremental.ts";
 import { hasMoved, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
 
@@ -103,6 +105,7 @@ const listsNothing = (): SyncError =>
 const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed> => {
   const { context, session, memory } = input;
   if (survey.mailboxes.length === 0) throw listsNothing();
+  await releaseEpochs(context);
   const print = treePrint(survey.mailboxes);
   if (print !== memory.treePrint || memory.treeWaiting) {
     const { waiting, gone } = await applySurvey(context, survey);

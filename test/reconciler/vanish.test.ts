@@ -105,6 +105,7 @@ describe("a breaker in one mailbox", () => {
       live: 30,
       epoch: 1,
       hold: null,
+      decided: null,
       cut: { batchShape: false, inboxLost: new Set(), at: 6 * 3_600_000 },
       policy: defaultPolicy,
       pop3Devices: "unknown",

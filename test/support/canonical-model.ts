@@ -71,6 +71,7 @@ export class CanonicalModel {
         live: Number.POSITIVE_INFINITY,
         epoch: 0,
         hold: null,
+        decided: null,
         cut: { batchShape: false, inboxLost: new Set(), at: 0 },
         policy: defaultPolicy,
         pop3Devices: "unknown",

@@ -71,7 +71,9 @@ export const makeAccount = async (
       emptySince: 0,
       unshown: null,
       compared: false,
-      epochChanges: 0,
+      epochsAt: [],
+      recognition: null,
+      held: 0,
     };
     context.mailboxes.set(mailboxId, lane);
     return lane;

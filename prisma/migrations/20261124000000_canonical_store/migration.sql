@@ -394,9 +394,14 @@ create table holds (
   count integer not null,
   evidence jsonb not null default '[]',
   since timestamptz not null default now(),
+  -- What somebody said of it; the worker that holds it back closes it.
+  decision text,
+  decided_by text,
   closed_at timestamptz,
   outcome text,
   constraint holds_pkey primary key (account_id, id),
+  constraint holds_decision_is_known check (decision in ('approved', 'rejected')),
+  constraint holds_decision_has_device check ((decision is null) = (decided_by is null)),
   constraint holds_closed_has_outcome check ((closed_at is null) = (outcome is null))
 ) partition by hash (account_id);
 

@@ -10,22 +10,26 @@ import type { Wire } from "./wire.ts";
 
 /** A longer header block tells nothing here. */
 const headBytes = 64 * 1024;
-const uidsAtOnce = 500;
+/** Messages asked for at once, as far as their numbers tell. */
+const headsAtOnce = 500;
 
 const atom = (value: string) => ({ type: "ATOM", value });
 /** One octet more than is taken, so that a block that was cut off can be told. */
 const headerPart = { ...atom("BODY.PEEK"), section: [atom("HEADER")], partial: [0, headBytes + 1] };
 
-const windowsOf = (ranges: readonly UidRange[]): UidRange[] =>
-  ranges.flatMap(({ from, to }) =>
-    Array.from({ length: Math.ceil((to - from + 1) / uidsAtOnce) }, (_, at) => ({
-      from: from + at * uidsAtOnce,
-      to: Math.min(to, from + (at + 1) * uidsAtOnce - 1),
-    })),
-  );
+interface Window {
+  readonly items: readonly HeadItem[];
+  /** The last UID that was asked for. */
+  readonly to: number;
+}
 
-const readWindow = async (wire: Wire, reading: Reading, { from, to }: UidRange): Promise<HeadItem[]> => {
-  await openFor(wire, reading, to);
+/** Reads on from the beginning of a range: as many numbers as are about so many messages, for most may stand for none. */
+const readWindow = async (wire: Wire, reading: Reading, range: UidRange): Promise<Window> => {
+  const { from } = range;
+  await openFor(wire, reading, range.to);
+  const { exists = 0, uidNext = 1 } = wire.view ?? {};
+  const width = Math.max(headsAtOnce, Math.ceil((headsAtOnce * (uidNext - 1)) / Math.max(1, exists)));
+  const to = Math.min(range.to, from + width - 1);
   const numbered = wire.view !== null && wire.view.highestModseq !== null;
   const items = new Map<number, HeadItem>();
   const FETCH = (line: Line): Promise<void> => {
@@ -39,7 +43,7 @@ const readWindow = async (wire: Wire, reading: Reading, { from, to }: UidRange):
   const wanted = ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", ...(numbered ? ["MODSEQ"] : [])].map(atom);
   const attributes = [{ type: "SEQUENCE", value: `${from}:${to}` }, [...wanted, headerPart]];
   await wire.command("UID FETCH", attributes, { untagged: { FETCH }, ms: commandMs, signal: reading.signal });
-  return [...items.values()];
+  return { items: [...items.values()], to };
 };
 
 /** As {@link Session.heads} promises. @throws SyncError */
@@ -49,5 +53,10 @@ export async function* readHeads(
   options: { readonly limits: EndpointLimits; readonly signal: AbortSignal },
 ): AsyncGenerator<readonly HeadItem[]> {
   const reading: Reading = { path, uidValidity, ...options };
-  for (const window of windowsOf(ranges)) yield await turn((wire) => readWindow(wire, reading, window));
+  for (const { from, to } of ranges)
+    for (let next = from; next <= to;) {
+      const window = await turn((wire) => readWindow(wire, reading, { from: next, to }));
+      yield window.items;
+      next = window.to + 1;
+    }
 }

@@ -1,0 +1,184 @@
+/**
+ * A mailbox that its server numbers anew: which placement each of its items is, by what tells mail without its octets, and whether
+ * it is the old mailbox at all (semantics ID-6, ID-8, B4). What is left over is told by octets (L3), as any other item is. The cost
+ * is linear. Instants are milliseconds since 1970.
+ */
+import type { MessageId, PlacementId } from "../model/ids.ts";
+import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+
+/** What tells a mail by its header block (L4): base64 hash of the normal form, and octets of all without what this form lacks. */
+export const headKey = (hHead: string, size: number): string => `${hHead} ${size}`;
+
+/** A placement that stands in the mailbox without an item. */
+export interface Unbound {
+  readonly placementId: PlacementId;
+  readonly messageId: MessageId;
+  /** By which the server knows the content (L1); null: it told none. */
+  readonly objectId: string | null;
+  /** Head key of its stored octets; null: none are stored, or there is no header block. */
+  readonly head: string | null;
+  readonly receivedAt: number;
+  /** Of its last item. */
+  readonly uid: number;
+  readonly flags: readonly string[];
+}
+
+export interface NumberedItem {
+  readonly uid: number;
+  readonly objectId: string | null;
+  /** Head key; null: it has no header block. */
+  readonly head: string | null;
+  readonly receivedAt: number;
+  readonly flags: readonly string[];
+}
+
+export interface Rebound {
+  readonly uid: number;
+  readonly placementId: PlacementId;
+  readonly level: "L1" | "L4";
+}
+
+/** A group of things that look alike, in order, each given out once. */
+class Queues<T> {
+  private readonly queues = new Map<string, { readonly members: T[]; next: number }>();
+
+  add(key: string, member: T): void {
+    const queue = this.queues.get(key);
+    if (queue === undefined) this.queues.set(key, { members: [member], next: 0 });
+    else queue.members.push(member);
+  }
+
+  take(key: string, isFree: (member: T) => boolean): T | null {
+    const queue = this.queues.get(key);
+    if (queue === undefined) return null;
+    for (; queue.next < queue.members.length; queue.next += 1) {
+      const member = queue.members[queue.next];
+      if (member !== undefined && isFree(member)) return member;
+    }
+    return null;
+  }
+}
+
+const printOf = (flags: readonly string[]): string =>
+  flags
+    .map((flag) => flag.toLowerCase())
+    .filter((flag) => flag !== "\\recent")
+    .toSorted()
+    .join(" ");
+
+type Likeness = (item: { readonly receivedAt: number; readonly flags: readonly string[] }) => string;
+
+/** ID-6: of equals, those of one date and equal flags first, then of one date, then in the order of their UIDs. */
+const likenesses: readonly Likeness[] = [
+  ({ receivedAt, flags }) => `${receivedAt} ${printOf(flags)}`,
+  ({ receivedAt }) => String(receivedAt),
+  () => "",
+];
+
+const pairAlike = (old: readonly Unbound[], items: readonly NumberedItem[], level: Rebound["level"]): Rebound[] => {
+  const pairs: Rebound[] = [];
+  const taken = new Set<PlacementId>();
+  let waiting = items;
+  for (const likeness of likenesses) {
+    const queues = new Queues<Unbound>();
+    for (const one of old) if (!taken.has(one.placementId)) queues.add(likeness(one), one);
+    const left: NumberedItem[] = [];
+    for (const item of waiting) {
+      const found = queues.take(likeness(item), ({ placementId }) => !taken.has(placementId));
+      if (found === null) left.push(item);
+      else {
+        taken.add(found.placementId);
+        pairs.push({ uid: item.uid, placementId: found.placementId, level });
+      }
+    }
+    waiting = left;
+  }
+  return pairs;
+};
+
+/** Headers do not tell apart what differs in its body only, nor which of more items than placements is the new one (ID-4). */
+const headsTell = (old: readonly Unbound[], items: readonly NumberedItem[]): boolean =>
+  items.length <= old.length && old.every(({ messageId }) => messageId === old[0]?.messageId);
+
+const byKey = <T>(members: readonly T[], key: (member: T) => string | null): Map<string, T[]> => {
+  const groups = new Map<string, T[]>();
+  for (const member of members) {
+    const at = key(member);
+    if (at === null) continue;
+    const group = groups.get(at);
+    if (group === undefined) groups.set(at, [member]);
+    else group.push(member);
+  }
+  return groups;
+};
+
+/**
+ * Pairs items with placements 1:1, by L1 and then by L4. Both ascending by UID; the same input has the same answer, and nothing is
+ * paired twice (I13).
+ */
+export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]): Rebound[] => {
+  const pairs: Rebound[] = [];
+  const objects = byKey(old, ({ objectId }) => objectId);
+  for (const [key, alike] of byKey(items, ({ objectId }) => objectId))
+    pairs.push(...pairAlike(objects.get(key) ?? [], alike, "L1"));
+  const bound = new Set<number | PlacementId>(pairs.flatMap(({ uid, placementId }) => [uid, placementId]));
+  const heads = byKey(
+    old.filter(({ placementId }) => !bound.has(placementId)),
+    ({ head }) => head,
+  );
+  const asking = byKey(
+    items.filter(({ uid }) => !bound.has(uid)),
+    ({ head }) => head,
+  );
+  for (const [key, alike] of asking) {
+    const candidates = heads.get(key) ?? [];
+    if (headsTell(candidates, alike)) pairs.push(...pairAlike(candidates, alike, "L4"));
+  }
+  return pairs.sort((a, b) => a.uid - b.uid);
+};
+
+/** Counts of a mailbox that was numbered anew. */
+export interface EpochCounts {
+  /** Placements that had an item in it before. */
+  readonly before: number;
+  /** Those of them that have one again. */
+  readonly rebound: number;
+  /** Items listed. */
+  readonly listed: number;
+}
+
+/** So much of what was there has to be found again, and so much of what is listed to be known. */
+const share = 0.8;
+const enough = 20;
+
+/**
+ * The stop rule of ID-8 (isync's): the mailbox is the old one when four in five of its mails are found again, or twenty of them and
+ * nothing contradicts, which is where more than one in five of what is listed was never there. Else it is held (B4).
+ */
+export const acceptsEpoch = ({ before, rebound, listed }: EpochCounts): boolean =>
+  rebound >= share * before || (rebound >= enough && rebound >= share * listed);
+
+/** Somebody said that it is another mailbox: what was in the old one is kept here, though no server shows it any more. */
+export const keepLeftOver = (scope: Scope, left: readonly PlacementView[], deviceId: string): Decision => {
+  const draft = emptyDraft();
+  for (const { id, messageId, mailboxId, keywords } of left) {
+    const change = record(draft, {
+      kind: "message.kept",
+      messageId,
+      mailboxId,
+      placementId: id,
+      before: { mailboxId, keywords },
+      after: { mailboxId, keywords },
+      source: "api",
+      endpointId: scope.endpointId,
+      deviceId,
+      reason: "epoch_rejected",
+      rule: "B4",
+      confidence: null,
+      evidence: [],
+    });
+    const stays = { id, mailboxId, keywords, lifecycle: "live", kept: true, absent: false } as const;
+    draft.placements.push({ ...stays, reason: "epoch_rejected", recoverableDays: null, change });
+  }
+  return draft;
+};

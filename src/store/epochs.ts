@@ -1,0 +1,134 @@
+/** What a mailbox that is numbered anew is known by: placements that stand without an item, and the header blocks of their octets. */
+import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
+import type { AccountTx } from "./account-tx.ts";
+import type { Queryable } from "./database.ts";
+import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
+
+/** A new epoch: every binding of the old one is closed; the placements stay live and wait to be rebound (ID-8). */
+export const closeEpoch = async (account: AccountTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
+  const { rowCount } = await account.tx.query({
+    name: "epoch_close",
+    text: `update bindings set active = false, closed_reason = 'epoch' where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and active`,
+    values: [account.accountId, endpointId, mailboxId],
+  });
+  return rowCount;
+};
+
+/** A live placement of the mailbox that has no item at the endpoint now. */
+export interface UnboundRow {
+  readonly id: PlacementId;
+  readonly messageId: MessageId;
+  readonly receivedAt: Date;
+  /** Of its octets; null: nobody has them. */
+  readonly sha256: Buffer | null;
+  readonly size: number;
+  /** Of its last item there; null: it never had one. */
+  readonly last: { readonly uid: number; readonly flags: readonly string[]; readonly closedReason: string | null } | null;
+}
+
+/** Where the reading of them stands. */
+export type UnboundPage = Pick<UnboundRow, "id" | "receivedAt">;
+
+/** The next `limit` of them, newest first. What is kept has its reason to be without an item, and is not among them. */
+export const listUnbound = async (
+  db: Queryable,
+  accountId: AccountId,
+  { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+  { after, limit }: { readonly after: UnboundPage | null; readonly limit: number },
+): Promise<UnboundRow[]> => {
+  const { rows } = await db.query<{
+    id: PlacementId;
+    message_id: MessageId;
+    received_at: Date;
+    sha256: Buffer | null;
+    size: bigint;
+    uid: bigint | null;
+    flags: string[] | null;
+    closed_reason: string | null;
+  }>({
+    name: after === null ? "unbound_first" : "unbound_next",
+    text: `select p.id, p.message_id, p.received_at, m.sha256, m.size, b.uid, b.shadow_flags as flags, b.closed_reason
+           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
+           where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept and b.active is not true
+             ${after === null ? "" : "and (p.received_at, p.id) < ($5, $6)"}
+           order by p.received_at desc, p.id desc limit $4`,
+    values: [accountId, endpointId, mailboxId, limit, ...(after === null ? [] : [after.receivedAt, after.id])],
+  });
+  return rows.map((row) => ({
+    id: row.id,
+    messageId: row.message_id,
+    receivedAt: row.received_at,
+    sha256: row.sha256,
+    size: Number(row.size),
+    last: row.uid === null ? null : { uid: Number(row.uid), flags: row.flags ?? [], closedReason: row.closed_reason },
+  }));
+};
+
+/** Most header blocks are shorter: less is read for them. */
+const usualHead = 4 * 1024;
+/** What is longer tells nothing here. */
+const longestHead = 64 * 1024;
+
+/** Up to and with the first empty line; null where there is none so early. */
+const headWithin = (limit: number): string =>
+  `substring(data from 1 for least(nullif(position('\\x0a0d0a'::bytea in substring(data from 1 for ${limit})), 0) + 2,
+                                   nullif(position('\\x0a0a'::bytea in substring(data from 1 for ${limit})), 0) + 1))`;
+
+/** Header blocks of stored octets, by hex hash. One that does not end in the first 64 KiB is not there. */
+export const readStoredHeads = async (
+  db: Queryable,
+  accountId: AccountId,
+  hashes: readonly Buffer[],
+): Promise<Map<string, Buffer>> => {
+  const heads = new Map<string, Buffer>();
+  let wanted = hashes;
+  for (const limit of [usualHead, longestHead]) {
+    if (wanted.length === 0) break;
+    const { rows } = await db.query<{ sha256: Buffer; head: Buffer | null }>({
+      name: `blob_heads_${limit}`,
+      text: `select sha256, ${headWithin(limit)} as head from blobs where account_id = $1 and sha256 = any($2::bytea[]) and part = 0`,
+      values: [accountId, wanted],
+    });
+    for (const { sha256, head } of rows) if (head !== null) heads.set(sha256.toString("hex"), head);
+    wanted = wanted.filter((sha256) => !heads.has(sha256.toString("hex")));
+  }
+  return heads;
+};
+
+/** Placements with their last binding at the endpoint. */
+export const loadPlacements = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  ids: readonly PlacementId[],
+): Promise<ReadonlyMap<PlacementId, PlacementView>> => {
+  const { rows } = await account.tx.query<PlacementRow>({
+    name: "placements_by_id",
+    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding} where p.account_id = $1 and p.id = any($3::uuid[])`,
+    values: [account.accountId, endpointId, ids],
+  });
+  return new Map(rows.map((row) => [row.id, toView(row)]));
+};
+
+/** Placements that lost their item to a new epoch and have one again in this one. */
+export const countRebound = async (db: Queryable, accountId: AccountId, scope: Scope): Promise<number> => {
+  const { rows } = await db.query<{ n: bigint }>({
+    name: "epoch_rebound",
+    text: `select count(*) as n from bindings b
+           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.active
+             and exists (select from bindings o where o.account_id = b.account_id and o.placement_id = b.placement_id
+                           and o.endpoint_id = b.endpoint_id and o.mailbox_id = b.mailbox_id and o.closed_reason = 'epoch')`,
+    values: [accountId, scope.endpointId, scope.mailboxId, scope.epoch],
+  });
+  return Number(rows[0]?.n ?? 0);
+};
+
+/** Old numbers of what has a new one tell nothing more. */
+export const forgetEpochs = async (account: AccountTx, scope: Scope): Promise<void> => {
+  await account.tx.query({
+    name: "epochs_forget",
+    text: `delete from bindings o where o.account_id = $1 and o.endpoint_id = $2 and o.mailbox_id = $3 and o.epoch < $4 and o.closed_reason = 'epoch'
+             and o.placement_id in (select b.placement_id from bindings b where b.account_id = $1 and b.endpoint_id = $2 and b.active)`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch],
+  });
+};

@@ -117,13 +117,13 @@ describe("a mass of mail that is gone (B1)", () => {
 });
 
 /** The server comes back with other mail in the mailbox, under a new UIDVALIDITY; `kept` of the old mails are still there. */
-const replaceMailbox = async (n: number, kept: number, fresh: readonly Buffer[]): Promise<void> => {
+const replaceMailbox = async (n: number, kept: number, others: readonly Buffer[]): Promise<void> => {
   const { user } = server.account(n);
   const folder = join((await server.doveadm("user", "-f", "home", user)).trim(), "mail");
   const files = (await readdir(join(folder, "cur"))).toSorted();
   for (const file of files.slice(kept)) await rm(join(folder, "cur", file));
   for (const file of await readdir(folder)) if (file.startsWith("dovecot")) await rm(join(folder, file), { recursive: true });
-  await server.deliver({ user, mailbox: "INBOX", messages: fresh });
+  await server.deliver({ user, mailbox: "INBOX", messages: others });
   await server.doveadm("mailbox", "update", "-u", user, "--uid-validity", "7654321", "INBOX");
 };
 

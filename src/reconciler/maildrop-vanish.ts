@@ -9,6 +9,8 @@ import { classifyPop3Vanish, outcomeOf, type Pop3VanishEvidence } from "./vanish
 export interface GoneItem {
   readonly placement: PlacementView;
   readonly imap: Pop3VanishEvidence["imap"];
+  /** It may be put back over IMAP: its octets are stored, IMAP shows them nowhere, and it was not put back before (V18, I14). */
+  readonly restorable: boolean;
 }
 
 export interface GoneInput {
@@ -52,11 +54,11 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
   const breakerTripped = !released && input.hold !== "approved" && (input.doubtful || guarded);
   let held = 0;
   let waiting = 0;
-  input.gone.forEach(({ placement, imap }, item) => {
+  input.gone.forEach(({ placement, imap, restorable }, item) => {
     if (placement.lifecycle !== "live" || placement.kept) return void ended.push({ item, reason: "absent" });
     const evidence = { ownCommand: false, foundElsewhere: null, epochChanged: false, outsideWindow, breakerTripped };
     const found = classifyPop3Vanish({ ...evidence, imap });
-    const decided = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: false });
+    const decided = outcomeOf({ found, policy, pop3Devices, drainSuspect: false, canRestore: restorable });
     const letGo = released && decided.action === "remove";
     const action = letGo ? "keep" : decided.action;
     const recoverableDays = letGo ? null : decided.recoverableDays;
@@ -64,9 +66,10 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
     if (action === "hold") held += 1;
     else if (action === "wait") waiting += 1;
     else ended.push({ item, reason });
-    if (action !== "keep" && action !== "remove") return;
+    if (action !== "keep" && action !== "restore" && action !== "remove") return;
     const { id, messageId, mailboxId, keywords } = placement;
-    const keep = action === "keep";
+    const keep = action !== "remove";
+    if (action === "restore") draft.commands.push({ placementId: id, verb: "append", args: {}, reason: "restored_after_drain" });
     const change = record(draft, {
       kind: keep ? "message.kept" : "message.removed",
       messageId,

@@ -252,17 +252,24 @@ export const loadGone = async (
   endpointId: EndpointId,
   ids: readonly PlacementId[],
 ): Promise<ReadonlyMap<PlacementId, GoneItem>> => {
-  const { rows } = await account.tx.query<ClaimableRow>({
+  const { rows } = await account.tx.query<ClaimableRow & { readonly restorable: boolean }>({
     name: "maildrop_gone",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at,
-             (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2 and b.active limit 1) as uid
-           from placements p where p.account_id = $1 and p.id = any($3::uuid[])`,
+             (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2 and b.active limit 1) as uid,
+             m.durability = 'durable' and not exists (
+               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append')
+               and not exists (
+               select from placements q join bindings b on b.account_id = q.account_id and b.placement_id = q.id and b.active and b.endpoint_id <> $2
+               where q.account_id = p.account_id and q.message_id = p.message_id and q.lifecycle = 'live') as restorable
+           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
+           where p.account_id = $1 and p.id = any($3::uuid[])`,
     values: [account.accountId, endpointId, ids],
   });
   return new Map(
     rows.map((row) => {
       const undecided = row.absent_since === null ? "none" : "absent";
-      return [row.id, { placement: toView(row), imap: row.uid === null ? undecided : "present" } as const];
+      const imap = row.uid === null ? undecided : "present";
+      return [row.id, { placement: toView(row), imap, restorable: row.restorable } as const];
     }),
   );
 };

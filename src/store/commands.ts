@@ -176,6 +176,18 @@ export const moveCommands = async (
   await appendChanges(account, changes, at, null);
 };
 
+/** Where octets can be put back: the account's IMAP endpoint; null: it has none, or POP3 shows all of its mail (V18). */
+export const findRestoreEndpoint = async (account: AccountTx): Promise<EndpointId | null> => {
+  const { rows } = await account.tx.query<{ id: EndpointId; pop3_shows_all: boolean }>({
+    name: "commands_restore_endpoint",
+    text: `select id, coalesce((profile->>'pop3ShowsAll')::boolean, false) as pop3_shows_all from endpoints
+           where account_id = $1 and protocol = 'imap' order by created_at, id limit 1`,
+    values: [account.accountId],
+  });
+  const [first] = rows;
+  return first === undefined || first.pop3_shows_all ? null : first.id;
+};
+
 /** Plans what the account does not have yet; what was once done to a placement for a reason is not done again (I14). */
 export const planCommands = async (account: AccountTx, endpointId: EndpointId, plans: readonly CommandPlan[]): Promise<void> => {
   if (plans.length === 0) return;

@@ -1,6 +1,7 @@
 /** Commands on their way: what a run of them shares, and how what became of them is written. */
 import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import type { DecidedChange } from "../model/change.ts";
+import type { CommandReason } from "../model/command.ts";
 import { afterSetback, type Ending, type Waiting } from "../reconciler/commands.ts";
 import { acceptSeen } from "../reconciler/pop3-seen.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
@@ -72,6 +73,9 @@ const moveOf = ({ command, step, fence }: Verdict, at: Date): CommandMove => {
   return { ...rest, status, dueAt: step.afterMs === 0 ? null : new Date(at.getTime() + step.afterMs) };
 };
 
+/** What the daemon took for no reading of the owner. What the owner wants unread stays so, whatever the server takes. */
+const reverts: ReadonlySet<CommandReason> = new Set(["pop3_seen_reverted", "pop3_drain_via_trash", "self_inflicted_seen"]);
+
 /** Z6: what could not be set back to unread. */
 const yieldSeen = async (
   account: AccountTx,
@@ -79,8 +83,8 @@ const yieldSeen = async (
   verdicts: readonly Verdict[],
   at: Date,
 ): Promise<void> => {
-  const refused = verdicts.flatMap(({ command: { verb, placement }, step }) =>
-    verb === "store" && step.kind === "end" && (step.status === "masked" || step.status === "failed") && placement !== null
+  const refused = verdicts.flatMap(({ command: { reason, placement }, step }) =>
+    reverts.has(reason) && step.kind === "end" && (step.status === "masked" || step.status === "failed") && placement !== null
       ? [placement]
       : [],
   );

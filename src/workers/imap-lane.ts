@@ -71,6 +71,12 @@ export class ImapLane implements EndpointLane {
     return backfillPending(context) ? "behind" : "read";
   }
 
+  /** Another endpoint of the account found that something is to be written here. */
+  owe(): void {
+    if (this.loaded !== null) this.loaded.memory.commandsAt = 0;
+    this.dueAt = Math.min(this.dueAt, Date.now());
+  }
+
   async stop(): Promise<void> {
     this.stopped = true;
     this.dueAt = Number.POSITIVE_INFINITY;

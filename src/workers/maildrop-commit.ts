@@ -20,6 +20,7 @@ import { storeBlobs } from "../store/blob-writes.ts";
 import { readSmall } from "../store/contents.ts";
 import { closeHold, keepHold, loadHolds } from "../store/holds.ts";
 import { mayRelease, withCut } from "../reconciler/holds.ts";
+import { findRestoreEndpoint, planCommands } from "../store/commands.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
 import { listUnhashed, loadClaims, loadGone, storeHashes, type Unhashed } from "../store/claims.ts";
@@ -226,12 +227,19 @@ export const commitKnown = async (
   });
 };
 
-/** Decides about items that are gone; none ends what was held. @returns whether some are left undecided. */
+export interface GoneOutcome {
+  /** Some are left undecided. */
+  readonly open: boolean;
+  /** Some are to be put back over IMAP. */
+  readonly owed: boolean;
+}
+
+/** Decides about items that are gone; none ends what was held. */
 export const commitGone = (
   context: MaildropContext,
   scope: Scope,
   { gone, ...rest }: { readonly gone: readonly BoundItem[] } & Pick<GoneInput, "bound" | "outsideWindow" | "doubtful">,
-): Promise<boolean> =>
+): Promise<GoneOutcome> =>
   inOwnAccount(context, async (account) => {
     const at = new Date();
     const seen = await loadGone(
@@ -251,8 +259,11 @@ export const commitGone = (
     const past = open?.history ?? null;
     const since = { epoch, absentSince: past?.from ?? at.getTime(), at: at.getTime() };
     const hold = open === null ? "none" : (open.decided?.as ?? (mayRelease(past, since) ? "released" : "held"));
-    const decision = reconcileGone({ scope, gone: items.map(({ found }) => found), policy, pop3Devices, hold, ...rest });
-    await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
+    const restoreTo = policy.onPop3Drain === "restore" ? await findRestoreEndpoint(account) : null;
+    const found = items.map((item) => ({ ...item.found, restorable: item.found.restorable && restoreTo !== null }));
+    const { commands, ...decision } = reconcileGone({ scope, gone: found, policy, pop3Devices, hold, ...rest });
+    await applyDecision(account, { ...decision, commands: [] }, { scope, contents: [], existing: new Set(), at, inputId: null });
+    if (restoreTo !== null) await planCommands(account, restoreTo, commands);
     const ended = decision.ended.flatMap(({ item, reason: because }) => {
       const entry = items[item];
       return entry === undefined ? [] : [{ ...entry.item, reason: because }];
@@ -267,7 +278,7 @@ export const commitGone = (
       }
     }
     messagesStored.inc({ op: "removed" }, decision.placements.length);
-    return decision.held + decision.waiting > 0;
+    return { open: decision.held + decision.waiting > 0, owed: commands.length > 0 };
   });
 
 /** The first reading has come to its end: what is there was read. */

@@ -10,6 +10,7 @@ import { passDuration, passes } from "../telemetry/metrics.ts";
 import { planSweep } from "./backoff.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
+import type { ImapLane } from "./imap-lane.ts";
 import type { MaildropContext } from "./maildrop-commit.ts";
 import type { ImapSide } from "./maildrop-identity.ts";
 import { type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
@@ -36,7 +37,7 @@ export class MaildropLane implements EndpointLane {
   succeededAt = 0;
   private readonly ground: LaneGround;
   /** The IMAP side of the same account; null: it has none. */
-  private readonly imapSide: () => { readonly side: "read" | "down" | "behind" } | null;
+  private readonly imapSide: () => Pick<ImapLane, "side" | "owe"> | null;
   private readonly health: HealthBook;
   private loaded: Loaded | null = null;
   private session: Pick<MaildropSession, "abandon"> | null = null;
@@ -54,7 +55,7 @@ export class MaildropLane implements EndpointLane {
   /** The last session ended without a goodbye: the server may take it for alive, and what holds the maildrop may be ourselves. */
   private mayLinger = false;
 
-  constructor(ground: LaneGround, imapSide: () => { readonly side: "read" | "down" | "behind" } | null) {
+  constructor(ground: LaneGround, imapSide: () => Pick<ImapLane, "side" | "owe"> | null) {
     this.ground = ground;
     this.imapSide = imapSide;
     this.health = new HealthBook(ground);
@@ -201,7 +202,7 @@ export class MaildropLane implements EndpointLane {
     this.mayLinger = true;
     try {
       const beganAt = Date.now();
-      const result = await runMaildropPass({ context, session, memory, imap, signal });
+      const result = await runMaildropPass({ context, session, memory, imap, onOwed: () => this.imapSide()?.owe(), signal });
       if (imap === "down") this.retrievals = true;
       else if (imap === "read" && this.retrievals)
         this.retrievals = await this.settleRetrievals(!result.again && !result.waiting);

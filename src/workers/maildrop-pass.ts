@@ -40,6 +40,8 @@ export interface MaildropPassInput {
   readonly session: MaildropSession;
   readonly memory: MaildropMemory;
   readonly imap: ImapSide;
+  /** Something is owed to the IMAP server. */
+  readonly onOwed: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -66,7 +68,7 @@ const printOf = ({ complete, items }: MaildropListing): string => {
 
 /** Items that are gone in two complete listings, an empty one at least a minute apart (G4). */
 const settleGone = async (
-  { context, memory, imap }: MaildropPassInput,
+  { context, memory, imap, onOwed }: MaildropPassInput,
   scope: Scope,
   look: {
     readonly gone: readonly BoundItem[];
@@ -78,22 +80,25 @@ const settleGone = async (
   },
 ): Promise<boolean> => {
   const { bound, slid, doubtful } = look;
+  const commit = async (gone: readonly BoundItem[], outsideWindow: boolean): Promise<boolean> => {
+    const { open, owed } = await commitGone(context, scope, { gone, bound, outsideWindow, doubtful });
+    if (owed) onOwed();
+    return open;
+  };
   // Nothing follows from it but that the binding ends, so that one look is enough.
-  if (slid.length > 0) await commitGone(context, scope, { gone: slid, bound, outsideWindow: true, doubtful });
+  if (slid.length > 0) await commit(slid, true);
   // What IMAP showed is decided by IMAP, when it is back (K9).
   if (imap === "down") return look.gone.length > 0;
   const now = Date.now();
   const before = new Map(memory.missingSince);
   memory.missingSince.clear();
   for (const { placementId } of look.gone) memory.missingSince.set(placementId, before.get(placementId) ?? now);
-  if (look.gone.length === 0)
-    return look.complete && (await commitGone(context, scope, { gone: [], bound, outsideWindow: false, doubtful }));
+  if (look.gone.length === 0) return look.complete && (await commit([], false));
   const seenTwice = look.gone.filter(({ placementId }) => {
     const since = before.get(placementId);
     return since !== undefined && (!look.empty || now - since >= emptyMs);
   });
-  const open =
-    seenTwice.length > 0 && (await commitGone(context, scope, { gone: seenTwice, bound, outsideWindow: false, doubtful }));
+  const open = seenTwice.length > 0 && (await commit(seenTwice, false));
   return open || seenTwice.length < look.gone.length;
 };
 

@@ -21,6 +21,7 @@ const input = (count: number, more: Partial<GoneInput>): GoneInput => ({
       binding: null,
     },
     imap: "none" as const,
+    restorable: true,
   })),
   policy: { ...defaultPolicy, onPop3Drain: "mirror" },
   pop3Devices: "unknown",
@@ -35,6 +36,26 @@ const outcome = (wanted: GoneInput): unknown => {
   const { held, placements } = reconcileGone(wanted);
   return { held, became: [...new Set(placements.map(({ lifecycle, kept, reason }) => `${lifecycle} ${kept} ${reason}`))] };
 };
+
+describe("mail that a maildrop alone showed and somebody took", () => {
+  it("V18: is kept, and put back over IMAP only where that is wanted and possible", () => {
+    const policy = { ...defaultPolicy, onPop3Drain: "restore" as const };
+    const both = input(2, { policy });
+    const gone = both.gone.map((item, index) => ({ ...item, restorable: index === 0 }));
+    const { commands, placements, changes, ended } = reconcileGone({ ...both, gone });
+    expect(commands).toEqual([{ placementId: "p0", verb: "append", args: {}, reason: "restored_after_drain" }]);
+    expect(placements.map(({ lifecycle, kept }) => [lifecycle, kept])).toEqual([
+      ["live", true],
+      ["live", true],
+    ]);
+    expect(changes.map(({ kind, reason }) => [kind, reason])).toEqual([
+      ["message.kept", "pop3_drain"],
+      ["message.kept", "pop3_drain"],
+    ]);
+    expect(ended).toHaveLength(2);
+    expect(reconcileGone({ ...both, policy: defaultPolicy }).commands).toEqual([]);
+  });
+});
 
 describe("a maildrop whose mail is gone", () => {
   it("is mirrored by the mail, and held by the mass", () => {

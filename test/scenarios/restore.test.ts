@@ -1,5 +1,6 @@
 /** Mail that a POP3 device took from INBOX is put back where that device cannot see it: once, whatever happens meanwhile. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { forever, openDovecot } from "../endpoints/pop3/connection-fixture.ts";
 import { changesOf, mailboxesOf, messagesOf } from "../support/account-view.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
@@ -223,6 +224,39 @@ plugin {
     expect(command?.attempts).toBe(2);
     expect(sent).toBe(2);
     expect(await seenIn(server, 4, "Archive")).toHaveLength(1);
+  });
+
+  it("V18: what IMAP never showed comes back as well, when IMAP is there again", { timeout: 120_000 }, async () => {
+    await using line = await startFaultProxy({ port: server.imapPort });
+    await put(server, 7, [mail("stays")]);
+    const { endpoints, ...rest } = dovecotAccount(server, 7);
+    const over = endpoints.map((endpoint) => ({ ...endpoint, port: line.port, security: "none" }));
+    const body = { ...rest, endpoints: [...over, pop3Endpoint(server, 7)], policy: wantsBack };
+    const accountId = await liveAccount(daemon, body);
+    await pop3Bound(daemon, accountId, 1);
+    line.change({ onConnect: "reset" });
+    line.resetAll();
+    await put(server, 7, [mail("one"), mail("two")]);
+    await pop3Bound(daemon, accountId, 3);
+    const laptop = await openDovecot(server, 7);
+    await laptop.dele(2, forever);
+    await laptop.quit(forever);
+    line.change({});
+    // Cuts short what a failing endpoint waits.
+    await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
+    await restored(fresh.url, accountId, 1);
+    expect((await seenIn(server, 7, "Archive")).map((shown) => [shown.split(":")[0], shown.split(" ").at(-1)])).toEqual([
+      ["one", "whole"],
+    ]);
+    expect((await seenIn(server, 7, "INBOX")).map((shown) => shown.split(":")[0])).toEqual(["stays", "two"]);
+    const one = (await mailOf(daemon, accountId)).filter(({ subject }) => subject === "one");
+    expect(one.map(({ placements }) => placements.map(({ state, reason }) => [state, reason]))).toEqual([
+      [["live", "restored_after_drain"]],
+    ]);
+    const log = await changesOf(daemon, accountId);
+    expect(log.filter(({ kind }) => kind === "message.created")).toHaveLength(3);
+    expect(log.filter(({ kind }) => kind === "message.kept").map(({ reason }) => reason)).toEqual(["pop3_drain"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url, 2)).toBe(0n);
   });
 
   it("C5: a full account waits for room, and is read on meanwhile", { timeout: 90_000 }, async () => {

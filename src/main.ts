@@ -75,6 +75,7 @@ interface Rooms {
   readonly sealer: Sealer;
   readonly shards: number;
   readonly parser: ReturnType<typeof openParser>;
+  readonly parsing: ParseQueue;
   readonly limits: Parameters<typeof driversFor>[0];
 }
 
@@ -89,9 +90,7 @@ const openLimits = async (
 };
 
 const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
-  const { config, log, db, bell, sealer, shards, parser, limits } = rooms;
-  const parsing = new ParseQueue({ db, parser, log });
-  started.add("parsing", () => parsing.stop());
+  const { config, log, db, bell, sealer, shards, parsing, limits } = rooms;
   const supervisor = new Supervisor({
     bell,
     shards,
@@ -120,7 +119,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
 };
 
 const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): Promise<void> => {
-  const { config, log, db, bell, sealer, shards, parser, limits } = rooms;
+  const { config, log, db, bell, sealer, shards, parser, parsing, limits } = rooms;
   const prober = new WorkerProber({ examine: examinerFor(limits), log });
   const changes = openChangeListener({ url: db.url, log });
   started.add("change listener", () => changes.close());
@@ -135,7 +134,8 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): P
     parser,
     changes,
     prober,
-    writes: new IntentWrites(),
+    writes: new IntentWrites(limits),
+    onUnparsed: (account) => parsing.add(account),
     log,
     draining: () => started.stopping,
   });
@@ -166,8 +166,10 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   started.add("queue", () => bell.close());
   const parser = openParser({ threads: parserThreads, timeoutMs: 10_000, maxHeapMb: 256, log });
   started.add("parser", async () => parser[Symbol.asyncDispose]());
+  const parsing = new ParseQueue({ db, parser, log });
+  started.add("parsing", () => parsing.stop());
   const limits = await openLimits(config, started);
-  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser, limits };
+  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser, parsing, limits };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
 };

@@ -52,7 +52,10 @@ const fromValidation = (findings: readonly Finding[], context: string | undefine
 
 /** What the framework refuses, in our words: its own may repeat a piece of the body, which may be a password. */
 const byFrameworkCode: Readonly<Record<string, readonly [ProblemCode, string]>> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: ["unsupported_media_type", "Send application/json."],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
+    "unsupported_media_type",
+    "Send application/json; a message that is imported as message/rfc822.",
+  ],
   FST_ERR_CTP_BODY_TOO_LARGE: ["payload_too_large", "The body is larger than this route takes."],
   FST_ERR_CTP_INVALID_JSON_BODY: ["invalid_request", "The body is not valid JSON."],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ["invalid_request", "The body's length is not what Content-Length says."],
@@ -64,7 +67,7 @@ const byStatus: Readonly<Record<number, readonly [ProblemCode, string]>> = {
   400: ["invalid_request", "The request could not be read."],
   408: ["request_timeout", "The request took too long to arrive."],
   413: ["payload_too_large", "The body is larger than this route takes."],
-  415: ["unsupported_media_type", "Send application/json."],
+  415: ["unsupported_media_type", "Send application/json; a message that is imported as message/rfc822."],
   429: ["rate_limited", "Too many requests."],
 };
 

@@ -14,8 +14,6 @@ export const readKey = (request: FastifyRequest): string | null => {
   throw invalid("header", "/idempotency-key", "The Idempotency-Key must be 1 to 255 printable ASCII characters without a space.");
 };
 
-const bodyBytes = (body: unknown): string | Buffer => (Buffer.isBuffer(body) ? body : (JSON.stringify(body) ?? ""));
-
 export interface Answer<Body> {
   readonly status: number;
   readonly body: Body;
@@ -32,7 +30,13 @@ type Keeping = "plain" | "sealed";
  */
 export const answerOnce = async <Body>(
   deps: Pick<ApiDeps, "db" | "sealer">,
-  exchange: { readonly request: FastifyRequest; readonly reply: Pick<FastifyReply, "code" | "header">; readonly keep?: Keeping },
+  exchange: {
+    readonly request: FastifyRequest;
+    readonly reply: Pick<FastifyReply, "code" | "header">;
+    readonly keep?: Keeping;
+    /** A digest of the body where that is not JSON. */
+    readonly content?: Buffer;
+  },
   work: (tx: Tx) => Promise<Answer<Body>>,
 ): Promise<Body> => {
   const { request, reply } = exchange;
@@ -44,7 +48,12 @@ export const answerOnce = async <Body>(
   }
   const { tenantId, keyId } = callerOf(request);
   const context = ["idempotency", tenantId, key];
-  const fingerprint = deps.sealer.digest([keyId ?? "operator", request.method, request.url, bodyBytes(request.body)]);
+  const fingerprint = deps.sealer.digest([
+    keyId ?? "operator",
+    request.method,
+    request.url,
+    exchange.content ?? JSON.stringify(request.body) ?? "",
+  ]);
   const result = await once(deps.db, { tenantId, key, fingerprint }, async (tx) => {
     const answer = await work(tx);
     const body =

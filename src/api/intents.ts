@@ -3,7 +3,9 @@ import { randomUUID } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { type Static, Type } from "typebox";
 import { formatState } from "../model/change.ts";
-import type { IntentResult, MailOp, Written } from "../model/intent.ts";
+import type { AccountId } from "../model/ids.ts";
+import type { IntentResult, MailOp } from "../model/intent.ts";
+import type { Written } from "../model/writes.ts";
 import type { AccountRow } from "../store/accounts.ts";
 import type { Tx } from "../store/database.ts";
 import { readMessage } from "../store/message-reads.ts";
@@ -34,8 +36,7 @@ export const WriteResult = Type.Object(
   { title: "WriteResult" },
 );
 
-/** A rejection that is an error of the request, not an outcome of what others did. */
-const toProblem = ({ reason }: Pick<IntentResult, "reason">): ProblemError | null => {
+const toProblem = (reason: string): ProblemError | null => {
   switch (reason) {
     case "not_found":
       return notFound("message");
@@ -97,16 +98,30 @@ export const answerWrite = async <Body extends { readonly state: string }>(
   return body;
 };
 
-/** One operation on one message, with the message as it is then. @throws ProblemError for what is wrong with the request. */
-export const answerMessageWrite = async (deps: ApiDeps, exchange: Exchange, op: MailOp): Promise<Static<typeof WriteResult>> => {
-  const body = await answerWrite(deps, exchange, { ops: [op], batch: false }, async (tx, { results: [result] }, state) => {
-    if (result === undefined) throw new Error("an intent without a result");
-    const message = await readMessage(tx, exchange.account.id, op.messageId);
-    const { status, reason, warnings } = result;
-    const shown = warnings.length === 0 ? {} : { warnings: [...warnings] };
-    return { status, reason, state, message: message === null ? null : toMessageJson(message), ...shown };
-  });
-  const problem = body.status === "rejected" ? toProblem(body) : null;
+/** What an operation came to, with its message as it is then. */
+export const showWrite = async (
+  tx: Tx,
+  accountId: AccountId,
+  { status, reason, messageId, warnings }: IntentResult,
+  state: string,
+): Promise<Static<typeof WriteResult>> => {
+  const message = messageId === null ? null : await readMessage(tx, accountId, messageId);
+  const shown = warnings.length === 0 ? {} : { warnings: [...warnings] };
+  return { status, reason, state, message: message === null ? null : toMessageJson(message), ...shown };
+};
+
+/** @throws ProblemError where the rejection is an error of the request, not an outcome of what others did. */
+export const throwRejection = ({ status, reason }: Static<typeof WriteResult>): void => {
+  const problem = status === "rejected" ? toProblem(reason) : null;
   if (problem !== null) throw problem;
+};
+
+/** One operation on one message. @throws ProblemError for what is wrong with the request. */
+export const answerMessageWrite = async (deps: ApiDeps, exchange: Exchange, op: MailOp): Promise<Static<typeof WriteResult>> => {
+  const body = await answerWrite(deps, exchange, { ops: [op], batch: false }, (tx, { results: [result] }, state) => {
+    if (result === undefined) throw new Error("an intent without a result");
+    return showWrite(tx, exchange.account.id, { ...result, messageId: op.messageId }, state);
+  });
+  throwRejection(body);
   return body;
 };

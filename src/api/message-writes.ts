@@ -7,7 +7,7 @@ import { State } from "./change-json.ts";
 import { answerMessageWrite, answerWrite, WriteResult, WriteStatus } from "./intents.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { MessageParams, messageIdOf } from "./load-message.ts";
-import { BatchEntry, MessagePatch, readEntry, readMailboxId, readPatch, RestoreTarget } from "./op-schemas.ts";
+import { BatchEntry, MessagePatch, readEntry, readTarget, readPatch, RestoreTarget } from "./op-schemas.ts";
 import { notFound, ProblemError } from "./problem.ts";
 import { Nullable, Strict } from "./schemas.ts";
 import type { ApiDeps, App } from "./types.ts";
@@ -78,7 +78,7 @@ const registerRestore = (app: App, deps: ApiDeps): void => {
     },
     async (request, reply) => {
       const account = await loadAccount(deps, request);
-      const mailboxId = readMailboxId(request.body?.mailboxId, "/mailboxId");
+      const mailboxId = readTarget(request.body?.mailboxId, "body");
       const op = { op: "restore", messageId: messageIdOf(request), mailboxId } as const;
       return answerMessageWrite(deps, { request, reply, account }, op);
     },

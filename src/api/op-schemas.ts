@@ -1,8 +1,8 @@
 /** Operations on mail as requests spell them. */
 import { type Static, Type } from "typebox";
-import { type IdPrefix, type MailboxId, type MessageId, parseId } from "../model/ids.ts";
+import { type MailboxId, type MessageId, parseId } from "../model/ids.ts";
 import type { MailOp, PatchOp } from "../model/intent.ts";
-import { invalid } from "./problem.ts";
+import { type Fault, invalid } from "./problem.ts";
 import { Nullable, Strict } from "./schemas.ts";
 
 const Patch = (description: string) => Type.Record(Type.String(), Nullable(Type.Boolean()), { description });
@@ -43,20 +43,27 @@ export const BatchEntry = Type.Unsafe<Entry>({
 const isKeyword = (text: string): boolean => /^\\?[\x21\x23\x24\x26\x27\x2b-\x5b\x5e-\x7a\x7c-\x7e]{1,255}$/.test(text);
 
 /** In lower case. @throws ProblemError for a name that no keyword can have. */
-const readKeyword = (keyword: string, pointer: string): string => {
-  if (!isKeyword(keyword)) throw invalid("body", `${pointer}/${keyword.slice(0, 100)}`, "is not a keyword");
+export const readKeyword = (keyword: string, pointer: string, place: Fault["in"] = "body"): string => {
+  if (!isKeyword(keyword)) throw invalid(place, `${pointer}/${keyword.slice(0, 100)}`, "is not a keyword");
   return keyword.toLowerCase();
 };
 
-const readId = <T extends string>(prefix: IdPrefix, text: string, pointer: string, what: string): T => {
-  const id = parseId<T>(prefix, text);
-  if (id === null) throw invalid("body", pointer, `is not the id of a ${what}`);
+const readMessageId = (text: string, pointer: string): MessageId => {
+  const id = parseId<MessageId>("msg", text);
+  if (id === null) throw invalid("body", pointer, "is not the id of a message");
+  return id;
+};
+
+/** @throws ProblemError for what is no id. */
+const readMailboxId = (text: string, pointer: string, place: Fault["in"] = "body"): MailboxId => {
+  const id = parseId<MailboxId>("mbx", text);
+  if (id === null) throw invalid(place, pointer, "is not the id of a mailbox");
   return id;
 };
 
 /** null: none is given. @throws ProblemError for what is no id. */
-export const readMailboxId = (text: string | undefined, pointer: string): MailboxId | null =>
-  text === undefined ? null : readId<MailboxId>("mbx", text, pointer, "mailbox");
+export const readTarget = (text: string | undefined, place: Fault["in"], at = ""): MailboxId | null =>
+  text === undefined ? null : readMailboxId(text, `${at}/mailboxId`, place);
 
 /** `at`: where in the body it stands. @throws ProblemError for names that are none. */
 export const readPatch = (messageId: MessageId, patch: Static<typeof MessagePatch>, at = ""): PatchOp => {
@@ -68,8 +75,8 @@ export const readPatch = (messageId: MessageId, patch: Static<typeof MessagePatc
       Object.entries(keywords).map(([keyword, value]) => [readKeyword(keyword, `${at}/keywords`), value === true]),
     ),
     mailboxIds: Object.fromEntries(
-      Object.entries(mailboxIds).map(([id, value]) => [
-        readId<MailboxId>("mbx", id, `${at}/mailboxIds/${id.slice(0, 100)}`, "mailbox"),
+      Object.entries(mailboxIds).map(([id, value]): [MailboxId, boolean] => [
+        readMailboxId(id, `${at}/mailboxIds/${id.slice(0, 100)}`),
         value === true,
       ]),
     ),
@@ -78,12 +85,12 @@ export const readPatch = (messageId: MessageId, patch: Static<typeof MessagePatc
 
 export const readEntry = (entry: Entry, index: number): MailOp => {
   const at = `/ops/${index}`;
-  const messageId = readId<MessageId>("msg", entry.messageId, `${at}/messageId`, "message");
+  const messageId = readMessageId(entry.messageId, `${at}/messageId`);
   switch (entry.op) {
     case "patch":
       return readPatch(messageId, entry, at);
     case "restore":
-      return { op: "restore", messageId, mailboxId: readMailboxId(entry.mailboxId, `${at}/mailboxId`) };
+      return { op: "restore", messageId, mailboxId: readTarget(entry.mailboxId, "body", at) };
     default:
       return { op: entry.op, messageId };
   }

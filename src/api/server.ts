@@ -21,6 +21,7 @@ import { registerEvents } from "./events.ts";
 import { registerFleet } from "./fleet.ts";
 import { registerHolds } from "./holds.ts";
 import { registerHealth, registerMetrics } from "./health.ts";
+import { registerImport } from "./imports.ts";
 import { registerKeys } from "./keys.ts";
 import { registerLimits } from "./limits.ts";
 import { registerMailboxes } from "./mailboxes.ts";
@@ -130,6 +131,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerMessages(app, deps);
   registerMessageContent(app, deps);
   registerMessageWrites(app, deps);
+  registerImport(app, deps);
   registerChanges(app, deps);
   registerEvents(app, deps);
   registerKeys(app, deps);

@@ -5,7 +5,7 @@ import type { FastifyInstance, RawServerDefault } from "fastify";
 import type { Parser } from "../mime/parser.ts";
 import type { Scope } from "../model/access.ts";
 import type { Prober } from "../model/diagnosis.ts";
-import type { Writes } from "../model/intent.ts";
+import type { Writes } from "../model/writes.ts";
 import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
 import type { Bell } from "../queue/bell.ts";
 import type { ChangeListener } from "../store/change-listener.ts";
@@ -43,6 +43,8 @@ export interface ApiDeps {
   /** Who looks at mail servers for the API, which never speaks to one itself. */
   readonly prober: Prober;
   readonly writes: Writes<Tx>;
+  /** An account has mail that was not parsed yet. */
+  readonly onUnparsed: (account: { readonly id: AccountId; readonly tenantId: TenantId }) => void;
   readonly log: Logger;
   /** True from the first moment of stopping: /readyz says so, event streams end. */
   readonly draining: () => boolean;

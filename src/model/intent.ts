@@ -2,7 +2,7 @@
  * What a caller of the API wants of an account's mail. An intent is durable, with its result, before it is answered; upstream
  * follows (semantics 3.7).
  */
-import type { AccountId, MailboxId, MessageId, TenantId } from "./ids.ts";
+import type { MailboxId, MessageId } from "./ids.ts";
 
 /** By keyword: true sets it, false takes it away. */
 export type KeywordPatch = Readonly<Record<string, boolean>>;
@@ -44,6 +44,15 @@ export interface UndoOp {
 
 export type MailOp = PatchOp | DeleteOp | PurgeOp | RestoreOp | UndoOp;
 
+/** Mail that is brought: a place for octets, whether they are here already or not. */
+export interface ImportOp {
+  /** null: INBOX. */
+  readonly mailboxId: MailboxId | null;
+  readonly keywords: readonly string[];
+  /** In ms since 1970. */
+  readonly receivedAt: number;
+}
+
 export interface MailIntent {
   /** Unique per account: an intent that comes again has its first result and no effect. */
   readonly opId: string;
@@ -59,27 +68,4 @@ export interface IntentResult {
   readonly messageId: MessageId | null;
   /** What the caller should know of what was done, e.g. `pop3_visible`. */
   readonly warnings: readonly string[];
-}
-
-export interface WriteRequest {
-  readonly tenantId: TenantId;
-  readonly accountId: AccountId;
-  readonly deviceId: string;
-  /** The last change the caller had seen; null: it did not say, so that its intents come after all there is (1.4). */
-  readonly base: bigint | null;
-  /** In this order; what is rejected stops nothing (Q2). */
-  readonly intents: readonly MailIntent[];
-}
-
-export interface Written {
-  /** One for each intent, in their order. */
-  readonly results: readonly IntentResult[];
-  /** The account's state afterwards. */
-  readonly state: { readonly epoch: number; readonly seq: bigint };
-}
-
-/** Where intents are decided. `Tx`: the transaction that the caller commits, and its answer with it. */
-export interface Writes<Tx> {
-  /** null: the tenant has no such account. */
-  write(tx: Tx, request: WriteRequest): Promise<Written | null>;
 }

@@ -92,7 +92,7 @@ export const knowsAll = ({ base, exact }: Intent, { placements, began }: IntentS
 
 export const noteChange = (
   draft: Draft,
-  { deviceId }: Intent,
+  { deviceId }: Pick<Intent, "deviceId">,
   { id, messageId, mailboxId }: Pick<PlacementView, "id" | "messageId" | "mailboxId">,
   rest: Pick<DecidedChange, "kind" | "before" | "after" | "reason" | "rule"> & Partial<DecidedChange>,
 ): number =>

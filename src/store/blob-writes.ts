@@ -42,7 +42,8 @@ async function* encode(owner: Owner, blobs: readonly Octets[]): AsyncGenerator<B
   yield* flush(true);
 }
 
-const insertMissing = async (tx: Tx, owner: Owner, blobs: readonly Octets[]): Promise<void> => {
+/** Makes octets durable with what refers to them; those the account has already are not written again. */
+export const storeBlobsIn = async (tx: Tx, owner: Owner, blobs: readonly Octets[]): Promise<void> => {
   await tx.query({ text: `create temp table blob_staging (like blobs) on commit drop` });
   await tx.query({ text: `alter table blob_staging alter column data set storage external` });
   await tx.copy(`copy blob_staging (${columns}) from stdin (format binary)`, encode(owner, blobs));
@@ -72,7 +73,7 @@ export const storeBlobs = async (db: Database, owner: Owner, blobs: readonly Oct
   } catch (error) {
     // Somebody stored one of them since we looked (an import beside the sync): take the way that lets duplicates be.
     if (!(error instanceof Error && "code" in error && error.code === "23505")) throw error;
-    await db.transaction((tx) => insertMissing(tx, owner, missing));
+    await db.transaction((tx) => storeBlobsIn(tx, owner, missing));
     return unique.map((blob) => blob.sha256);
   }
 };

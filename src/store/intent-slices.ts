@@ -135,3 +135,13 @@ export const loadChange = async (account: AccountTx, seq: number): Promise<Logge
   });
   return rows[0] ?? null;
 };
+
+/** The message of the account that has exactly these octets; null: none has. */
+export const findByOctets = async (account: AccountTx, sha256: Buffer): Promise<MessageId | null> => {
+  const { rows } = await account.tx.query<{ id: MessageId }>({
+    name: "message_by_octets",
+    text: `select id from messages where account_id = $1 and sha256 = $2 and durability = 'durable'`,
+    values: [account.accountId, sha256],
+  });
+  return rows[0]?.id ?? null;
+};

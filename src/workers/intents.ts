@@ -2,7 +2,9 @@
 import { isDeepStrictEqual } from "node:util";
 import { uuidv7 } from "uuidv7";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
-import type { IntentResult, MailIntent, MailOp, WriteRequest, Writes, Written } from "../model/intent.ts";
+import type { IntentResult, MailIntent, MailOp } from "../model/intent.ts";
+import type { ImportRequest, WriteRequest, Writes, Written } from "../model/writes.ts";
+import type { Octets } from "../model/octets.ts";
 import { missingTrash } from "../reconciler/default-mailboxes.ts";
 import type { Intent, IntentSlice } from "../reconciler/intent-slice.ts";
 import { reconcileIntent } from "../reconciler/intents.ts";
@@ -22,19 +24,22 @@ import {
 import { erasePurged, type JournaledIntent, loadIntents, storeIntents } from "../store/intents.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
 import { loadMailboxes } from "../store/slices.ts";
+import { collectOctets, decideImport, importArgs, type WriteSession } from "./imports.ts";
 
 /** More than so many thrown away in one request need the exact base of each (Q3). */
 const mostTrashed = 50;
 
 const argsOf = ({ op: _op, messageId: _messageId, ...args }: MailOp): Readonly<Record<string, unknown>> => args;
 
+const identityOf = ({ op }: MailIntent) => ({ kind: op.op, args: argsOf(op), messageId: op.messageId });
+
 /** The first result; but whoever gives an id of his own to two different intents is told so. */
 const resultAgain = (
-  { op }: MailIntent,
+  now: Pick<JournaledIntent, "kind" | "args"> & Pick<IntentResult, "messageId">,
   { result, kind, args }: Pick<JournaledIntent, "kind" | "args" | "result">,
 ): IntentResult => {
-  const same = kind === op.op && result.messageId === op.messageId && isDeepStrictEqual(args, argsOf(op));
-  return same ? result : { status: "rejected", reason: "op_id_reused", messageId: op.messageId, warnings: [] };
+  const same = kind === now.kind && (now.messageId ?? result.messageId) === result.messageId && isDeepStrictEqual(args, now.args);
+  return same ? result : { status: "rejected", reason: "op_id_reused", messageId: now.messageId, warnings: [] };
 };
 
 /** So that each is decided on what those before it made: no message twice in one run. */
@@ -53,14 +58,9 @@ const runsOf = (intents: readonly MailIntent[]): MailIntent[][] => {
   return runs;
 };
 
-/** What is the same for all runs of one request. */
-interface Session {
-  readonly account: AccountTx;
-  readonly deviceId: string;
+interface Session extends WriteSession {
   readonly base: bigint | null;
-  readonly endpointId: EndpointId | null;
-  /** The last change before it. */
-  readonly began: bigint;
+  /** It throws so much away that each needs an exact base. */
   readonly bulk: boolean;
 }
 
@@ -148,11 +148,29 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
   return journaled;
 };
 
+const openSession = async (
+  tx: Tx,
+  request: Pick<WriteRequest, "tenantId" | "accountId" | "deviceId">,
+): Promise<WriteSession | null> => {
+  const account = await lockOwned(tx, request);
+  if (account === null) return null;
+  return { account, deviceId: request.deviceId, endpointId: await findWritableEndpoint(account), began: account.headSeq };
+};
+
+const stateOf = ({ stateEpoch, headSeq }: AccountTx): Written["state"] => ({ epoch: stateEpoch, seq: headSeq });
+
 export class IntentWrites implements Writes<Tx> {
+  readonly #limits: { readonly maxMessageBytes: number; readonly spoolDir: string };
+
+  constructor(limits: { readonly maxMessageBytes: number; readonly spoolDir: string }) {
+    this.#limits = limits;
+  }
+
   async write(tx: Tx, request: WriteRequest): Promise<Written | null> {
-    const account = await lockOwned(tx, request);
-    if (account === null) return null;
-    const { deviceId, base, intents } = request;
+    const { base, intents } = request;
+    const opened = await openSession(tx, request);
+    if (opened === null) return null;
+    const { account } = opened;
     const known = await loadIntents(
       account,
       intents.map(({ opId }) => opId),
@@ -160,17 +178,27 @@ export class IntentWrites implements Writes<Tx> {
     const results = new Map<string, IntentResult>();
     for (const intent of intents) {
       const before = known.get(intent.opId);
-      if (before !== undefined) results.set(intent.opId, resultAgain(intent, before));
+      if (before !== undefined) results.set(intent.opId, resultAgain(identityOf(intent), before));
     }
-    const endpointId = await findWritableEndpoint(account);
-    const { mailboxes } = await loadAccountSlice(account, { endpointId, began: account.headSeq });
+    const { mailboxes } = await loadAccountSlice(account, opened);
     const bulk = intents.filter((intent) => trashes(intent, trashIn(mailboxes))).length > mostTrashed;
-    const session = { account, deviceId, base, endpointId, began: account.headSeq, bulk };
     for (const run of runsOf(intents.filter(({ opId }) => !results.has(opId))))
-      for (const { opId, result } of await decideRun(session, run)) results.set(opId, result);
-    return {
-      results: intents.map(({ opId }) => results.get(opId) as IntentResult),
-      state: { epoch: account.stateEpoch, seq: account.headSeq },
-    };
+      for (const { opId, result } of await decideRun({ ...opened, base, bulk }, run)) results.set(opId, result);
+    return { results: intents.map(({ opId }) => results.get(opId) as IntentResult), state: stateOf(account) };
+  }
+
+  collect(source: AsyncIterable<Buffer>): Promise<Octets | null> {
+    return collectOctets(source, { maxBytes: this.#limits.maxMessageBytes, spoolDir: this.#limits.spoolDir });
+  }
+
+  async importMail(tx: Tx, request: ImportRequest): Promise<Written | null> {
+    const { opId, op, octets } = request;
+    const session = await openSession(tx, request);
+    if (session === null) return null;
+    const before = (await loadIntents(session.account, [opId])).get(opId);
+    const identity = { kind: "import", args: importArgs(op, octets), messageId: null };
+    const { result } =
+      before === undefined ? await decideImport(session, { opId, op, octets }) : { result: resultAgain(identity, before) };
+    return { results: [result], state: stateOf(session.account) };
   }
 }

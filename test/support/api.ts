@@ -1,5 +1,6 @@
 /** The API over real HTTP, on a database of its own. The bell only notes who rings; the rest is what the daemon runs with. */
 import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
 import { startApi } from "../../src/api/server.ts";
 import type { ApiConfig, ApiDeps } from "../../src/api/types.ts";
 import type { Hint } from "../../src/queue/bell.ts";
@@ -98,7 +99,8 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     shardOf: (virtualShard) => virtualShard % 4,
     parser: noParser,
     prober: { probe: () => Promise.resolve(null) },
-    writes: new IntentWrites(),
+    writes: new IntentWrites({ maxMessageBytes: 4 * 1024 * 1024, spoolDir: tmpdir() }),
+    onUnparsed: () => undefined,
     log: logger,
     draining: () => draining,
     ...options.deps,

@@ -369,6 +369,8 @@ create table commands (
 create index commands_open on commands (account_id, endpoint_id) where status in ('planned', 'sent', 'unknown');
 -- What the daemon does of its own accord it does once for each placement and cause.
 create unique index commands_once on commands (account_id, placement_id, reason) where op_id is null;
+-- Every page of messages asks which of their writes are refused for ever.
+create index commands_masked on commands (account_id, placement_id) where status = 'masked';
 
 -- Items that had to be RETRed while IMAP was down, noted before the server is asked: what is read then was read by nobody.
 create table retrievals (

@@ -12,6 +12,8 @@ export interface CutHistory {
   readonly from: number;
   /** Instants of cuts, ascending, a quarter of an hour or more apart. */
   readonly cuts: readonly number[];
+  /** Of breaker B3: what was lost. */
+  readonly keywords?: readonly string[];
 }
 
 const confirmMs = 15 * 60_000;

@@ -3,9 +3,10 @@ import type { DecidedChange } from "../model/change.ts";
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
 import { broughtBack, type Claim } from "./claims.ts";
+import type { FlagFact } from "./flag-loss.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
-import { type Decision, type Draft, emptyDraft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
+import { type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
 
 export interface ItemFact {
@@ -92,13 +93,17 @@ const applyFlags = (
   draft: Draft,
   scope: Scope,
   placement: PlacementView,
-  fact: ItemFlags,
+  fact: FlagFact,
   seen: SeenOutcome | null = null,
 ): void => {
   const shadow = placement.binding?.shadowFlags ?? [];
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
   if (seen?.revert === true) return revertSeen(draft, scope, placement, seen);
-  const keywords = mergeObserved({ canonical: placement.keywords, shadow, observed: fact.flags });
+  const keywords = mergeObserved({
+    canonical: placement.keywords,
+    shadow,
+    observed: [...fact.flags, ...(fact.unasserted ?? [])],
+  });
   if (sameKeywords(keywords, placement.keywords)) return;
   const index = record(
     draft,
@@ -316,7 +321,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
 
 export interface FlagsInput {
   readonly scope: Scope;
-  readonly facts: readonly ItemFlags[];
+  readonly facts: readonly FlagFact[];
   readonly bound: ReadonlyMap<number, PlacementView>;
   /** What was made of each `\Seen` that is new in INBOX; null where nothing was. */
   readonly seen: SeenDecision | null;

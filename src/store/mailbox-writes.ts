@@ -22,6 +22,8 @@ export interface UpstreamMailbox {
   readonly parkedUntil: Date | null;
   /** Placements that wait because nobody knows whether it is the mailbox they were in (B4); 0: it is not held. */
   readonly held: number;
+  /** Flags that much of it lost at once are held (B3). */
+  readonly flagsHeld: boolean;
 }
 
 const createOrder = (decision: MailboxDecision) => decision.mailboxes.filter((mailbox) => mailbox.created);
@@ -179,12 +181,14 @@ export const readUpstream = async (db: Queryable, accountId: string, endpointId:
     failures: number;
     parked_until: Date | null;
     held: number;
+    flags_held: boolean;
   }>({
     name: "upstream_read",
     text: `select u.mailbox_id, u.path, u.selectable, m.role, u.epoch, u.uid_validity, u.uid_next, u.highest_modseq, u.backfill_low, u.audited_at,
              u.failures, u.parked_until,
              coalesce((select h.count from holds h where h.account_id = u.account_id and h.mailbox_id = u.mailbox_id and h.reason = 'epoch' and h.closed_at is null
-                       and (h.evidence->0->>'epoch')::int = u.epoch), 0) as held
+                       and (h.evidence->0->>'epoch')::int = u.epoch), 0) as held,
+             exists (select from holds h where h.account_id = u.account_id and h.mailbox_id = u.mailbox_id and h.reason = 'mass_flag_loss' and h.closed_at is null) as flags_held
            from upstream_mailboxes u join mailboxes m on m.account_id = u.account_id and m.id = u.mailbox_id
            where u.account_id = $1 and u.endpoint_id = $2 and m.lifecycle = 'live' and u.absent_since is null`,
     values: [accountId, endpointId],
@@ -204,5 +208,6 @@ export const readUpstream = async (db: Queryable, accountId: string, endpointId:
     failures: row.failures,
     parkedUntil: row.parked_until,
     held: row.held,
+    flagsHeld: row.flags_held,
   }));
 };

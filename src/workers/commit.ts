@@ -17,6 +17,7 @@ import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap } from "./arrivals.ts";
 import { confirmClaims, loadClaims } from "./claims.ts";
+import { believedFlags } from "./flag-loss.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { drainToTrash, judgeSeen, type SeenSurroundings } from "./seen.ts";
@@ -192,6 +193,10 @@ export interface ObservationCommit {
   readonly absent: readonly number[];
   readonly move: CursorMove;
   readonly around?: SeenSurroundings;
+  /** `flags` are those of every item of the mailbox. */
+  readonly whole?: boolean;
+  /** Mod-sequences ran backwards: what is not there any more may have been lost (G5). */
+  readonly regressed?: boolean;
   /** The read that showed it all; null: what it says of mod-sequences does not belong to what is committed. */
   readonly counts?: { readonly uidNext: number; readonly highestModseq: bigint | null };
 }
@@ -228,7 +233,9 @@ export const commitObservation = async (
     const { bound, closed } = await loadBound(account, scope, uids);
     const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
     const seen = await judgeSeen(account, context, mailbox, { ...request, around: request.around, bound, at });
-    const flags = reconcileFlags({ scope, facts: request.flags, bound, seen });
+    const { whole = false, regressed = false } = request;
+    const facts = await believedFlags(account, context, mailbox, { flags: request.flags, bound, whole, regressed, at });
+    const flags = reconcileFlags({ scope, facts, bound, seen });
     await applyDecision(account, flags, surroundings);
     messagesStored.inc({ op: "updated" }, flags.placements.length);
     const counted = stepOf(mailbox, request, bound);

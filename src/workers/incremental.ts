@@ -4,6 +4,7 @@ import type { MailboxId } from "../model/ids.ts";
 import type { MailboxCursor, MailboxObservation, UidRange } from "../model/observation.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
+import { uidValidityResets } from "../telemetry/metrics.ts";
 import { arrivedUids } from "./arrivals.ts";
 import {
   commitItems,
@@ -166,9 +167,26 @@ const takeNew = async (
 const rangeOfNew = (cursor: MailboxCursor, seen: MailboxObservation): UidRange[] =>
   seen.uidNext > cursor.uidNext ? [{ from: cursor.uidNext, to: seen.uidNext - 1 }] : [];
 
-/** Facts on known items. None where mod-sequences went backwards (G5): the next look is a whole listing. */
-const factsOf = (seen: MailboxObservation, gone: readonly number[], regressed: boolean) =>
-  regressed ? { flags: [], absent: [] } : { flags: seen.flags, absent: seen.present === null ? seen.vanished : gone };
+/** Facts on known items. Where mod-sequences went backwards nothing is missing yet (G5): the next look is a whole listing, too. */
+const factsOf = (seen: MailboxObservation, gone: readonly number[], regressed: boolean) => ({
+  flags: seen.flags,
+  whole: seen.method === "full" && seen.present !== null,
+  absent: regressed ? [] : seen.present === null ? seen.vanished : gone,
+  regressed,
+});
+
+/** What changed since the cursor, or all there is: where that is due, and where mod-sequences cannot be believed. */
+const look = async (
+  session: Session,
+  mailbox: MailboxLane,
+  { full }: { readonly full: boolean },
+  signal: AbortSignal,
+): Promise<MailboxObservation> => {
+  const whole = { path: mailbox.path, since: null, boundCount: backfillDone(mailbox) ? mailbox.bound : null };
+  if (full || auditIsDue(mailbox) || mailbox.flagsHeld !== "no") return session.observe(whole, signal);
+  const seen = await session.observe({ ...whole, since: mailbox.cursor }, signal);
+  return epochBreakOf(mailbox, seen) === "regressed" && seen.method !== "full" ? session.observe(whole, signal) : seen;
+};
 
 /**
  * Looks at one mailbox and commits what it showed.
@@ -183,11 +201,7 @@ export const updateMailbox = async (
 ): Promise<{ candidates: boolean; created: number }> => {
   const { cursor } = mailbox;
   if (cursor === null || mailbox.backfillLow === null) return { candidates: false, created: 0 };
-  const full = options.full || auditIsDue(mailbox);
-  const seen = await session.observe(
-    { path: mailbox.path, since: full ? null : cursor, boundCount: backfillDone(mailbox) ? mailbox.bound : null },
-    signal,
-  );
+  const seen = await look(session, mailbox, options, signal);
   mailbox.exists = seen.exists;
   const broken = epochBreakOf(mailbox, seen);
   if (broken === "renumbered") {
@@ -198,14 +212,14 @@ export const updateMailbox = async (
   const regressed = broken === "regressed";
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
-  const { flags, absent } = factsOf(seen, gone, regressed);
+  const facts = factsOf(seen, gone, regressed);
+  const { flags, absent } = facts;
   const around = await surroundingsOf(context, session, { mailbox, flags }, signal);
   // What went first, so that a mail that only changed its number is continued and not copied (ID-5a).
   const goneFirst = absent.length > 0 && ranges.length > 0;
   if (goneFirst)
     await commitObservation(context, mailbox, {
-      flags,
-      absent,
+      ...facts,
       around,
       counts: seen,
       move: { cursor, backfillLow: mailbox.backfillLow },
@@ -218,7 +232,7 @@ export const updateMailbox = async (
     permanentFlags: seen.permanentFlags,
     arrived: arrivedUids(seen, mailbox.cursor, seen.uidNext),
   };
-  const rest = goneFirst ? { flags: [], absent: [] } : { flags, absent };
+  const rest = goneFirst ? { flags: [], absent: [] } : facts;
   if (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move))
     await commitObservation(context, mailbox, {
       ...rest,
@@ -226,7 +240,10 @@ export const updateMailbox = async (
       move,
       ...(ranges.length === 0 && { counts: seen }),
     });
-  if (regressed) mailbox.auditedAt = 1;
+  if (regressed) {
+    uidValidityResets.inc();
+    mailbox.auditedAt = 1;
+  }
   mailbox.lookedAt = seen.startedAt.getTime();
   return { candidates: absent.length > 0 || missing, created };
 };

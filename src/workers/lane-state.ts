@@ -46,6 +46,8 @@ export interface MailboxLane {
    * (B4). 0: it is not held.
    */
   held: number;
+  /** Flags that much of it lost at once are held (B3), and perhaps somebody has said what they are. */
+  flagsHeld: "no" | "held" | "decided";
 }
 
 /** Everything a pass works with, for one endpoint of one account. */
@@ -94,6 +96,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   epochsAt: [],
   recognition: null,
   held: row.held,
+  flagsHeld: row.flagsHeld ? "held" : "no",
 });
 
 /** Can INBOX be looked at? Put aside, refused or not listed at all it cannot be, and not for a moment only. */

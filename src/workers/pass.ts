@@ -10,6 +10,7 @@ import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
 import { beginMailbox } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
+import { noteDecidedFlags } from "./flag-loss.ts";
 import { auditIsDue, updateMailbox } from "./incremental.ts";
 import { hasMoved, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
@@ -87,7 +88,7 @@ const guarded = async (
 
 const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolean): boolean => {
   // An empty listing waits to be seen again (G4), and counters that agree with it must not make it wait for ever.
-  if (hasMoved(mailbox, status) || auditIsDue(mailbox) || mailbox.emptySince > 0) return true;
+  if (hasMoved(mailbox, status) || auditIsDue(mailbox) || mailbox.emptySince > 0 || mailbox.flagsHeld === "decided") return true;
   return status.highestModseq === null && (pollFlags || mailbox.role === "inbox");
 };
 
@@ -106,6 +107,7 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
   const { context, session, memory } = input;
   if (survey.mailboxes.length === 0) throw listsNothing();
   await releaseEpochs(context);
+  await noteDecidedFlags(context);
   const print = treePrint(survey.mailboxes);
   if (print !== memory.treePrint || memory.treeWaiting) {
     const { waiting, gone } = await applySurvey(context, survey);

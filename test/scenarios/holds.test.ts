@@ -116,6 +116,51 @@ describe("a mass of mail that is gone (B1)", () => {
   });
 });
 
+describe("a mass of flags that is gone (B3)", () => {
+  const read = (messages: ReadonlyMap<string, { readonly keywords: readonly string[] }>): number =>
+    [...messages.values()].filter(({ keywords }) => keywords.includes("$seen")).length;
+
+  /** Of 100 mails that are read 60 become unread in one step. */
+  const lose = async (n: number): Promise<{ accountId: string; log: readonly SeenChange[]; hold: ShownHold }> => {
+    const messages = mails("m", 100).map((raw) => ({ raw, flags: ["\\Seen"] }));
+    await server.deliver({ user: server.account(n).user, mailbox: "INBOX", messages });
+    const accountId = await liveAccount(daemon, dovecotAccount(server, n));
+    const log = await logOf(accountId);
+    await using device = await server.device(n);
+    await device.select("INBOX");
+    await device.store("1:60", "-", ["\\Seen"]);
+    const hold = await held(accountId, "mass_flag_loss", 60);
+    await device.store("70", "+", ["\\Flagged"]);
+    await eventually("others go on", async () => (await messagesOf(daemon, accountId)).get("m69")?.keywords.includes("$flagged"));
+    expect(read(await messagesOf(daemon, accountId))).toBe(100);
+    return { accountId, log, hold };
+  };
+
+  it.each([
+    ["approve", 6, 40, { "message.keywords upstream_flags F1": 61 }],
+    ["reject", 7, 100, { "message.keywords upstream_flags F1": 1 }],
+  ] as const)("S47: %s", { timeout: 120_000 }, async (verb, n, left, story) => {
+    const { accountId, log, hold } = await lose(n);
+    await say(accountId, hold, verb);
+    await over(accountId);
+    const ends = { "hold.opened mass_flag_loss B3": 1, "hold.closed mass_flag_loss B3": 1 };
+    const since = (await logOf(accountId)).slice(log.length).filter(({ kind }) => !kind.startsWith("write."));
+    expect(storyOf(since)).toEqual({ ...ends, ...story });
+    expect(read(await messagesOf(daemon, accountId))).toBe(left);
+  });
+
+  it("comes to nothing where the server has them again", { timeout: 120_000 }, async () => {
+    const { accountId, log } = await lose(8);
+    await using device = await server.device(8);
+    await device.select("INBOX");
+    await device.store("1:60", "+", ["\\Seen"]);
+    await over(accountId);
+    const since = (await logOf(accountId)).slice(log.length);
+    expect(since.find(({ kind }) => kind === "hold.closed")?.after).toMatchObject({ outcome: "reappeared" });
+    expect(storyOf(since)["message.keywords upstream_flags F1"]).toBe(1);
+  });
+});
+
 /** The server comes back with other mail in the mailbox, under a new UIDVALIDITY; `kept` of the old mails are still there. */
 const replaceMailbox = async (n: number, kept: number, others: readonly Buffer[]): Promise<void> => {
   const { user } = server.account(n);

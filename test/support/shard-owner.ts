@@ -74,6 +74,7 @@ export const makeAccount = async (
       epochsAt: [],
       recognition: null,
       held: 0,
+      flagsHeld: "no",
     };
     context.mailboxes.set(mailboxId, lane);
     return lane;

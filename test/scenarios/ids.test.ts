@@ -1,0 +1,158 @@
+/** Ids survive what servers and other clients do: the same message ids, nothing made again, and no body read twice. */
+import { readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changesOf, messagesOf, type SeenMessage, statusOf } from "../support/account-view.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { eventually } from "../support/eventually.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+});
+
+const patience = { timeoutMs: 60_000 };
+const flagsOf = (at: number): string[] => [...(at % 2 === 0 ? ["\\Seen"] : []), ...(at % 3 === 0 ? ["\\Flagged"] : [])];
+const mail = (subject: string): Buffer =>
+  Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@ids.test>\r\n\r\nbody of ${subject}\r\n`);
+
+const count = 30;
+
+interface Life {
+  readonly server: Dovecot;
+  readonly accountId: string;
+  readonly messages: ReadonlyMap<string, SeenMessage>;
+}
+
+const begin = async (server: Dovecot): Promise<Life> => {
+  const messages = Array.from({ length: count }, (_, at) => ({ raw: mail(`m${at}`), flags: flagsOf(at) }));
+  await server.deliver({ user: "user1", mailbox: "INBOX", messages });
+  const accountId = await liveAccount(daemon, dovecotAccount(server, 1));
+  return { server, accountId, messages: await messagesOf(daemon, accountId) };
+};
+
+/** Bodies that were read in all sessions; those that go on are ended. */
+const bodiesRead = async ({ server, accountId }: Life): Promise<number> => {
+  await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
+  const log = await eventually(
+    "every session has ended",
+    async () => {
+      const text = await server.log();
+      const logins = text.match(/imap-login: Info: Login/g)?.length ?? 0;
+      return (text.match(/body_count=/g)?.length ?? 0) >= logins && logins > 0 ? text : false;
+    },
+    patience,
+  );
+  await daemon.call("POST", `/v1/accounts/${accountId}/resume`);
+  await waitLive(daemon, accountId);
+  return [...log.matchAll(/body_count=(\d+)/g)].reduce((sum, [, read]) => sum + Number(read), 0);
+};
+
+/** How many times the log of the account has each kind. */
+const kindsOf = async ({ accountId }: Life): Promise<Readonly<Record<string, number>>> => {
+  const counts: Record<string, number> = {};
+  for (const { kind } of await changesOf(daemon, accountId)) counts[kind] = (counts[kind] ?? 0) + 1;
+  return counts;
+};
+
+const epochs = (life: Life, seen: number): Promise<true> =>
+  eventually(
+    "the new epoch is read",
+    async () => {
+      if (((await kindsOf(life))["epoch.changed"] ?? 0) < seen) return false;
+      return (await statusOf(daemon, life.accountId)).syncState === "live";
+    },
+    patience,
+  );
+
+describe("a server that numbers its mail anew", () => {
+  it.each(["maildir", "sdbox"] as const)("S91: %s, again and again", { timeout: 180_000 }, async (format) => {
+    await using server = await startDovecot({ users: 1, format });
+    const life = await begin(server);
+    for (let time = 1; time <= 3; time += 1) {
+      await server.doveadm("mailbox", "update", "-u", "user1", "--uid-validity", String(1_000_000 + time), "INBOX");
+      await daemon.call("POST", `/v1/accounts/${life.accountId}/sync`);
+      await epochs(life, time);
+      expect(await messagesOf(daemon, life.accountId)).toEqual(life.messages);
+    }
+    expect(await kindsOf(life)).toMatchObject({ "message.created": count, "epoch.changed": 3 });
+    expect(await bodiesRead(life)).toBe(count);
+  });
+});
+
+describe("a server that lost what it knew", () => {
+  it("S46: of all flags none is lost here", { timeout: 180_000 }, async () => {
+    await using server = await startDovecot({ users: 1 });
+    const life = await begin(server);
+    await daemon.call("POST", `/v1/accounts/${life.accountId}/pause`);
+    const folder = join((await server.doveadm("user", "-f", "home", "user1")).trim(), "mail");
+    for (const file of await readdir(join(folder, "cur")))
+      await rename(join(folder, "cur", file), join(folder, "cur", file.replace(/:2,.*/, ":2,")));
+    await server.doveadm("mailbox", "update", "-u", "user1", "--uid-validity", "7777777", "INBOX");
+    await daemon.call("POST", `/v1/accounts/${life.accountId}/resume`);
+    await epochs(life, 1);
+    expect(await messagesOf(daemon, life.accountId)).toEqual(life.messages);
+    expect((await kindsOf(life))["message.keywords"]).toBeUndefined();
+    expect(await bodiesRead(life)).toBe(count);
+  });
+
+  it("S94: mod-sequences that begin again take no flag away", { timeout: 180_000 }, async () => {
+    await using server = await startDovecot({ users: 1 });
+    const life = await begin(server);
+    await using device = await server.device(1);
+    await device.select("INBOX");
+    for (let round = 0; round < 5; round += 1)
+      for (const how of ["+", "-"] as const) await device.store("1:12", how, ["\\Answered"]);
+    await device.store("2", "+", ["\\Answered"]);
+    await eventually("the daemon is past that", async () =>
+      (await messagesOf(daemon, life.accountId)).get("m1")?.keywords.includes("$answered"),
+    );
+    await device.close();
+    const before = await messagesOf(daemon, life.accountId);
+    const log = await kindsOf(life);
+    await daemon.call("POST", `/v1/accounts/${life.accountId}/pause`);
+    const folder = join((await server.doveadm("user", "-f", "home", "user1")).trim(), "mail");
+    for (const file of await readdir(folder)) if (file.startsWith("dovecot.index")) await rm(join(folder, file));
+    for (const file of await readdir(join(folder, "cur")))
+      await rename(join(folder, "cur", file), join(folder, "cur", file.replace(/:2,.*/, ":2,")));
+    await server.restart();
+    await server.deliver({ user: "user1", mailbox: "INBOX", messages: [mail("after")] });
+    await daemon.call("POST", `/v1/accounts/${life.accountId}/resume`);
+    await eventually("new mail", async () => (await messagesOf(daemon, life.accountId)).has("after"), patience);
+    await daemon.call("POST", `/v1/accounts/${life.accountId}/sync`);
+    await waitLive(daemon, life.accountId);
+    const now = await messagesOf(daemon, life.accountId);
+    expect(new Map([...now].filter(([subject]) => subject !== "after"))).toEqual(before);
+    expect(await kindsOf(life)).toMatchObject({ "message.created": count + 1, "message.keywords": log["message.keywords"] });
+    expect(await bodiesRead(life)).toBe(count + 1);
+  });
+});
+
+describe("another client", () => {
+  it("S54: that renames a mailbox costs nothing", { timeout: 180_000 }, async () => {
+    await using server = await startDovecot({ users: 1 });
+    await server.deliver({ user: "user1", mailbox: "Proj", messages: [mail("p0"), mail("p1")] });
+    const life = await begin(server);
+    await using device = await server.device(1);
+    await device.command("RENAME Proj Work");
+    await eventually("it is renamed", async () => (await kindsOf(life))["mailbox.renamed"] === 1, patience);
+    const now = await messagesOf(daemon, life.accountId);
+    expect([...now].map(([subject, { id }]) => [subject, id])).toEqual(
+      [...life.messages].map(([subject, { id }]) => [subject, id]),
+    );
+    expect(now.get("p0")?.in).toEqual(["Work"]);
+    expect((await kindsOf(life))["message.created"]).toBe(count + 2);
+    await device.close();
+    expect(await bodiesRead(life)).toBe(count + 2);
+  });
+});

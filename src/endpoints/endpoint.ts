@@ -148,12 +148,13 @@ export interface Refused {
   readonly why: WriteRefusal;
 }
 
-/** Flags taken away from items of one mailbox, each only if nothing changed since its mod-sequence (W2); null: in any case. */
+/** Flags set or taken away on items of one mailbox, each only if nothing changed since its mod-sequence (W2); null: in any case. */
 export interface StoreRequest {
   readonly path: string;
   readonly uidValidity: number;
   readonly items: readonly { readonly uid: number; readonly unchangedSince: bigint | null }[];
-  readonly remove: readonly string[];
+  readonly change: "add" | "remove";
+  readonly flags: readonly string[];
 }
 
 /** What was read back afterwards: items that are not in it are gone. Only this tells whether anything was done (C1, W6). */
@@ -162,6 +163,8 @@ export interface Stored {
   readonly facts: readonly FlagsFact[];
   /** Items that somebody else had changed, and that were left alone (W3). */
   readonly conflicts: readonly number[];
+  /** What the mailbox keeps, `\*` for any keyword; nothing else was said to it. Null: not told, which means all. */
+  readonly permanentFlags: readonly string[] | null;
 }
 
 export interface AppendRequest {

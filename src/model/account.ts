@@ -34,4 +34,4 @@ export interface Fence {
 }
 
 /** Why an account should be looked at. Rides on a queue job; never carries facts or secrets. */
-export type Because = "created" | "changed" | "push" | "sweep" | "api" | "backfill" | "recovery" | "reconnect";
+export type Because = "created" | "changed" | "push" | "sweep" | "api" | "write" | "backfill" | "recovery" | "reconnect";

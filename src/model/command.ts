@@ -1,11 +1,11 @@
 /**
- * What the daemon writes to a mail server of its own accord. A command names a placement and what is wanted for it, never an
- * upstream number: where it is sent is looked up when it is sent, so that a new epoch costs nothing (semantics ID-8).
+ * What the daemon writes to a mail server. A command names a placement and says that it wants looking at, never an upstream
+ * number: what is sent, and where, is drawn from the state when it is sent, so that a new epoch costs nothing (semantics ID-8).
  */
 import type { MailboxId, PlacementId } from "./ids.ts";
 
-/** Why something is written; a placement gets each of these once in its life (I14). */
-export type CommandReason =
+/** Why the daemon writes of its own accord; a placement gets each of these once in its life (I14). */
+export type RuleReason =
   /** A POP3 device only retrieved it, and the owner wants it unread (Z5). */
   | "pop3_seen_reverted"
   /** It was marked as read on the way to Trash, where the server moves what a POP3 device deletes (Z5). */
@@ -15,9 +15,12 @@ export type CommandReason =
   /** A POP3 device took it from INBOX (V18). */
   | "restored_after_drain";
 
+/** Why something is written: by a rule, or because somebody asked for it over the API. */
+export type CommandReason = RuleReason | "api_write";
+
 interface Planned {
   readonly placementId: PlacementId;
-  readonly reason: CommandReason;
+  readonly reason: RuleReason;
 }
 
 /** Keywords of `remove` are taken away upstream while the canonical placement lacks them; `append` puts its octets back. */
@@ -30,6 +33,11 @@ export type OpenStatus = "planned" | "sent" | "unknown";
 /** `masked`: the server never does this. `superseded`: nobody wants it any more. */
 export type EndStatus = "confirmed" | "failed" | "masked" | "superseded";
 
+export interface FlagsSaid {
+  readonly change: "add" | "remove";
+  readonly flags: readonly string[];
+}
+
 /** Committed before anything is sent: how to tell afterwards whether it was done (C3). */
 export interface CommandFence {
   readonly mailboxId: MailboxId;
@@ -41,6 +49,8 @@ export interface CommandFence {
   readonly uidNext?: number;
   /** Of an `append`: hex hash of the normal form of what was sent. */
   readonly hFull?: string;
+  /** Of a `store`: the flags that were said. Seeing them is no news, whoever looks (I8). */
+  readonly said?: FlagsSaid;
   /** Complete looks behind a lost answer that did not show the item. */
   readonly looks?: number;
   /** Of an `append`: the server said that it was done, so that it is never sent again, whether it is found or not. */

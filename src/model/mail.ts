@@ -83,6 +83,11 @@ export const flagOfKeyword = (keyword: string, spellings: readonly string[] = []
   return system[keyword] ?? keyword;
 };
 
+/** Does a mailbox of these PERMANENTFLAGS keep the flag (RFC 9051 §7.1)? null: it did not say, which means that it keeps all. */
+export const keepsFlag = (permanentFlags: readonly string[] | null, flag: string): boolean =>
+  permanentFlags === null ||
+  permanentFlags.some((kept) => kept.toLowerCase() === flag.toLowerCase() || (kept === "\\*" && !flag.startsWith("\\")));
+
 /** Keywords of a flag list: unique and sorted, so that equal sets are equal arrays. */
 export const keywordsOfFlags = (flags: readonly string[]): string[] => {
   const found = new Set<string>();

@@ -61,6 +61,7 @@ export interface Bell {
  */
 export const urgency: Record<Because, number> = {
   api: 1,
+  write: 2,
   push: 5,
   created: 5,
   changed: 5,

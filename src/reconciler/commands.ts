@@ -3,7 +3,7 @@
  * the lane sends what is to be sent and comes back with what was read back.
  */
 import type { CommandReason, EndStatus, OpenStatus } from "../model/command.ts";
-import { keywordsOfFlags, type Role } from "../model/mail.ts";
+import { flagOfKeyword, keepsFlag, keywordsOfFlags, type Role } from "../model/mail.ts";
 import type { PlacementView } from "./state.ts";
 
 /** Sent so often and not confirmed, it has failed: every intent ends (I16). */
@@ -29,6 +29,8 @@ export interface Ending {
   readonly kind: "end";
   readonly status: EndStatus;
   readonly outcome: string;
+  /** What was confirmed all the same, where something else is masked. */
+  readonly applied?: true;
 }
 /** Looked at again `afterMs` later; 0: at once. */
 export interface Waiting {
@@ -37,6 +39,8 @@ export interface Waiting {
   readonly outcome: string | null;
   /** Nobody knows whether it was done. */
   readonly unsettled: boolean;
+  /** A part was done, so that the tries begin anew. */
+  readonly progress?: true;
 }
 
 const end = (status: EndStatus, outcome: string): Ending => ({ kind: "end", status, outcome });
@@ -72,44 +76,94 @@ export const afterSetback = (setback: Setback, attempts: number, firstMs: number
 };
 
 export interface StoreView extends CommandView {
-  readonly remove: readonly string[];
+  /** By a rule: only these are taken away. null: whatever differs is written. */
+  readonly remove: readonly string[] | null;
   /** Of the shadow; null where the server has none. */
   readonly modseq: bigint | null;
+  /** What the mailbox keeps; null: not known. */
+  readonly permanentFlags: readonly string[] | null;
 }
 
 /** Where it would be sent is not to be had now. */
 export const outOfReach = (): Waiting => wait(lookAgainMs, "no_mailbox");
 
+/** One direction of a difference between what is wanted and what is shown. */
+interface StoreHalf {
+  readonly change: "add" | "remove";
+  readonly keywords: readonly string[];
+}
+
 export type StoreStep =
   | Ending
   | Waiting
-  | { readonly kind: "send"; readonly uid: number; readonly keywords: readonly string[]; readonly unchangedSince: bigint | null };
+  | (StoreHalf & { readonly kind: "send"; readonly uid: number; readonly unchangedSince: bigint | null });
 
-/** W1: is it still wanted, and is it not so already? */
+/** W2: what must not be written over what somebody did meanwhile. */
+const isDelicate = ({ change, keywords }: StoreHalf): boolean =>
+  keywords.some((keyword) => keyword === "$junk" || keyword === "$notjunk" || (change === "remove" && keyword === "$seen"));
+
+/** What the daemon has no business with: the server's own words, and system flags that nobody knows (semantics 3.1). */
+const isServersOwn = (keyword: string): boolean =>
+  keyword.startsWith("\\") || keyword === "$submitpending" || keyword === "$submitted";
+
+/** What is left to write, additions first, and what the mailbox would not keep. */
+const differenceOf = (
+  { keywords, binding }: PlacementView,
+  { shown, remove, permanentFlags }: Pick<StoreView, "remove" | "permanentFlags"> & { readonly shown: readonly string[] },
+): { readonly halves: readonly StoreHalf[]; readonly masked: readonly string[] } => {
+  const added = remove === null ? keywords.filter((keyword) => !shown.includes(keyword)) : [];
+  const removed = (remove ?? shown).filter((keyword) => shown.includes(keyword) && !keywords.includes(keyword));
+  const spellings = binding?.shadowFlags;
+  const isKept = (keyword: string): boolean => keepsFlag(permanentFlags, flagOfKeyword(keyword, spellings));
+  const ours = (of: readonly string[]): readonly string[] => of.filter((keyword) => !isServersOwn(keyword));
+  const halves = (
+    [
+      { change: "add", keywords: ours(added).filter(isKept) },
+      { change: "remove", keywords: ours(removed).filter(isKept) },
+    ] as const
+  ).filter((half) => half.keywords.length > 0);
+  return { halves, masked: [...ours(added), ...ours(removed)].filter((keyword) => !isKept(keyword)) };
+};
+
+/** A mailbox that keeps no flag at all is not ours to write to. */
+const maskedBecause = (permanentFlags: readonly string[] | null): string =>
+  permanentFlags?.some((flag) => flag.startsWith("\\") && flag !== "\\*") === true ? "unsupported_flag" : "no_permission";
+
+/** W1: is it still wanted, and is it not so already? One direction at a time, so that each can have its condition. */
 export const reviewStore = (command: StoreView): StoreStep => {
-  const { placement, status, attempts } = command;
+  const { placement, status, attempts, permanentFlags } = command;
   if (placement === null || placement.lifecycle !== "live" || placement.kept) return end("superseded", "gone");
   const { binding } = placement;
   // It is missing and not decided, or waits to be found in a new epoch (ID-8).
   if (binding?.active !== true) return wait(lookAgainMs, "unbound");
-  const wanted = command.remove.filter((keyword) => !placement.keywords.includes(keyword));
-  if (wanted.length === 0) return end("superseded", "overtaken");
   const shown = keywordsOfFlags(binding.shadowFlags);
-  const keywords = wanted.filter((keyword) => shown.includes(keyword));
-  if (keywords.length === 0) return status === "planned" ? end("superseded", "already_so") : end("confirmed", command.reason);
-  const unchangedSince = attempts < conditionalTries ? command.modseq : null;
-  return { kind: "send", uid: binding.uid, keywords, unchangedSince };
+  const { halves, masked } = differenceOf(placement, { ...command, shown });
+  const [half] = halves;
+  if (half !== undefined) {
+    const unchangedSince = isDelicate(half) && attempts < conditionalTries ? command.modseq : null;
+    return { kind: "send", ...half, uid: binding.uid, unchangedSince };
+  }
+  if (masked.length > 0) return end("masked", maskedBecause(permanentFlags));
+  if (command.remove?.every((keyword) => placement.keywords.includes(keyword)) === true) return end("superseded", "overtaken");
+  return status === "planned" ? end("superseded", "already_so") : end("confirmed", command.reason);
 };
 
 /** C1: what the item shows now, and nothing else, says whether it was done. `shown` null: it is there no more. */
 export const afterStore = (
-  sent: { readonly keywords: readonly string[]; readonly reason: CommandReason; readonly attempts: number },
+  sent: StoreView & { readonly sent: StoreHalf },
   { shown, conflict }: { readonly shown: readonly string[] | null; readonly conflict: boolean },
   firstMs: number,
 ): Ending | Waiting => {
-  if (shown === null) return wait(lookAgainMs, "gone");
-  if (!sent.keywords.some((keyword) => shown.includes(keyword))) return end("confirmed", sent.reason);
-  return conflict ? wait(0, "conflict") : afterSetback("no_effect", sent.attempts, firstMs);
+  const { placement, attempts, permanentFlags } = sent;
+  if (shown === null || placement === null) return wait(lookAgainMs, "gone");
+  const { halves, masked } = differenceOf(placement, { ...sent, shown });
+  const left = halves.find(({ change }) => change === sent.sent.change)?.keywords ?? [];
+  if (left.some((keyword) => sent.sent.keywords.includes(keyword)))
+    return conflict ? wait(0, "conflict") : afterSetback("no_effect", attempts, firstMs);
+  if (halves.length > 0) return { ...wait(0, "more"), progress: true };
+  if (masked.length === 0) return end("confirmed", sent.reason);
+  const wasSaid = sent.sent.keywords.some((keyword) => !masked.includes(keyword));
+  return { ...end("masked", maskedBecause(permanentFlags)), ...(wasSaid && { applied: true as const }) };
 };
 
 /** Our own octets are not to be had: no server can mend that. */

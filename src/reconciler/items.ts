@@ -325,6 +325,8 @@ export interface FlagsInput {
   readonly bound: ReadonlyMap<number, PlacementView>;
   /** What was made of each `\Seen` that is new in INBOX; null where nothing was. */
   readonly seen: SeenDecision | null;
+  /** UIDs whose shadow was given what we said ourselves. */
+  readonly echoes?: ReadonlySet<number>;
 }
 
 const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
@@ -336,7 +338,8 @@ export const reconcileFlags = (input: FlagsInput): Decision => {
   for (const fact of input.facts) {
     const placement = input.bound.get(fact.uid);
     // A MODSEQ bump with equal flags is not an assertion (F1), and an echo of nothing writes nothing (I8).
-    if (placement === undefined || sameFlags(placement.binding?.shadowFlags ?? [], fact.flags)) continue;
+    if (placement === undefined) continue;
+    if (input.echoes?.has(fact.uid) !== true && sameFlags(placement.binding?.shadowFlags ?? [], fact.flags)) continue;
     applyFlags(draft, input.scope, placement, fact, input.seen === null ? null : seenOutcome(fact.uid, input.seen));
   }
   return draft;

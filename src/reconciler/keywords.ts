@@ -24,6 +24,22 @@ export const mergeObserved = (legs: {
   return [...merged].sort();
 };
 
+/**
+ * The shadow with what we said ourselves and now is so: that is nobody's assertion (I8). What we said and is not so stays as it
+ * was, for nothing shows that it was done.
+ */
+export const withSaid = (
+  shadow: readonly string[],
+  observed: readonly string[],
+  said: { readonly change: "add" | "remove"; readonly flags: readonly string[] },
+): readonly string[] => {
+  const words = new Set(said.flags.map((flag) => flag.toLowerCase()));
+  const isOurs = (flag: string): boolean => words.has(flag.toLowerCase());
+  if (said.change === "add") return [...shadow.filter((flag) => !isOurs(flag)), ...observed.filter(isOurs)];
+  const shown = new Set(observed.map((flag) => flag.toLowerCase()));
+  return shadow.filter((flag) => !isOurs(flag) || shown.has(flag.toLowerCase()));
+};
+
 /** Without a common base an observed flag is an assertion and an observed lack is not: it can be data loss (F9). */
 export const mergeWithoutBase = (legs: {
   readonly canonical: readonly string[];

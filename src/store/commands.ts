@@ -4,13 +4,14 @@
  */
 import { uuidv7 } from "uuidv7";
 import type { DecidedChange } from "../model/change.ts";
-import type { CommandFence, CommandPlan, CommandReason, EndStatus, OpenStatus } from "../model/command.ts";
-import type { AccountId, EndpointId } from "../model/ids.ts";
+import type { CommandFence, CommandPlan, CommandReason, EndStatus, FlagsSaid, OpenStatus } from "../model/command.ts";
+import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
+import { owedVerbs } from "../reconciler/plan.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
 import type { BlobRef } from "./blob-reads.ts";
 import type { Queryable } from "./database.ts";
-import { bindingColumns, placementColumns, type PlacementRow, toView } from "./slices.ts";
+import { bindingColumns, loadPlacements, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
 /** A command that has not ended. */
 export interface OpenCommand {
@@ -18,6 +19,9 @@ export interface OpenCommand {
   readonly verb: CommandPlan["verb"];
   readonly args: { readonly remove?: readonly string[] };
   readonly reason: CommandReason;
+  /** The operation that wanted it last, and whose it was; null: a rule did. */
+  readonly opId: string | null;
+  readonly deviceId: string | null;
   readonly status: OpenStatus;
   readonly attempts: number;
   /** Of the last try. */
@@ -39,6 +43,8 @@ const mostOpen = 500;
 type CommandRow = PlacementRow &
   Pick<OpenCommand, "verb" | "args" | "reason" | "status" | "attempts" | "outcome" | "fence"> & {
     readonly command_id: string;
+    readonly op_id: string | null;
+    readonly device_id: string | null;
     readonly due_at: Date | null;
     readonly b_shadow_modseq: bigint | null;
     readonly m_sha256: Buffer | null;
@@ -67,22 +73,25 @@ export const listOpenCommands = async (
 ): Promise<readonly OpenCommand[]> => {
   const { rows } = await db.query<CommandRow>({
     name: "commands_open",
-    text: `select c.id as command_id, c.verb, c.args, c.reason, c.status, c.attempts, c.outcome, c.fence, c.due_at, ${placementColumns}, ${bindingColumns},
+    text: `select c.id as command_id, c.verb, c.args, c.reason, c.status, c.attempts, c.outcome, c.fence, c.due_at, c.op_id, i.device_id, ${placementColumns}, ${bindingColumns},
              b.shadow_modseq as b_shadow_modseq, m.sha256 as m_sha256, m.size as m_size
            ${commandTables}
+             left join intents i on i.account_id = c.account_id and i.op_id = c.op_id
            where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown')
-             and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id = p.mailbox_id and h.closed_at is null
+             and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
                                and h.reason <> 'octets_damaged')
            order by c.due_at nulls first, c.attempts, c.planned_at, c.id limit ${mostOpen}`,
     values: [accountId, endpointId],
   });
   return rows.map((row) => {
     const { command_id: id, verb, args, reason, status, attempts, outcome, fence, due_at: dueAt } = row;
+    const { op_id: opId, device_id: deviceId } = row;
     const sameScope = fence !== null && fence.mailboxId === row.b_mailbox_id && fence.epoch === row.b_epoch;
     const seen = (sameScope ? fence.modseq : null) ?? null;
     const placement = (row.id as string | null) === null ? null : toView(row);
     const modseq = later(row.b_shadow_modseq, seen === null ? null : BigInt(seen));
-    return { id, verb, args, reason, status, attempts, outcome, fence, dueAt, placement, modseq, content: contentOf(row) };
+    const content = contentOf(row);
+    return { id, verb, args, reason, opId, deviceId, status, attempts, outcome, fence, dueAt, placement, modseq, content };
   });
 };
 
@@ -110,6 +119,19 @@ export const loadOpenAppends = async (account: AccountTx, scope: Scope): Promise
     const content = contentOf(row);
     return fence === null || content === null ? [] : [{ commandId, fence, placement: toView(row), content }];
   });
+};
+
+/** Flags that we said to items of a scope, as far as is not known yet whether it was heard. */
+export const loadSaid = async (account: AccountTx, scope: Scope): Promise<ReadonlyMap<PlacementId, readonly FlagsSaid[]>> => {
+  const { rows } = await account.tx.query<{ placement_id: PlacementId; said: FlagsSaid }>({
+    name: "commands_said",
+    text: `select placement_id, fence->'said' as said from commands
+           where account_id = $1 and endpoint_id = $2 and status in ('sent', 'unknown') and verb = 'store'
+             and fence->>'mailboxId' = $3 and (fence->>'epoch')::int = $4 and fence ? 'said'`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch],
+  });
+  const groups = Map.groupBy(rows, (row) => row.placement_id);
+  return new Map([...groups].map(([id, group]) => [id, group.map(({ said }) => said)]));
 };
 
 /** Does the mailbox show items from `fromUid` on whose octets the server did not give yet? Any of them may be what was put there. */
@@ -141,39 +163,77 @@ export const fenceCommands = async (
 
 export interface CommandMove {
   readonly id: string;
+  /** As it was when this was decided: another operation that wants something since then has to be looked at anew. */
+  readonly opId: string | null;
   readonly status: OpenStatus | EndStatus;
   readonly outcome: string | null;
   readonly dueAt: Date | null;
   /** Absent: as it was. */
   readonly fence?: CommandFence;
+  /** Of the log: what tells of it. */
+  readonly changes: readonly DecidedChange[];
+  /** The tries begin anew. */
+  readonly progress?: true;
 }
 
 const isOpen = (status: CommandMove["status"]): boolean => status === "planned" || status === "sent" || status === "unknown";
 
 /** Writes what became of commands, with the changes that tell of it. */
-export const moveCommands = async (
-  account: AccountTx,
-  moves: readonly CommandMove[],
-  changes: readonly DecidedChange[],
-  at: Date,
-): Promise<void> => {
+export const moveCommands = async (account: AccountTx, moves: readonly CommandMove[], at: Date): Promise<void> => {
   if (moves.length === 0) return;
-  const rows = moves.map(({ id, status, outcome, dueAt, fence }) => ({
+  const rows = moves.map(({ id, opId, status, outcome, dueAt, fence, progress }) => ({
     id,
+    op_id: opId,
+    progress: progress ?? false,
     status,
     outcome,
     due_at: dueAt,
     ended_at: isOpen(status) ? null : at,
     fence: fence ?? null,
   }));
-  await account.tx.query({
+  const moved = await account.tx.query<{ id: string }>({
     name: "commands_move",
-    text: `update commands c set status = w.status, outcome = w.outcome, due_at = w.due_at, ended_at = w.ended_at, fence = coalesce(w.fence, c.fence)
-           from jsonb_to_recordset($2::jsonb) as w(id uuid, status text, outcome text, due_at timestamptz, ended_at timestamptz, fence jsonb)
-           where c.account_id = $1 and c.id = w.id`,
+    text: `update commands c set status = w.status, outcome = w.outcome, due_at = w.due_at, ended_at = w.ended_at,
+             fence = coalesce(nullif(w.fence, 'null'), c.fence), attempts = case when w.progress then 0 else c.attempts end
+           from jsonb_to_recordset($2::jsonb) as w(id uuid, op_id text, status text, outcome text, due_at timestamptz, ended_at timestamptz,
+                                                   fence jsonb, progress boolean)
+           where c.account_id = $1 and c.id = w.id and c.op_id is not distinct from w.op_id and c.ended_at is null returning c.id`,
     values: [account.accountId, JSON.stringify(rows)],
   });
-  await appendChanges(account, changes, at, null);
+  const ids = new Set(moved.rows.map(({ id }) => id));
+  await appendChanges(
+    account,
+    moves.flatMap(({ id, changes }) => (ids.has(id) ? changes : [])),
+    at,
+    null,
+  );
+};
+
+/**
+ * What upstream lacks of these placements is owed from now on, because an operation wants it: the one way by which an intent gets
+ * there. A placement owes each verb once at a time; the operation that wanted it last stands for all. Nothing where they agree.
+ */
+export const planIntentCommands = async (
+  account: Pick<AccountTx, "tx" | "accountId" | "tenantId">,
+  endpointId: EndpointId,
+  placementIds: readonly PlacementId[],
+  opId: string,
+): Promise<void> => {
+  if (placementIds.length === 0) return;
+  const placements = await loadPlacements(account, endpointId, placementIds);
+  const rows = placements.flatMap((placement) =>
+    owedVerbs(placement).map((verb) => ({ id: uuidv7(), placement_id: placement.id, verb })),
+  );
+  if (rows.length === 0) return;
+  await account.tx.query({
+    name: "commands_plan_intent",
+    text: `insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status)
+           select $1, w.id, $2, $3, w.placement_id, w.verb, '{}', 'api_write', $5, 'planned'
+           from jsonb_to_recordset($4::jsonb) as w(id uuid, placement_id uuid, verb text)
+           on conflict (account_id, placement_id, verb) where op_id is not null and ended_at is null
+           do update set op_id = excluded.op_id, due_at = case when commands.status = 'planned' then null else commands.due_at end`,
+    values: [account.accountId, account.tenantId, endpointId, JSON.stringify(rows), opId],
+  });
 };
 
 /** Where octets can be put back: the account's IMAP endpoint; null: it has none, or POP3 shows all of its mail (V18). */

@@ -1,12 +1,11 @@
 /** What is remembered of the downloads that POP3 devices seem to have made (semantics 5.3). */
-import type { CommandReason } from "../model/command.ts";
+import type { RuleReason } from "../model/command.ts";
 import type { Pop3Evidence } from "../model/pop3-devices.ts";
 import type { SeenMemory } from "../reconciler/pop3-seen.ts";
-import type { PlacementView, Scope } from "../reconciler/state.ts";
-import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
+import type { Scope } from "../reconciler/state.ts";
+import type { AccountId, PlacementId } from "../model/ids.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
-import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
 /** `upstream_mailboxes.pop3_seen`; of another epoch than the present one it means nothing but the last two fields. */
 interface Stored extends SeenMemory {
@@ -98,7 +97,7 @@ export const writeSeenMemory = async (
 export const loadReverted = async (
   account: AccountTx,
   ids: readonly PlacementId[],
-  reason: CommandReason,
+  reason: RuleReason,
 ): Promise<ReadonlySet<PlacementId>> => {
   if (ids.length === 0) return new Set();
   const { rows } = await account.tx.query<{ placement_id: PlacementId }>({
@@ -107,19 +106,4 @@ export const loadReverted = async (
     values: [account.accountId, ids, reason],
   });
   return new Set(rows.map((row) => row.placement_id));
-};
-
-/** Placements as they are now, each with its last binding at the endpoint. */
-export const loadPlacements = async (
-  account: AccountTx,
-  endpointId: EndpointId,
-  ids: readonly PlacementId[],
-): Promise<readonly PlacementView[]> => {
-  const { rows } = await account.tx.query<PlacementRow>({
-    name: "placements_now",
-    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
-           where p.account_id = $1 and p.id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.id`,
-    values: [account.accountId, endpointId, ids],
-  });
-  return rows.map(toView);
 };

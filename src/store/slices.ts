@@ -155,6 +155,21 @@ export const loadKnown = async (
   return known;
 };
 
+/** Placements as they are now, each with its last binding at the endpoint. */
+export const loadPlacements = async (
+  account: Pick<AccountTx, "tx" | "accountId">,
+  endpointId: EndpointId,
+  ids: readonly PlacementId[],
+): Promise<readonly PlacementView[]> => {
+  const { rows } = await account.tx.query<PlacementRow>({
+    name: "placements_now",
+    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
+           where p.account_id = $1 and p.id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.id`,
+    values: [account.accountId, endpointId, ids],
+  });
+  return rows.map(toView);
+};
+
 /** Every live mailbox with its address at the endpoint. */
 export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId): Promise<MailboxView[]> => {
   const { rows } = await account.tx.query<{

@@ -54,10 +54,12 @@ export const confirmClaims = async (
   const confirmed = claims.filter(({ placement }) => shown.has(placement.id));
   const moves = confirmed.map(({ commandId }) => ({
     id: commandId,
+    opId: null,
+    changes: [],
     status: "confirmed" as const,
     outcome: "restored_after_drain",
     dueAt: null,
   }));
-  await moveCommands(account, moves, [], at);
+  await moveCommands(account, moves, at);
   commandsEnded.inc({ verb: "append", status: "confirmed" }, confirmed.length);
 };

@@ -7,7 +7,7 @@ import { acceptSeen } from "../reconciler/pop3-seen.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { type CommandMove, moveCommands, type OpenCommand } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
-import { loadPlacements } from "../store/pop3-seen.ts";
+import { loadPlacements } from "../store/slices.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
 import type { LaneContext } from "./lane-state.ts";
 
@@ -43,10 +43,19 @@ const rules = {
   restored_after_drain: "V18",
 } as const;
 
+const ruleOf = ({ reason, verb }: OpenCommand): string => {
+  if (reason !== "api_write") return rules[reason];
+  return verb === "store" ? "C1" : "C3";
+};
+
+/** What is upstream now, or would be: of what an operation wanted, its state; of what a rule did, its words. */
+const saidBy = ({ verb, args, opId, placement }: OpenCommand): Record<string, unknown> =>
+  opId === null ? { verb, ...args } : { verb, mailboxId: placement?.mailboxId, keywords: placement?.keywords };
+
 const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verdict): DecidedChange[] => {
-  const { placement, verb, args, reason, attempts } = command;
+  const { placement, reason, attempts, opId, deviceId } = command;
   if (step.kind === "wait" || step.status === "superseded" || placement === null) return [];
-  const applied = step.status === "confirmed";
+  const applied = step.status === "confirmed" || step.applied === true;
   return [
     {
       kind: applied ? "write.applied" : "write.failed",
@@ -54,23 +63,26 @@ const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verd
       mailboxId: placement.mailboxId,
       placementId: placement.id,
       before: null,
-      after: { verb, ...args },
-      source: "rule",
+      after: saidBy(command),
+      source: opId === null ? "rule" : "api",
       endpointId,
-      deviceId: null,
+      deviceId,
       reason: applied ? reason : step.outcome,
-      rule: applied ? rules[reason] : "C5",
+      rule: applied ? ruleOf(command) : "C5",
       confidence: null,
-      evidence: applied ? [] : [{ because: reason, attempts }],
+      evidence: applied ? (step.applied === true ? [{ masked: step.outcome }] : []) : [{ because: reason, attempts }],
     },
   ];
 };
 
-const moveOf = ({ command, step, fence }: Verdict, at: Date): CommandMove => {
-  const rest = { id: command.id, outcome: step.outcome, ...(fence !== undefined && { fence }) };
+const moveOf = (endpointId: LaneContext["endpointId"], verdict: Verdict, at: Date): CommandMove => {
+  const { command, step, fence } = verdict;
+  const { id, opId } = command;
+  const rest = { id, opId, outcome: step.outcome, changes: changeOf(endpointId, verdict), ...(fence !== undefined && { fence }) };
   if (step.kind === "end") return { ...rest, status: step.status, dueAt: null };
   const status = step.unsettled ? "unknown" : "planned";
-  return { ...rest, status, dueAt: step.afterMs === 0 ? null : new Date(at.getTime() + step.afterMs) };
+  const dueAt = step.afterMs === 0 ? null : new Date(at.getTime() + step.afterMs);
+  return { ...rest, status, dueAt, ...(step.progress === true && { progress: true }) };
 };
 
 /** What the daemon took for no reading of the owner. What the owner wants unread stays so, whatever the server takes. */
@@ -104,11 +116,9 @@ export const settleCommands = async (
   verdicts: readonly Verdict[],
   at: Date,
 ): Promise<void> => {
-  const changes = verdicts.flatMap((verdict) => changeOf(context.endpointId, verdict));
   await moveCommands(
     account,
-    verdicts.map((verdict) => moveOf(verdict, at)),
-    changes,
+    verdicts.map((verdict) => moveOf(context.endpointId, verdict, at)),
     at,
   );
   await yieldSeen(account, context, verdicts, at);

@@ -18,6 +18,7 @@ import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap } from "./arrivals.ts";
 import { confirmClaims, loadClaims } from "./claims.ts";
 import { believedFlags } from "./flag-loss.ts";
+import { loadBoundAgainst } from "./echoes.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { drainToTrash, judgeSeen, type SeenSurroundings } from "./seen.ts";
@@ -230,12 +231,12 @@ export const commitObservation = async (
   step("before commit");
   const done = await inAccount(context.db, context.fence, context.accountId, async (account) => {
     const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
-    const { bound, closed } = await loadBound(account, scope, uids);
+    const { bound, closed, echoes } = await loadBoundAgainst(account, scope, { uids, facts: request.flags });
     const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
     const seen = await judgeSeen(account, context, mailbox, { ...request, around: request.around, bound, at });
     const { whole = false, regressed = false } = request;
     const facts = await believedFlags(account, context, mailbox, { flags: request.flags, bound, whole, regressed, at });
-    const flags = reconcileFlags({ scope, facts, bound, seen });
+    const flags = reconcileFlags({ scope, facts, bound, seen, echoes });
     await applyDecision(account, flags, surroundings);
     messagesStored.inc({ op: "updated" }, flags.placements.length);
     const counted = stepOf(mailbox, request, bound);

@@ -157,6 +157,8 @@ export class ImapLane implements EndpointLane {
   }
 
   private async pass(loaded: Loaded, because: Because, signal: AbortSignal): Promise<"done" | "again"> {
+    const { memory } = loaded;
+    if (because === "write" && (await this.writeFirst(loaded, signal))) return "done";
     const session = await this.openSession(loaded, signal);
     // Listening begins before looking, so that nothing falls between the two.
     if (this.watching.length === 0) await this.startWatch(session, signal);
@@ -164,7 +166,6 @@ export class ImapLane implements EndpointLane {
     const news = this.takeNews(because);
     // Somebody asks: flags that only a whole listing shows are looked for too.
     if (because === "api") loaded.memory.fullPollAt = 0;
-    const { memory } = loaded;
     // What is owed comes of what is seen: a quiet look does not even ask.
     const mayOwe = because !== "sweep" || memory.candidates;
     const result = await runPass({
@@ -179,22 +180,34 @@ export class ImapLane implements EndpointLane {
     if (untold) this.quietSweeps = result.moved > 0 ? 0 : this.quietSweeps + 1;
     if (mayOwe || result.moved > 0 || memory.commandsAt <= Date.now()) memory.commandsAt = await this.write(loaded, signal);
     await this.succeeded(loaded, session.profile, result.again);
-    loaded.memory.unparsed ||= result.created > 0 || result.again;
-    if (loaded.memory.unparsed && !result.again) {
-      loaded.memory.unparsed = false;
-      this.ground.services.onUnparsed(loaded.account);
-    }
-    if (loaded.memory.listingDoubted && Date.now() - this.doubtedAt >= doubtEveryMs) await this.askAnotherSession();
-    loaded.memory.listingDoubted = false;
+    memory.unparsed ||= result.created > 0 || result.again;
+    if (!result.again) this.parseWhatCame(loaded);
+    await this.askAnotherSession(memory);
     const heard = this.newsEverywhere || this.news !== null;
     return result.again || heard ? "again" : "done";
+  }
+
+  private parseWhatCame({ account, memory }: Loaded): void {
+    if (memory.unparsed) this.ground.services.onUnparsed(account);
+    memory.unparsed = false;
+  }
+
+  /** What somebody asked for goes out before anything is looked at. @returns whether there is nothing to look at. */
+  private async writeFirst(loaded: Loaded, signal: AbortSignal): Promise<boolean> {
+    loaded.memory.commandsAt = await this.write(loaded, signal);
+    if (this.session?.usable !== true || this.newsEverywhere || this.news !== null) return false;
+    await this.succeeded(loaded, this.session.profile, false);
+    return true;
   }
 
   /**
    * Hazard (observed: Dovecot 2.3.19): a LIST close to another client's RENAME can leave the session with a damaged copy of
    * the tree, and every later LIST of it then lacks mailboxes that are there, with OK. A new session lists them.
    */
-  private async askAnotherSession(): Promise<void> {
+  private async askAnotherSession(memory: PassMemory): Promise<void> {
+    const { listingDoubted } = memory;
+    memory.listingDoubted = false;
+    if (!listingDoubted || Date.now() - this.doubtedAt < doubtEveryMs) return;
     this.doubtedAt = Date.now();
     await this.dropSession();
     this.newsEverywhere = true;

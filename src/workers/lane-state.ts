@@ -20,6 +20,8 @@ export interface MailboxLane {
   cursor: MailboxCursor | null;
   /** Everything from here up has been read; 1 when the first reading is complete. */
   backfillLow: number | null;
+  /** What it was last seen to keep when it was opened for writing; null: not known. */
+  permanentFlags: readonly string[] | null;
   /** Active bindings. */
   bound: number;
   /** Messages upstream when last counted. */
@@ -83,6 +85,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
       ? null
       : { uidValidity: row.uidValidity, uidNext: row.uidNext, highestModseq: row.highestModseq },
   backfillLow: row.backfillLow,
+  permanentFlags: null,
   bound,
   exists: bound,
   auditedAt: row.auditedAt?.getTime() ?? 0,

@@ -11,7 +11,7 @@ import { ImapLane } from "./imap-lane.ts";
 import type { LaneServices } from "./lane-services.ts";
 import { MaildropLane } from "./maildrop-lane.ts";
 
-const reloads: ReadonlySet<Because> = new Set(["api", "changed", "created"]);
+const reloads: ReadonlySet<Because> = new Set(["api", "write", "changed", "created"]);
 
 export class AccountLane {
   readonly accountId: AccountId;

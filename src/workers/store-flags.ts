@@ -1,17 +1,17 @@
-/** Takes flags away upstream: fenced, sent where nobody changed the item meanwhile, believed when it is read back (C1, W1–W6). */
+/** Flags set and taken away upstream: fenced, sent where nobody changed the item meanwhile, believed when it is read back (C1, W1–W6). */
 import type { MailboxWriter, Refused, Stored } from "../endpoints/endpoint.ts";
-import type { CommandFence } from "../model/command.ts";
+import type { CommandFence, FlagsSaid } from "../model/command.ts";
 import { SyncError } from "../model/failure.ts";
 import type { MailboxId } from "../model/ids.ts";
 import { flagOfKeyword, keywordsOfFlags } from "../model/mail.ts";
-import { afterSetback, afterStore, outOfReach, reviewStore, type StoreStep } from "../reconciler/commands.ts";
+import { afterSetback, afterStore, outOfReach, reviewStore, type StoreStep, type StoreView } from "../reconciler/commands.ts";
 import { reconcileFlags } from "../reconciler/items.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { fenceCommands, type OpenCommand } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
-import { loadBound } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
+import { loadBoundAgainst } from "./echoes.ts";
 import { noAnswer, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
 
 /** C4. */
@@ -26,19 +26,26 @@ interface Batch {
   readonly mailbox: MailboxLane;
   readonly uidValidity: number;
   readonly wanted: readonly Wanted[];
+  readonly said: FlagsSaid;
 }
+
+const storeViewOf = (command: OpenCommand, permanentFlags: StoreView["permanentFlags"]): StoreView => ({
+  ...command,
+  remove: command.args.remove ?? null,
+  permanentFlags,
+});
 
 /** Those of one mailbox together; what was tried before goes alone, so that it can spoil nothing but itself. */
 const batchesOf = (wanted: readonly Wanted[]): Wanted[][] => {
-  const groups = Map.groupBy(wanted, ({ command, step: { keywords } }) =>
-    JSON.stringify([command.placement?.binding?.mailboxId, keywords, command.attempts === 0 ? "" : command.id]),
+  const groups = Map.groupBy(wanted, ({ command, step: { change, keywords } }) =>
+    JSON.stringify([command.placement?.binding?.mailboxId, change, keywords, command.attempts === 0 ? "" : command.id]),
   );
   return [...groups.values()].flatMap((group) =>
     Array.from({ length: Math.ceil(group.length / batchMost) }, (_, at) => group.slice(at * batchMost, (at + 1) * batchMost)),
   );
 };
 
-const mailboxOf = (run: WriteRun, { command }: Wanted): Omit<Batch, "wanted"> | null => {
+const mailboxOf = (run: WriteRun, { command }: Wanted): Pick<Batch, "mailbox" | "uidValidity"> | null => {
   const mailbox = run.context.mailboxes.get(command.placement?.binding?.mailboxId ?? ("" as MailboxId));
   if (mailbox?.selectable !== true || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) return null;
   return { mailbox, uidValidity: mailbox.cursor.uidValidity };
@@ -49,7 +56,11 @@ const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
     settleCommands(account, run.context, verdicts, new Date()),
   );
 
-const fenceOf = (run: WriteRun, { mailbox, uidValidity }: Omit<Batch, "wanted">, modseq: bigint | null): CommandFence => ({
+const fenceOf = (
+  run: WriteRun,
+  { mailbox, uidValidity }: Pick<Batch, "mailbox" | "uidValidity">,
+  modseq: bigint | null,
+): CommandFence => ({
   mailboxId: mailbox.mailboxId,
   epoch: scopeOf(run.context, mailbox).epoch,
   uidValidity,
@@ -70,18 +81,31 @@ const commitStored = (run: WriteRun, batch: Batch, outcome: Stored | Refused): P
       return settleCommands(account, context, verdicts, at);
     }
     const facts = new Map(outcome.facts.map((fact) => [fact.uid, fact]));
-    const { bound } = await loadBound(account, scope, [...facts.keys()]);
-    const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null });
+    const { bound, echoes } = await loadBoundAgainst(account, scope, { uids: [...facts.keys()], facts: outcome.facts });
+    const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null, echoes });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null });
-    const verdicts = batch.wanted.map(({ command, step: { uid, keywords } }): Verdict => {
+    const { permanentFlags } = outcome;
+    batch.mailbox.permanentFlags = permanentFlags;
+    const verdicts = batch.wanted.map(({ command, step: { uid, change, keywords } }): Verdict => {
       const fact = facts.get(uid);
       const shown = fact === undefined ? null : keywordsOfFlags(fact.flags);
-      const sent = { keywords, reason: command.reason, attempts: command.attempts + 1 };
-      const next = afterStore(sent, { shown, conflict: outcome.conflicts.includes(uid) }, retryFirstMs);
+      const view = storeViewOf(command, permanentFlags);
+      const next = afterStore(
+        { ...view, attempts: command.attempts + 1, sent: { change, keywords } },
+        { shown, conflict: outcome.conflicts.includes(uid) },
+        retryFirstMs,
+      );
       return { command, step: next, fence: fenceOf(run, batch, fact?.modseq ?? null) };
     });
     return settleCommands(account, context, verdicts, at);
   });
+};
+
+/** The same for all of a batch, spelt as they are there. */
+const saidIn = (wanted: readonly Wanted[]): FlagsSaid => {
+  const spellings = wanted.flatMap(({ command }) => command.placement?.binding?.shadowFlags ?? []);
+  const { change = "add", keywords = [] } = wanted[0]?.step ?? {};
+  return { change, flags: keywords.map((keyword) => flagOfKeyword(keyword, spellings)) };
 };
 
 const sendBatch = async (run: WriteRun, batch: Batch): Promise<void> => {
@@ -89,7 +113,7 @@ const sendBatch = async (run: WriteRun, batch: Batch): Promise<void> => {
   const writer = await run.writer();
   const fenced = batch.wanted.map(({ command, step: { unchangedSince } }) => ({
     id: command.id,
-    fence: fenceOf(run, batch, unchangedSince),
+    fence: { ...fenceOf(run, batch, unchangedSince), said: batch.said },
   }));
   step("before fence");
   await inAccount(context.db, context.fence, context.accountId, (account) => fenceCommands(account, fenced, new Date()));
@@ -101,12 +125,10 @@ const sendBatch = async (run: WriteRun, batch: Batch): Promise<void> => {
 };
 
 const storeOrUnknown = async (run: WriteRun, batch: Batch, writer: MailboxWriter): Promise<Stored | Refused> => {
-  const { mailbox, uidValidity, wanted } = batch;
-  const spellings = wanted.flatMap(({ command }) => command.placement?.binding?.shadowFlags ?? []);
-  const remove = (wanted[0]?.step.keywords ?? []).map((keyword) => flagOfKeyword(keyword, spellings));
+  const { mailbox, uidValidity, wanted, said } = batch;
   const items = wanted.map(({ step: { uid, unchangedSince } }) => ({ uid, unchangedSince }));
   try {
-    return await writer.store({ path: mailbox.path, uidValidity, items, remove }, run.signal);
+    return await writer.store({ path: mailbox.path, uidValidity, items, ...said }, run.signal);
   } catch (error) {
     if (error instanceof SyncError && error.kind !== "stopped")
       await noAnswer(
@@ -122,7 +144,8 @@ export const storeFlags = async (run: WriteRun): Promise<void> => {
   const wanted: Wanted[] = [];
   const settled: Verdict[] = [];
   for (const command of run.commands) {
-    const next = reviewStore({ ...command, remove: command.args.remove ?? [] });
+    const mailbox = run.context.mailboxes.get(command.placement?.binding?.mailboxId ?? ("" as MailboxId));
+    const next = reviewStore(storeViewOf(command, mailbox?.permanentFlags ?? null));
     if (next.kind !== "send") settled.push({ command, step: next });
     else if (mailboxOf(run, { command, step: next }) === null) settled.push({ command, step: outOfReach() });
     else wanted.push({ command, step: next });
@@ -130,6 +153,6 @@ export const storeFlags = async (run: WriteRun): Promise<void> => {
   if (settled.length > 0) await settle(run, settled);
   for (const group of batchesOf(wanted)) {
     const place = group[0] === undefined ? null : mailboxOf(run, group[0]);
-    if (place !== null) await sendBatch(run, { ...place, wanted: group });
+    if (place !== null) await sendBatch(run, { ...place, wanted: group, said: saidIn(group) });
   }
 };

@@ -13,6 +13,7 @@ import {
   reviewAppend,
   reviewStore,
   type Setback,
+  type StoreView,
 } from "../../src/reconciler/commands.ts";
 import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
 
@@ -36,12 +37,20 @@ const placement: PlacementView = {
   receivedAt: 0,
   binding,
 };
-const store = (over: Partial<Parameters<typeof reviewStore>[0]> = {}) =>
-  reviewStore({ reason, status: "planned", attempts: 0, placement, remove: ["$seen"], modseq: 5n, ...over });
+const view: StoreView = {
+  reason,
+  status: "planned",
+  attempts: 0,
+  placement,
+  remove: ["$seen"],
+  modseq: 5n,
+  permanentFlags: null,
+};
+const store = (over: Partial<StoreView> = {}) => reviewStore({ ...view, ...over });
 
 describe("a store", () => {
   it("is sent while it is wanted and not so, on the condition that nothing changed (W1, W2)", () => {
-    expect(store()).toEqual({ kind: "send", uid: 7, keywords: ["$seen"], unchangedSince: 5n });
+    expect(store()).toEqual({ kind: "send", change: "remove", uid: 7, keywords: ["$seen"], unchangedSince: 5n });
     expect(store({ attempts: 6 })).toMatchObject({ kind: "send", unchangedSince: null });
   });
 
@@ -60,11 +69,64 @@ describe("a store", () => {
   });
 
   it("is believed by what the item shows and by nothing else (C1)", () => {
-    const sent = { keywords: ["$seen"], reason, attempts: 1 };
+    const said = { change: "remove", keywords: ["$seen"] } as const;
+    const sent = { ...view, attempts: 1, sent: said };
     expect(afterStore(sent, { shown: ["$flagged"], conflict: true }, 10)).toMatchObject({ status: "confirmed" });
     expect(afterStore(sent, { shown: ["$seen"], conflict: true }, 10)).toMatchObject({ kind: "wait", afterMs: 0 });
     expect(afterStore(sent, { shown: ["$seen"], conflict: false }, 10)).toMatchObject({ kind: "wait", outcome: "no_effect" });
     expect(afterStore(sent, { shown: null, conflict: false }, 10)).toMatchObject({ kind: "wait", outcome: "gone" });
+  });
+});
+
+describe("a store that an operation wants", () => {
+  const wanting = (keywords: readonly string[], flags: readonly string[], rest: Partial<StoreView> = {}): StoreView => ({
+    ...view,
+    reason: "api_write",
+    remove: null,
+    placement: { ...placement, keywords, binding: { ...binding, shadowFlags: flags } },
+    ...rest,
+  });
+
+  it("writes what differs, additions first, each direction on its own (F7)", () => {
+    expect(reviewStore(wanting(["$flagged", "blue"], ["\\Seen"]))).toMatchObject({
+      change: "add",
+      keywords: ["$flagged", "blue"],
+    });
+    expect(reviewStore(wanting(["blue"], ["\\Seen", "Blue"]))).toMatchObject({ change: "remove", keywords: ["$seen"] });
+    const sent = { change: "add", keywords: ["blue"] } as const;
+    const both = { ...wanting(["blue"], ["\\Seen"]), sent };
+    expect(afterStore(both, { shown: ["$seen", "blue"], conflict: false }, 10)).toMatchObject({ kind: "wait", progress: true });
+    expect(afterStore(both, { shown: ["blue"], conflict: false }, 10)).toMatchObject({ status: "confirmed" });
+  });
+
+  it("is conditional where it could undo what somebody did (W2)", () => {
+    const since = (keywords: readonly string[], flags: readonly string[]) => {
+      const next = reviewStore(wanting(keywords, flags));
+      return next.kind === "send" ? next.unchangedSince : undefined;
+    };
+    expect([since([], ["\\Seen"]), since(["$junk"], []), since([], ["$NotJunk"])]).toEqual([5n, 5n, 5n]);
+    expect([since(["$seen"], []), since(["$flagged"], []), since([], ["\\Flagged"])]).toEqual([null, null, null]);
+  });
+
+  it("leaves out what the mailbox does not keep, and says so when nothing else is left", () => {
+    const permanentFlags = ["\\Seen", "\\Flagged"];
+    expect(reviewStore(wanting(["$seen", "blue"], [], { permanentFlags }))).toMatchObject({ keywords: ["$seen"] });
+    expect(reviewStore(wanting(["blue"], [], { permanentFlags }))).toMatchObject({
+      status: "masked",
+      outcome: "unsupported_flag",
+    });
+    expect(reviewStore(wanting(["$seen"], [], { permanentFlags: [] }))).toMatchObject({
+      status: "masked",
+      outcome: "no_permission",
+    });
+    expect(reviewStore(wanting(["blue"], [], { permanentFlags: [...permanentFlags, "\\*"] }))).toMatchObject({ kind: "send" });
+    const sent = { change: "add", keywords: ["$seen", "blue"] } as const;
+    const half = { ...wanting(["$seen", "blue"], [], { permanentFlags }), sent };
+    expect(afterStore(half, { shown: ["$seen"], conflict: false }, 10)).toMatchObject({ status: "masked", applied: true });
+  });
+
+  it("never says what is the server's own", () => {
+    expect(reviewStore(wanting(["\\x", "$submitted"], []))).toMatchObject({ status: "superseded", outcome: "already_so" });
   });
 });
 

@@ -60,6 +60,7 @@ export const makeAccount = async (
       role: null,
       epoch: 0,
       cursor,
+      permanentFlags: null,
       backfillLow: uidNext,
       bound: 0,
       exists: uidNext - 1,

@@ -371,6 +371,8 @@ create index commands_open on commands (account_id, endpoint_id) where status in
 create unique index commands_once on commands (account_id, placement_id, reason) where op_id is null;
 -- Every page of messages asks which of their writes are refused for ever.
 create index commands_masked on commands (account_id, placement_id) where status = 'masked';
+-- What operations want of a placement is said once while it is open.
+create unique index commands_wanted on commands (account_id, placement_id, verb) where op_id is not null and ended_at is null;
 
 -- Items that had to be RETRed while IMAP was down, noted before the server is asked: what is read then was read by nobody.
 create table retrievals (

@@ -4,6 +4,7 @@
  * nothing: after each command the state is read back, and the caller believes that alone (C1, W6).
  */
 import type { Octets } from "../../model/octets.ts";
+import { keepsFlag } from "../../model/mail.ts";
 import type { FlagsFact } from "../../model/observation.ts";
 import { connectionsOpen } from "../../telemetry/metrics.ts";
 import { refuseCleartext } from "../dial.ts";
@@ -75,9 +76,6 @@ const openedOf = (answer: Answer): OpenedMailbox => {
   };
 };
 
-const permits = ({ permanentFlags }: OpenedMailbox, flag: string): boolean =>
-  permanentFlags === null || permanentFlags.some((permitted) => permitted.toLowerCase() === flag.toLowerCase());
-
 /** Of the items of one STORE, those that the server left alone; all, where its list cannot be read. */
 const modified = (set: string, items: StoreRequest["items"]): number[] => {
   const uids = items.map(({ uid }) => uid);
@@ -110,16 +108,18 @@ class ImapWriter implements MailboxWriter {
   }
 
   async store(request: StoreRequest, signal: AbortSignal): Promise<Stored | Refused> {
-    const remove = request.remove.filter(isFlag);
     const opened = await this.#select("SELECT", request, signal);
     if (isRefused(opened)) return opened;
-    if (!remove.every((flag) => permits(opened, flag))) return refused("no_permission");
+    const { permanentFlags } = opened;
+    const flags = request.flags.filter((flag) => isFlag(flag) && keepsFlag(permanentFlags, flag));
+    const sign = request.change === "add" ? "+" : "-";
     const conflicts: number[] = [];
-    const groups = Map.groupBy(request.items, ({ unchangedSince }) => (opened.keepsModseqs ? unchangedSince : null));
+    const said = flags.length === 0 ? [] : request.items;
+    const groups = Map.groupBy(said, ({ unchangedSince }) => (opened.keepsModseqs ? unchangedSince : null));
     for (const [since, items] of groups) {
       const condition = since === null ? "" : `(UNCHANGEDSINCE ${since}) `;
       const set = setOf(items.map(({ uid }) => uid));
-      const answer = await this.#ask(`UID STORE ${set} ${condition}-FLAGS.SILENT (${remove.join(" ")})`, signal);
+      const answer = await this.#ask(`UID STORE ${set} ${condition}${sign}FLAGS.SILENT (${flags.join(" ")})`, signal);
       if (answer.code?.[0] === "MODIFIED") conflicts.push(...modified(answer.code[1], items));
       else if (answer.status !== "OK") return refusalOf(answer);
     }
@@ -128,7 +128,7 @@ class ImapWriter implements MailboxWriter {
       opened.keepsModseqs,
       signal,
     );
-    return { kind: "stored", facts, conflicts };
+    return { kind: "stored", facts, conflicts, permanentFlags };
   }
 
   async position(path: string, signal: AbortSignal): Promise<{ uidValidity: number; uidNext: number } | Refused> {

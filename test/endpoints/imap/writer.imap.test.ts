@@ -10,7 +10,7 @@ let server: Dovecot;
 
 beforeAll(async () => {
   server = await startDovecot({
-    users: 6,
+    users: 7,
     extraConfig: `
 mail_plugins = $mail_plugins quota acl
 protocol imap {
@@ -59,7 +59,7 @@ describe("flags taken away", () => {
     const uidValidity = await deliver(1, "one", "two", "three");
     await using writer = disposable(await openWriter(1));
     const items = [1, 3].map((uid) => ({ uid, unchangedSince: null }));
-    const outcome = await writer.store({ path: "INBOX", uidValidity, items, remove: ["\\Seen"] }, forever);
+    const outcome = await writer.store({ path: "INBOX", uidValidity, items, change: "remove", flags: ["\\Seen"] }, forever);
     expect(outcome).toMatchObject({ kind: "stored", conflicts: [] });
     await using device = await server.device(1);
     await device.select("INBOX");
@@ -84,7 +84,7 @@ describe("flags taken away", () => {
     await device.select("INBOX");
     await device.store(2, "+", ["\\Flagged"]);
     const items = seen.flags.map(({ uid, modseq }) => ({ uid, unchangedSince: modseq ?? seen.highestModseq }));
-    const outcome = await writer.store({ path: "INBOX", uidValidity, items, remove: ["\\Seen"] }, forever);
+    const outcome = await writer.store({ path: "INBOX", uidValidity, items, change: "remove", flags: ["\\Seen"] }, forever);
     expect(outcome).toMatchObject({ kind: "stored", conflicts: [2] });
     expect(outcome.kind === "stored" && outcome.facts.map(({ uid, flags }) => [uid, flags.toSorted()])).toEqual([
       [1, ["Blue"]],
@@ -96,14 +96,26 @@ describe("flags taken away", () => {
     const uidValidity = await deliver(3, "one");
     await using writer = disposable(await openWriter(3));
     const items = [{ uid: 77, unchangedSince: null }];
-    const outcome = await writer.store({ path: "INBOX", uidValidity, items, remove: ["\\Seen"] }, forever);
-    expect(outcome).toEqual({ kind: "stored", facts: [], conflicts: [] });
+    const outcome = await writer.store({ path: "INBOX", uidValidity, items, change: "remove", flags: ["\\Seen"] }, forever);
+    expect(outcome).toMatchObject({ kind: "stored", facts: [], conflicts: [] });
   });
 
-  it("are refused in another epoch, and where the server would say OK and do nothing (S125)", async () => {
+  it("S125: what the mailbox does not keep is not said, for the server would say OK and do nothing", async () => {
+    const uidValidity = await deliver(7, "one");
+    await using device = await server.device(7);
+    await device.command(`SETACL INBOX ${server.account(7).user} lrsa`);
+    await using writer = disposable(await openWriter(7));
+    const items = [{ uid: 1, unchangedSince: null }];
+    const outcome = await writer.store({ path: "INBOX", uidValidity, items, change: "remove", flags: ["Blue"] }, forever);
+    if (outcome.kind === "refused") throw new Error(outcome.why);
+    expect(outcome.permanentFlags?.join()).toBe("\\Seen");
+    expect(outcome.facts.map(({ flags }) => flags.toSorted())).toEqual([["Blue", "\\Seen"]]);
+  });
+
+  it("are refused in another epoch, and where nothing may be changed (S125)", async () => {
     const uidValidity = await deliver(4, "one");
     await using writer = disposable(await openWriter(4));
-    const request = { path: "INBOX", items: [{ uid: 1, unchangedSince: null }], remove: ["\\Seen"] };
+    const request = { path: "INBOX", items: [{ uid: 1, unchangedSince: null }], change: "remove" as const, flags: ["\\Seen"] };
     expect(await writer.store({ ...request, uidValidity: uidValidity + 1 }, forever)).toEqual({ kind: "refused", why: "epoch" });
     await using device = await server.device(4);
     await device.command(`SETACL INBOX ${server.account(4).user} lr`);

@@ -1,0 +1,145 @@
+/** What is changed over the API reaches the mail server: only what differs, and believed when it is read back. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changesOf, messagesOf } from "../support/account-view.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { eventually } from "../support/eventually.ts";
+import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { commandsOf } from "../support/owed-writes.ts";
+import { plantKeywords } from "../support/planted-intents.ts";
+import { staysQuiet } from "../support/pop3-account.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+let server: Dovecot;
+let proxy: FaultProxy;
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  server = await startDovecot({
+    users: 9,
+    extraConfig: `
+mail_plugins = $mail_plugins acl
+protocol imap {
+  mail_plugins = $mail_plugins acl imap_acl
+}
+plugin {
+  acl = vfile
+}`,
+  });
+  proxy = await startFaultProxy({ port: server.imapPort });
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+  await proxy.stop();
+  await server.stop();
+});
+
+const account = async (n: number): Promise<string> => {
+  await using device = await server.device(n);
+  const mail = (subject: string, flags: readonly string[]) => ({ raw: Buffer.from(`Subject: ${subject}\r\n\r\n.\r\n`), flags });
+  await device.appendAll("INBOX", [mail("one", ["\\Seen", "Blue"]), mail("two", ["\\Seen"]), mail("three", [])]);
+  const body = dovecotAccount(server, n);
+  const endpoints = body.endpoints.map((endpoint) => ({ ...endpoint, port: proxy.port }));
+  return await liveAccount(daemon, { ...body, endpoints }); // Before the device is disposed.
+};
+
+const flagsOf = async (n: number): Promise<readonly string[]> => {
+  await using device = await server.device(n);
+  await device.select("INBOX");
+  return [...(await device.flags()).values()].map((flags) => flags.toSorted().join(" "));
+};
+
+/** @returns what became of the commands, once none is open. */
+const settled = (accountId: string) =>
+  eventually(
+    "commands end",
+    async () => {
+      await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
+      const found = await commandsOf(fresh.url, accountId);
+      return found.every(({ status }) => !["planned", "sent", "unknown"].includes(status)) && found;
+    },
+    { timeoutMs: 30_000, everyMs: 250 },
+  );
+
+const writesOf = async (accountId: string) =>
+  (await changesOf(daemon, accountId)).filter(({ kind }) => kind.startsWith("write."));
+
+describe("keywords", () => {
+  it("F7 C1: are set and taken away, the rest is left alone, and the echo is no news (I8)", { timeout: 60_000 }, async () => {
+    const accountId = await account(1);
+    await plantKeywords(fresh.url, accountId, { one: ["$flagged", "blue"], three: ["$flagged", "green"] });
+    const commands = await settled(accountId);
+    expect(commands.map(({ verb, status }) => [verb, status])).toEqual([
+      ["store", "confirmed"],
+      ["store", "confirmed"],
+    ]);
+    expect(await flagsOf(1)).toEqual(["Blue \\Flagged", "\\Seen", "\\Flagged green"]);
+    const writes = await writesOf(accountId);
+    expect(writes.map(({ kind, reason, rule }) => [kind, reason, rule])).toEqual([
+      ["write.applied", "api_write", "C1"],
+      ["write.applied", "api_write", "C1"],
+    ]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    expect((await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.keywords")).toEqual([]);
+  });
+
+  it("W3: what a device changed meanwhile is looked at first, and both are kept", { timeout: 60_000 }, async () => {
+    const accountId = await account(2);
+    await using device = await server.device(2);
+    await device.select("INBOX");
+    let between = 0;
+    proxy.change({
+      toServer: {
+        before: async (piece) => {
+          if (!piece.includes("UID STORE") || (between += 1) > 1) return;
+          await device.store(1, "+", ["\\Answered"]);
+        },
+      },
+    });
+    await plantKeywords(fresh.url, accountId, { one: ["blue"] });
+    const [command] = await settled(accountId);
+    proxy.change({});
+    expect(command).toMatchObject({ status: "confirmed", attempts: 2 });
+    expect((await flagsOf(2))[0]).toBe("Blue \\Answered");
+    expect((await messagesOf(daemon, accountId)).get("one")?.keywords).toEqual(["$answered", "blue"]);
+  });
+
+  it("S125: what the mailbox does not keep is masked, and the rest arrives", { timeout: 60_000 }, async () => {
+    const accountId = await account(3);
+    await using device = await server.device(3);
+    // May mark as read and nothing else (RFC 4314 §4).
+    await device.command(`SETACL INBOX ${server.account(3).user} lrsa`);
+    await plantKeywords(fresh.url, accountId, { one: ["blue"], two: ["$flagged"] });
+    const commands = await settled(accountId);
+    expect(commands.map(({ status, outcome }) => [status, outcome]).toSorted()).toEqual([
+      ["confirmed", "api_write"],
+      ["masked", "unsupported_flag"],
+    ]);
+    expect(await flagsOf(3)).toEqual(["Blue", "", ""]);
+    expect((await messagesOf(daemon, accountId)).get("two")?.keywords).toEqual(["$flagged"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("W1: what is wanted while the first wish is under way is written, too", { timeout: 60_000 }, async () => {
+    const accountId = await account(4);
+    let between = 0;
+    proxy.change({
+      toServer: {
+        before: async (piece) => {
+          if (!piece.includes("UID STORE") || (between += 1) > 1) return;
+          await plantKeywords(fresh.url, accountId, { three: ["$seen"] });
+        },
+      },
+    });
+    await plantKeywords(fresh.url, accountId, { three: ["$flagged"] });
+    await settled(accountId);
+    proxy.change({});
+    expect((await flagsOf(4))[2]).toBe("\\Seen");
+    expect((await writesOf(accountId)).map(({ kind }) => kind)).toEqual(["write.applied"]);
+  });
+});

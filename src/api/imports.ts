@@ -78,7 +78,7 @@ export const registerImport = (root: App, deps: ApiDeps): void => {
         });
         throwRejection(body);
         deps.onUnparsed(account);
-        ring(deps, account, "api");
+        ring(deps, account, "write");
         void reply.header("etag", `"${body.state}"`);
         if (body.message !== null)
           void reply.header("location", `/v1/accounts/${formatId("acc", account.id)}/messages/${body.message.id}`);

@@ -93,7 +93,7 @@ export const answerWrite = async <Body extends { readonly state: string }>(
     if (written === null) throw notFound("account");
     return { status: 200, body: await toBody(tx, written, formatState(written.state.epoch, written.state.seq)) };
   });
-  ring(deps, account, "api");
+  ring(deps, account, "write");
   void reply.header("etag", `"${body.state}"`);
   return body;
 };

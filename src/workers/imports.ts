@@ -10,6 +10,7 @@ import { reconcileImport } from "../reconciler/import.ts";
 import { emptyDraft } from "../reconciler/state.ts";
 import type { AccountTx } from "../store/account-tx.ts";
 import { storeBlobsIn } from "../store/blob-writes.ts";
+import { planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { findByOctets, loadAccountSlice, loadMessagePlacements } from "../store/intent-slices.ts";
 import { type JournaledIntent, storeIntents } from "../store/intents.ts";
@@ -94,5 +95,6 @@ export const decideImport = async (
     seq: head + BigInt(draft.changes.length),
   };
   await storeIntents(account, [journaled]);
+  if (endpointId !== null && placementId !== null) await planIntentCommands(account, endpointId, [placementId], opId);
   return journaled;
 };

@@ -11,6 +11,7 @@ import { reconcileIntent } from "../reconciler/intents.ts";
 import { emptyDraft } from "../reconciler/state.ts";
 import { inverseOf } from "../reconciler/undo.ts";
 import { type AccountTx, lockOwned } from "../store/account-tx.ts";
+import { planIntentCommands } from "../store/commands.ts";
 import type { Tx } from "../store/database.ts";
 import { applyDecision } from "../store/decisions.ts";
 import {
@@ -121,12 +122,16 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
   const draft = emptyDraft();
   const head = account.headSeq;
   const base = session.base ?? head;
+  const touched: { readonly opId: string; readonly placements: readonly PlacementId[] }[] = [];
   const journaled = intents.map((intent): JournaledIntent => {
     const slice = sliceOf(intent);
+    const from = [draft.placements.length, draft.newPlacements.length] as const;
     const destructive = session.bulk && trashes(intent, trashIn(slice.mailboxes));
     const wanted: Intent = { op: intent.op, deviceId, base, exact: session.base !== null, destructive };
     const result = reconcileIntent(draft, wanted, slice);
     const seq = head + BigInt(draft.changes.length);
+    const written = [...draft.placements.slice(from[0]), ...draft.newPlacements.slice(from[1])];
+    touched.push({ opId: intent.opId, placements: written.map(({ id }) => id) });
     return {
       opId: intent.opId,
       deviceId,
@@ -145,6 +150,8 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
     purged.flatMap(({ result }) => result.messageId ?? []),
   );
   await storeIntents(account, journaled);
+  if (session.endpointId !== null)
+    for (const { opId, placements } of touched) await planIntentCommands(account, session.endpointId, placements, opId);
   return journaled;
 };
 

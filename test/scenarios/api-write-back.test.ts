@@ -6,7 +6,6 @@ import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { commandsOf } from "../support/owed-writes.ts";
-import { plantKeywords } from "../support/planted-intents.ts";
 import { staysQuiet } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
@@ -54,16 +53,29 @@ const flagsOf = async (n: number): Promise<readonly string[]> => {
   return [...(await device.flags()).values()].map((flags) => flags.toSorted().join(" "));
 };
 
+const phone = { "x-device-id": "phone" };
+
+/** By subject: the keywords that it shall have, and no others. */
+const patchKeywords = async (accountId: string, wanted: Readonly<Record<string, readonly string[]>>): Promise<void> => {
+  const messages = await messagesOf(daemon, accountId);
+  const ops = Object.entries(wanted).map(([subject, keywords]) => {
+    const { id = "", keywords: before = [] } = messages.get(subject) ?? {};
+    const patch = [...before.map((keyword) => [keyword, null] as const), ...keywords.map((keyword) => [keyword, true] as const)];
+    return { op: "patch", messageId: id, keywords: Object.fromEntries(patch) };
+  });
+  const { status, body } = await daemon.call("POST", `/v1/accounts/${accountId}/batch`, { ops }, phone);
+  expect([status, JSON.stringify(body)]).toEqual([200, expect.stringMatching(/^((?!rejected).)*$/) as unknown]);
+};
+
 /** @returns what became of the commands, once none is open. */
 const settled = (accountId: string) =>
   eventually(
     "commands end",
     async () => {
-      await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
       const found = await commandsOf(fresh.url, accountId);
       return found.every(({ status }) => !["planned", "sent", "unknown"].includes(status)) && found;
     },
-    { timeoutMs: 30_000, everyMs: 250 },
+    { timeoutMs: 30_000, everyMs: 20 },
   );
 
 const writesOf = async (accountId: string) =>
@@ -72,7 +84,7 @@ const writesOf = async (accountId: string) =>
 describe("keywords", () => {
   it("F7 C1: are set and taken away, the rest is left alone, and the echo is no news (I8)", { timeout: 60_000 }, async () => {
     const accountId = await account(1);
-    await plantKeywords(fresh.url, accountId, { one: ["$flagged", "blue"], three: ["$flagged", "green"] });
+    await patchKeywords(accountId, { one: ["$flagged", "blue"], three: ["$flagged", "green"] });
     const commands = await settled(accountId);
     expect(commands.map(({ verb, status }) => [verb, status])).toEqual([
       ["store", "confirmed"],
@@ -85,7 +97,7 @@ describe("keywords", () => {
       ["write.applied", "api_write", "C1"],
     ]);
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
-    expect((await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.keywords")).toEqual([]);
+    expect((await changesOf(daemon, accountId)).filter(({ reason }) => reason === "upstream_flags")).toEqual([]);
   });
 
   it("W3: what a device changed meanwhile is looked at first, and both are kept", { timeout: 60_000 }, async () => {
@@ -101,7 +113,7 @@ describe("keywords", () => {
         },
       },
     });
-    await plantKeywords(fresh.url, accountId, { one: ["blue"] });
+    await patchKeywords(accountId, { one: ["blue"] });
     const [command] = await settled(accountId);
     proxy.change({});
     expect(command).toMatchObject({ status: "confirmed", attempts: 2 });
@@ -114,7 +126,7 @@ describe("keywords", () => {
     await using device = await server.device(3);
     // May mark as read and nothing else (RFC 4314 §4).
     await device.command(`SETACL INBOX ${server.account(3).user} lrsa`);
-    await plantKeywords(fresh.url, accountId, { one: ["blue"], two: ["$flagged"] });
+    await patchKeywords(accountId, { one: ["blue"], two: ["$flagged"] });
     const commands = await settled(accountId);
     expect(commands.map(({ status, outcome }) => [status, outcome]).toSorted()).toEqual([
       ["confirmed", "api_write"],
@@ -132,11 +144,11 @@ describe("keywords", () => {
       toServer: {
         before: async (piece) => {
           if (!piece.includes("UID STORE") || (between += 1) > 1) return;
-          await plantKeywords(fresh.url, accountId, { three: ["$seen"] });
+          await patchKeywords(accountId, { three: ["$seen"] });
         },
       },
     });
-    await plantKeywords(fresh.url, accountId, { three: ["$flagged"] });
+    await patchKeywords(accountId, { three: ["$flagged"] });
     await settled(accountId);
     proxy.change({});
     expect((await flagsOf(4))[2]).toBe("\\Seen");

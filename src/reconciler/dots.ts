@@ -8,16 +8,23 @@ export type RegisterValue = "set" | "clear" | "none" | "junk" | "notjunk";
 
 export interface Dot {
   readonly value: RegisterValue;
-  readonly seq: bigint;
+  /** See {@link placeOf}. */
+  readonly place: bigint;
   /** A device or an endpoint. */
   readonly source: string;
 }
 
 export type Register = readonly Dot[];
 
+/**
+ * Where in the log something was said: at a change, or, `silent`, behind it, when it changed nothing. Whoever has seen the change
+ * has not seen what was said silently behind it, and whoever has seen the next has.
+ */
+export const placeOf = (seq: bigint, silent: boolean): bigint => 2n * seq + (silent ? 1n : 0n);
+
 /** `base`: the last change that the source of the dot had seen. */
 export const assert = (register: Register, dot: Dot, base: bigint): Register => [
-  ...register.filter(({ seq, source }) => seq > base && source !== dot.source),
+  ...register.filter(({ place, source }) => place > placeOf(base, false) && source !== dot.source),
   dot,
 ];
 

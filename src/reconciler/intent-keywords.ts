@@ -1,6 +1,16 @@
 /** What an intent says of keywords, against what others said since its sender last looked (semantics F2–F4). */
 import type { KeywordPatch } from "../model/intent.ts";
-import { assert, type Dot, readRegister, type Register, registerOf, type RegisterValue, valueOf, writeRegister } from "./dots.ts";
+import {
+  assert,
+  type Dot,
+  placeOf,
+  readRegister,
+  type Register,
+  registerOf,
+  type RegisterValue,
+  valueOf,
+  writeRegister,
+} from "./dots.ts";
 
 /** A change of keywords that no intent made, as the log has it. */
 export interface SeenKeywords {
@@ -13,7 +23,10 @@ export interface SeenKeywords {
 
 /** An earlier intent, whether it changed anything or not. */
 export interface SaidKeywords {
+  /** The last change when it was decided: its own, unless it is silent. */
   readonly seq: bigint;
+  /** It made no change. */
+  readonly silent: boolean;
   readonly deviceId: string;
   readonly base: bigint;
   readonly keywords: KeywordPatch;
@@ -59,14 +72,14 @@ const dotsOf = (name: string, { seen, said }: KeywordHistory): Register => {
   for (const { seq, source, before, after } of seen) {
     const value = readRegister(name, after);
     // What a server shows anew comes after all that was agreed on with it, and nothing else makes it news (1.4).
-    if (value !== readRegister(name, before)) found.push({ dot: { value, seq, source }, base: seq - 1n });
+    if (value !== readRegister(name, before)) found.push({ dot: { value, place: placeOf(seq, false), source }, base: seq - 1n });
   }
-  for (const { seq, deviceId, base, keywords } of said) {
+  for (const { seq, silent, deviceId, base, keywords } of said) {
     const value = valuesOf(keywords, []).get(name);
-    if (value !== undefined) found.push({ dot: { value, seq, source: toSource(deviceId) }, base });
+    if (value !== undefined) found.push({ dot: { value, place: placeOf(seq, silent), source: toSource(deviceId) }, base });
   }
-  // Stable: what changed nothing has the number of the last change before it.
-  const ordered = found.toSorted((a, b) => (a.dot.seq < b.dot.seq ? -1 : a.dot.seq > b.dot.seq ? 1 : 0));
+  // Stable: several may have been silent behind one change.
+  const ordered = found.toSorted((a, b) => (a.dot.place < b.dot.place ? -1 : a.dot.place > b.dot.place ? 1 : 0));
   return ordered.reduce<Register>((register, { dot, base }) => assert(register, dot, base), []);
 };
 
@@ -107,7 +120,7 @@ export const mergeSaid = (
       outvoted += 1;
       continue;
     }
-    const dots = assert(dotsOf(register, history), { value, seq: speaker.seq, source }, speaker.base);
+    const dots = assert(dotsOf(register, history), { value, place: placeOf(speaker.seq, false), source }, speaker.base);
     const winner = valueOf(register, dots) ?? value;
     for (const dot of dots)
       if (dot.value !== winner) lost.push({ register, winner, loser: dot.value, source: dot.source, growOnly: false });

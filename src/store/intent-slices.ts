@@ -79,13 +79,13 @@ const seenIn = ({ api, seq, source, before, after }: ChangeRow): SeenKeywords[] 
 const locatedIn = (row: ChangeRow): LocationEntry[] =>
   row.kind === "message.keywords" ? [] : [{ ...row, from: row.before?.mailboxId ?? null, to: row.after?.mailboxId ?? null }];
 
-/** What was said and seen of the placements after `base`; empty where the base is the last change. */
+/** What was said and seen of the placements after `base`. */
 export const loadHistory = async (
   account: AccountTx,
   placements: readonly IntentPlacement[],
   base: bigint,
 ): Promise<Map<PlacementId, PlacementHistory>> => {
-  if (base >= account.headSeq || placements.length === 0) return new Map();
+  if (placements.length === 0) return new Map();
   const messageIds = [...new Set(placements.map(({ messageId }) => messageId))];
   const logged = await account.tx.query<ChangeRow>({
     name: "intent_logged",
@@ -98,8 +98,8 @@ export const loadHistory = async (
   });
   const said = await account.tx.query<SaidKeywords & { messageId: MessageId; placementId: PlacementId | null }>({
     name: "intent_said",
-    text: `select message_id as "messageId", seq, device_id as "deviceId", base_seq as base, said->>'placementId' as "placementId", said->'keywords' as keywords
-           from intents where account_id = $1 and message_id = any($2::uuid[]) and seq > $3 and status in ('applied', 'superseded') and said is not null
+    text: `select message_id as "messageId", seq, changes = 0 as silent, device_id as "deviceId", base_seq as base, said->>'placementId' as "placementId", said->'keywords' as keywords
+           from intents where account_id = $1 and message_id = any($2::uuid[]) and (seq > $3 or (seq = $3 and changes = 0)) and status in ('applied', 'superseded') and said is not null
            order by seq, created_at`,
     values: [account.accountId, messageIds, base],
   });

@@ -13,8 +13,9 @@ export interface JournaledIntent {
   /** What it says of keywords, of one placement or of all of its message; null: nothing. */
   readonly said: { readonly placementId: PlacementId | null; readonly keywords: KeywordPatch } | null;
   readonly result: IntentResult;
-  /** The last change when it was decided. */
+  /** The last change when it was decided, and how many, up to it, are its own. */
   readonly seq: bigint;
+  readonly changes: number;
 }
 
 /** Those of the given ones that were ingested before, by `opId` (I7). */
@@ -46,7 +47,7 @@ export const loadIntents = async (
 /** Journals intents with their results, in their order. */
 export const storeIntents = async (account: AccountTx, intents: readonly JournaledIntent[]): Promise<void> => {
   if (intents.length === 0) return;
-  const rows = intents.map(({ opId, deviceId, base, kind, args, said, result, seq }) => ({
+  const rows = intents.map(({ opId, deviceId, base, kind, args, said, result, seq, changes }) => ({
     op_id: opId,
     device_id: deviceId,
     base_seq: String(base),
@@ -58,13 +59,14 @@ export const storeIntents = async (account: AccountTx, intents: readonly Journal
     reason: result.reason,
     warnings: result.warnings,
     seq: String(seq),
+    changes,
   }));
   await account.tx.query({
     name: "intents_store",
-    text: `insert into intents (account_id, op_id, tenant_id, device_id, base_seq, kind, message_id, args, said, status, reason, warnings, seq)
-           select $1, w.op_id, $2, w.device_id, w.base_seq, w.kind, w.message_id, w.args, nullif(w.said, 'null'), w.status, w.reason, w.warnings, w.seq
+    text: `insert into intents (account_id, op_id, tenant_id, device_id, base_seq, kind, message_id, args, said, status, reason, warnings, seq, changes)
+           select $1, w.op_id, $2, w.device_id, w.base_seq, w.kind, w.message_id, w.args, nullif(w.said, 'null'), w.status, w.reason, w.warnings, w.seq, w.changes
            from jsonb_to_recordset($3::jsonb) as w(op_id text, device_id text, base_seq bigint, kind text, message_id uuid, args jsonb, said jsonb,
-                                                   status text, reason text, warnings text[], seq bigint)`,
+                                                   status text, reason text, warnings text[], seq bigint, changes int)`,
     values: [account.accountId, account.tenantId, JSON.stringify(rows)],
   });
 };

@@ -93,6 +93,7 @@ export const decideImport = async (
     said: result.status === "rejected" || op.keywords.length === 0 ? null : said,
     result,
     seq: head + BigInt(draft.changes.length),
+    changes: draft.changes.length,
   };
   await storeIntents(account, [journaled]);
   if (endpointId !== null && placementId !== null) await planIntentCommands(account, endpointId, [placementId], opId);

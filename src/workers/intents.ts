@@ -128,7 +128,9 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
     const from = [draft.placements.length, draft.newPlacements.length] as const;
     const destructive = session.bulk && trashes(intent, trashIn(slice.mailboxes));
     const wanted: Intent = { op: intent.op, deviceId, base, exact: session.base !== null, destructive };
+    const before = draft.changes.length;
     const result = reconcileIntent(draft, wanted, slice);
+    const changes = draft.changes.length - before;
     const seq = head + BigInt(draft.changes.length);
     const written = [...draft.placements.slice(from[0]), ...draft.newPlacements.slice(from[1])];
     touched.push({ opId: intent.opId, placements: written.map(({ id }) => id) });
@@ -141,6 +143,7 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
       said: saidBy(intent, slice),
       result,
       seq,
+      changes,
     };
   });
   await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at, inputId: null });

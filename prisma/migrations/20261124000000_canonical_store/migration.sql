@@ -332,8 +332,9 @@ create table intents (
   status text not null,
   reason text not null,
   warnings text[] not null default '{}',
-  -- The last change when it was decided: its own, where it made any.
+  -- The last change when it was decided, and how many, up to it, are its own.
   seq bigint not null,
+  changes integer not null default 0,
   -- Those of one transaction in their order.
   created_at timestamptz not null default clock_timestamp(),
   constraint intents_pkey primary key (account_id, op_id),

@@ -1,20 +1,17 @@
 /**
- * Registers of keywords (semantics 1.2, 3.1): who said what since when. A dot lives until somebody asserts who had seen it, or
- * until its own source asserts again; of dots that live together the bias of the register decides, whatever their order.
+ * Registers (semantics 1.2, 3.1): who said what since when. A dot lives until somebody asserts who had seen it, or until its own
+ * source asserts again; of dots that live together the bias of the register decides, whatever their order.
  */
 
-/** `none`, `junk` and `notjunk` are of the one register that `$junk` and `$notjunk` share (RFC 9051 §2.3.2). */
-export type RegisterValue = "set" | "clear" | "none" | "junk" | "notjunk";
-
 export interface Dot {
-  readonly value: RegisterValue;
   /** See {@link placeOf}. */
   readonly place: bigint;
   /** A device or an endpoint. */
   readonly source: string;
 }
 
-export type Register = readonly Dot[];
+/** A device as dots name it. */
+export const toSource = (deviceId: string): string => `device ${deviceId}`;
 
 /**
  * Where in the log something was said: at a change, or, `silent`, behind it, when it changed nothing. Whoever has seen the change
@@ -23,38 +20,28 @@ export type Register = readonly Dot[];
 export const placeOf = (seq: bigint, silent: boolean): bigint => 2n * seq + (silent ? 1n : 0n);
 
 /** `base`: the last change that the source of the dot had seen. */
-export const assert = (register: Register, dot: Dot, base: bigint): Register => [
+export const assertInto = <D extends Dot>(register: readonly D[], dot: D, base: bigint): readonly D[] => [
   ...register.filter(({ place, source }) => place > placeOf(base, false) && source !== dot.source),
   dot,
 ];
 
+/** What several said one after the other, each with its base; stable: several may have been silent behind one change. */
+export const fold = <D extends Dot>(said: readonly { readonly dot: D; readonly base: bigint }[]): readonly D[] =>
+  said
+    .toSorted((a, b) => (a.dot.place < b.dot.place ? -1 : a.dot.place > b.dot.place ? 1 : 0))
+    .reduce<readonly D[]>((register, { dot, base }) => assertInto(register, dot, base), []);
+
+export interface KeywordDot extends Dot {
+  /** The keyword is there. */
+  readonly is: boolean;
+}
+
 /** A wrongly read mail is a missed mail, and a draft must not be sent twice; else what was added stays. */
 const clearWins = new Set(["$seen", "$draft"]);
 
-/** Strongest first. */
-const biasOf = (register: string): readonly RegisterValue[] => {
-  if (register === "$junk") return ["notjunk", "junk", "none"];
-  return clearWins.has(register) ? ["clear", "set"] : ["set", "clear"];
-};
-
 /** null: nobody has said anything. */
-export const valueOf = (name: string, register: Register): RegisterValue | null =>
-  biasOf(name).find((value) => register.some((dot) => dot.value === value)) ?? null;
-
-/** The register that holds a keyword. */
-export const registerOf = (keyword: string): string => (keyword === "$notjunk" ? "$junk" : keyword);
-
-/** What a set of keywords says in a register; both of a pair that excludes each other say none. */
-export const readRegister = (name: string, keywords: readonly string[]): RegisterValue => {
-  if (name !== "$junk") return keywords.includes(name) ? "set" : "clear";
-  const junk = keywords.includes("$junk");
-  if (junk === keywords.includes("$notjunk")) return "none";
-  return junk ? "junk" : "notjunk";
-};
-
-/** The keywords with a register's value; sorted. */
-export const writeRegister = (name: string, value: RegisterValue, keywords: readonly string[]): string[] => {
-  const others = keywords.filter((keyword) => registerOf(keyword) !== name);
-  const word = { set: name, clear: null, none: null, junk: "$junk", notjunk: "$notjunk" }[value];
-  return (word === null ? others : [...others, word]).toSorted();
+export const valueOf = (keyword: string, register: readonly KeywordDot[]): boolean | null => {
+  if (register.length === 0) return null;
+  const bias = !clearWins.has(keyword);
+  return register.some(({ is }) => is === bias) ? bias : !bias;
 };

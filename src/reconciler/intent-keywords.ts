@@ -1,16 +1,6 @@
 /** What an intent says of keywords, against what others said since its sender last looked (semantics F2–F4). */
 import type { KeywordPatch } from "../model/intent.ts";
-import {
-  assert,
-  type Dot,
-  placeOf,
-  readRegister,
-  type Register,
-  registerOf,
-  type RegisterValue,
-  valueOf,
-  writeRegister,
-} from "./dots.ts";
+import { assertInto, fold, type KeywordDot, placeOf, toSource, valueOf } from "./dots.ts";
 
 /** A change of keywords that no intent made, as the log has it. */
 export interface SeenKeywords {
@@ -43,51 +33,40 @@ const readOnly = new Set(["$recent", "$deleted", "$phishing", "$submitpending", 
 
 export const isReadOnly = (keyword: string): boolean => readOnly.has(keyword) || keyword.startsWith("\\");
 
+/** Of the two at most one; `$notjunk` where both are wanted. */
+const pair = ["$junk", "$notjunk"];
+
 /** A second disposition notice must never be sent (RFC 3503). */
 const growsOnly = (keyword: string): boolean => keyword === "$mdnsent";
 
-/** A patch as one value for each register that it names. */
-const valuesOf = (patch: KeywordPatch, keywords: readonly string[]): Map<string, RegisterValue> => {
-  const values = new Map<string, RegisterValue>();
-  for (const name of new Set(Object.keys(patch).map(registerOf))) {
-    if (name !== "$junk") {
-      values.set(name, patch[name] === true ? "set" : "clear");
-      continue;
-    }
-    const { $junk: junk, $notjunk: notjunk } = patch;
-    // Whoever sets one of the two takes the other away; whoever takes away what is not there leaves the other.
-    const named = [...(junk === true ? ["$junk"] : []), ...(notjunk === true ? ["$notjunk"] : [])];
-    const left = keywords.filter((keyword) => registerOf(keyword) === name && patch[keyword] !== false);
-    values.set(name, readRegister(name, named.length > 0 ? named : left));
-  }
-  return values;
+/**
+ * With what it means for `$junk` and `$notjunk`, which exclude each other (RFC 9051 §2.3.2): who sets one takes the other away.
+ */
+const expand = (patch: KeywordPatch): KeywordPatch => {
+  const { $junk: junk, $notjunk: notjunk } = patch;
+  if (junk === true && notjunk === undefined) return { ...patch, $notjunk: false };
+  return notjunk === true && junk === undefined ? { ...patch, $junk: false } : patch;
 };
 
-/** A device as dots name it. */
-export const toSource = (deviceId: string): string => `device ${deviceId}`;
-
-/** The dots of a register that may still live, in the order in which they came. */
-const dotsOf = (name: string, { seen, said }: KeywordHistory): Register => {
-  const found: { readonly dot: Dot; readonly base: bigint }[] = [];
+/** The dots of a keyword that may still live. */
+const dotsOf = (keyword: string, { seen, said }: KeywordHistory): readonly KeywordDot[] => {
+  const found: { readonly dot: KeywordDot; readonly base: bigint }[] = [];
   for (const { seq, source, before, after } of seen) {
-    const value = readRegister(name, after);
+    const is = after.includes(keyword);
     // What a server shows anew comes after all that was agreed on with it, and nothing else makes it news (1.4).
-    if (value !== readRegister(name, before)) found.push({ dot: { value, place: placeOf(seq, false), source }, base: seq - 1n });
+    if (is !== before.includes(keyword)) found.push({ dot: { is, place: placeOf(seq, false), source }, base: seq - 1n });
   }
   for (const { seq, silent, deviceId, base, keywords } of said) {
-    const value = valuesOf(keywords, []).get(name);
-    if (value !== undefined) found.push({ dot: { value, place: placeOf(seq, silent), source: toSource(deviceId) }, base });
+    const is = expand(keywords)[keyword];
+    if (is !== undefined) found.push({ dot: { is, place: placeOf(seq, silent), source: toSource(deviceId) }, base });
   }
-  // Stable: several may have been silent behind one change.
-  const ordered = found.toSorted((a, b) => (a.dot.place < b.dot.place ? -1 : a.dot.place > b.dot.place ? 1 : 0));
-  return ordered.reduce<Register>((register, { dot, base }) => assert(register, dot, base), []);
+  return fold(found);
 };
 
-/** What had to give way in a register. */
+/** What had to give way: somebody wanted the keyword to be there (`set`), or not to be. */
 export interface LostValue {
-  readonly register: string;
-  readonly winner: RegisterValue;
-  readonly loser: RegisterValue;
+  readonly keyword: string;
+  readonly loser: "set" | "clear";
   readonly source: string;
   /** It cannot be taken away at all, whoever says so. */
   readonly growOnly: boolean;
@@ -97,7 +76,7 @@ export interface KeywordOutcome {
   /** Sorted. */
   readonly keywords: readonly string[];
   readonly lost: readonly LostValue[];
-  /** So many registers the intent spoke of, and in so many it had to give way. */
+  /** Of so many keywords the intent spoke, and in so many it had to give way. */
   readonly said: number;
   readonly outvoted: number;
 }
@@ -105,27 +84,29 @@ export interface KeywordOutcome {
 /** `speaker.seq`: later than all in the history. */
 export const mergeSaid = (
   current: readonly string[],
-  patch: KeywordPatch,
+  given: KeywordPatch,
   speaker: { readonly deviceId: string; readonly base: bigint; readonly seq: bigint },
   history: KeywordHistory,
 ): KeywordOutcome => {
-  const lost: LostValue[] = [];
-  const values = valuesOf(patch, current);
+  const patch = Object.entries(expand(given));
   const source = toSource(speaker.deviceId);
-  let keywords = current;
-  let outvoted = 0;
-  for (const [register, value] of values) {
-    if (growsOnly(register) && value === "clear" && current.includes(register)) {
-      lost.push({ register, winner: "set", loser: value, source, growOnly: true });
-      outvoted += 1;
-      continue;
-    }
-    const dots = assert(dotsOf(register, history), { value, place: placeOf(speaker.seq, false), source }, speaker.base);
-    const winner = valueOf(register, dots) ?? value;
-    for (const dot of dots)
-      if (dot.value !== winner) lost.push({ register, winner, loser: dot.value, source: dot.source, growOnly: false });
-    if (winner !== value) outvoted += 1;
-    keywords = writeRegister(register, winner, keywords);
-  }
-  return { keywords: [...keywords].toSorted(), lost, said: values.size, outvoted };
+  const registers = patch.map(([keyword, is]) => {
+    const dot = { is, place: placeOf(speaker.seq, false), source };
+    return { keyword, is, dots: assertInto(dotsOf(keyword, history), dot, speaker.base) };
+  });
+  const merged = new Set(current);
+  const put = (keyword: string, is: boolean): unknown => (is ? merged.add(keyword) : merged.delete(keyword));
+  // Of a pair both are weighed: what one was set over comes back when that is taken away by who set it.
+  if (patch.some(([keyword]) => pair.includes(keyword)))
+    for (const keyword of pair) put(keyword, valueOf(keyword, dotsOf(keyword, history)) ?? current.includes(keyword));
+  for (const { keyword, is, dots } of registers) if (is || !growsOnly(keyword)) put(keyword, valueOf(keyword, dots) ?? is);
+  if (pair.every((keyword) => merged.has(keyword))) merged.delete("$junk");
+  const lost = registers.flatMap(({ keyword, dots }) =>
+    dots.flatMap((dot): LostValue[] => {
+      if (dot.is === merged.has(keyword)) return [];
+      return [{ keyword, loser: dot.is ? "set" : "clear", source: dot.source, growOnly: !dot.is && growsOnly(keyword) }];
+    }),
+  );
+  const outvoted = registers.filter(({ keyword, is }) => is !== merged.has(keyword)).length;
+  return { keywords: [...merged].toSorted(), lost, said: registers.length, outvoted };
 };

@@ -1,9 +1,10 @@
 /** What an intent says of the places of mail, against what others said since its sender last looked (semantics 3.3). */
 import type { MailboxId } from "../model/ids.ts";
-import { toSource } from "./intent-keywords.ts";
+import { placeOf, toSource } from "./dots.ts";
 import {
   historyOf,
   type Intent,
+  type IntentDraft,
   type IntentPlacement,
   type IntentSlice,
   mailboxOfRole,
@@ -11,7 +12,7 @@ import {
   roleIn,
   writePlacement,
 } from "./intent-slice.ts";
-import { type Assertion, contest, type Rank, rankOf, standing, type Verdict } from "./location.ts";
+import { contest, type PlaceDot, placeDots, type Rank, rankOf } from "./location.ts";
 import type { Draft } from "./state.ts";
 
 /** What is wanted of a placement; `mailboxId` null: that it goes from where it is. */
@@ -26,27 +27,7 @@ export interface Relocation {
 /** What came of one placement. */
 export type Outcome = "changed" | "unchanged" | "outranked";
 
-const shown = ({ mailboxId, rank, source }: Pick<Assertion, "mailboxId" | "rank" | "source">) => ({ mailboxId, rank, source });
-
-const noteConflict = (
-  draft: Draft,
-  intent: Intent,
-  { placement, mailboxId, rank }: Relocation,
-  verdict: Exclude<Verdict, { outcome: "agrees" }>,
-): void => {
-  const other = verdict.outcome === "wins" ? verdict.beaten : verdict.to;
-  if (other === null) return;
-  const own = { mailboxId, rank, source: toSource(intent.deviceId) };
-  const [winner, loser] = verdict.outcome === "wins" ? [own, other] : [other, own];
-  noteChange(draft, intent, placement, {
-    kind: "conflict.resolved",
-    before: null,
-    after: { mailboxId: winner.mailboxId },
-    reason: "concurrent_location",
-    rule: verdict.rule,
-    evidence: [{ winner: shown(winner), loser: shown(loser) }],
-  });
-};
+const shown = ({ mailboxId, rank, source }: PlaceDot) => ({ mailboxId, rank, source });
 
 const remove = (draft: Draft, intent: Intent, { placement, reason }: Relocation, slice: IntentSlice): Outcome => {
   if (placement.lifecycle === "removed") return "unchanged";
@@ -91,19 +72,50 @@ const move = (
   return "changed";
 };
 
-/** Moves, brings back or removes a placement, unless what somebody else said meanwhile stands over it. */
-export const relocate = (draft: Draft, intent: Intent, wanted: Relocation, slice: IntentSlice): Outcome => {
-  const { located } = historyOf(slice, wanted.placement);
-  const verdict = contest(wanted, standing(located, roleIn(slice)), intent.deviceId);
-  if (verdict.outcome === "agrees") return "unchanged";
+type Wanted = Relocation & { readonly rule: string };
+
+const apply = (draft: Draft, intent: Intent, wanted: Wanted, slice: IntentSlice): Outcome =>
+  wanted.mailboxId === null
+    ? remove(draft, intent, wanted, slice)
+    : move(draft, intent, wanted, { mailboxId: wanted.mailboxId, rule: wanted.rule, hasImap: slice.hasImap });
+
+/** What is gone meanwhile for another reason does not come back by a word that has no weight. */
+const yieldTo = (
+  draft: Draft,
+  intent: Intent,
+  { placement, winner, rule }: { readonly placement: IntentPlacement; readonly winner: PlaceDot; readonly rule: string },
+  slice: IntentSlice,
+): Outcome =>
+  placement.lifecycle === "removed"
+    ? "unchanged"
+    : apply(draft, intent, { placement, ...winner, reason: "concurrent_location", rule }, slice);
+
+/**
+ * Says where a placement shall be, and brings it to where it is then: there, unless what somebody else said meanwhile stands over
+ * it; and to where that one wants it, when only an earlier word of the same device stood over that.
+ */
+export const relocate = (draft: IntentDraft, intent: Intent, wanted: Relocation, slice: IntentSlice): Outcome => {
+  const { placement, mailboxId, rank } = wanted;
+  const said = { mailboxId, rank, place: placeOf(slice.head + 1n, false), source: toSource(intent.deviceId), api: true };
+  draft.places.push({ placementId: placement.id, mailboxId, rank });
+  const dots = placeDots(historyOf(slice, placement), roleIn(slice)).filter(
+    (dot) => dot.mailboxId === null || slice.mailboxes.has(dot.mailboxId),
+  );
+  const { winner, beaten, rule } = contest(dots, said, intent.base);
   const outcome =
-    verdict.outcome === "loses"
-      ? "outranked"
-      : wanted.mailboxId === null
-        ? remove(draft, intent, wanted, slice)
-        : move(draft, intent, wanted, { mailboxId: wanted.mailboxId, rule: verdict.rule, hasImap: slice.hasImap });
-  noteConflict(draft, intent, wanted, verdict);
-  return outcome;
+    winner === said
+      ? apply(draft, intent, { ...wanted, rule }, slice)
+      : yieldTo(draft, intent, { placement, winner, rule }, slice);
+  if (beaten !== null)
+    noteChange(draft, intent, placement, {
+      kind: "conflict.resolved",
+      before: null,
+      after: { mailboxId: winner.mailboxId },
+      reason: "concurrent_location",
+      rule,
+      evidence: [{ winner: shown(winner), loser: shown(beaten) }],
+    });
+  return winner.mailboxId === mailboxId ? outcome : "outranked";
 };
 
 /** Another occurrence of the message, with the keywords of this one (P9). */

@@ -4,9 +4,9 @@ import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, IntentStatus, MailOp } from "../model/intent.ts";
 import type { Role } from "../model/mail.ts";
 import type { KeywordHistory } from "./intent-keywords.ts";
-import type { LocationEntry } from "./location.ts";
+import type { LocationHistory, SaidPlace } from "./location.ts";
 import type { LoggedChange } from "./undo.ts";
-import { type Draft, type PlacementView, type PlacementWrite, record } from "./state.ts";
+import { type Draft, emptyDraft, type PlacementView, type PlacementWrite, record } from "./state.ts";
 
 export interface IntentPlacement extends PlacementView {
   /** Its last change. */
@@ -18,9 +18,14 @@ export interface IntentPlacement extends PlacementView {
 }
 
 /** Since the base of the intent, in the order of the log. */
-export interface PlacementHistory extends KeywordHistory {
-  readonly located: readonly LocationEntry[];
+export interface PlacementHistory extends KeywordHistory, LocationHistory {}
+
+/** A decision, with what the intents say of places, for those who come later with an older base. */
+export interface IntentDraft extends Draft {
+  readonly places: SaidPlace[];
 }
+
+export const emptyIntentDraft = (): IntentDraft => ({ ...emptyDraft(), places: [] });
 
 /** What is the same for all intents that are decided together. */
 export interface AccountSlice {
@@ -69,7 +74,7 @@ export const result = (
   warnings: readonly string[] = [],
 ): IntentResult => ({ status, reason, messageId, warnings });
 
-const noHistory: PlacementHistory = { seen: [], said: [], located: [] };
+const noHistory: PlacementHistory = { seen: [], said: [], located: [], placed: [] };
 
 export const historyOf = (slice: IntentSlice, { id }: Pick<PlacementView, "id">): PlacementHistory =>
   slice.history.get(id) ?? noHistory;

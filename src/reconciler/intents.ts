@@ -6,6 +6,7 @@ import { copy, drainWarning, homeOf, type Outcome, relocate } from "./intent-loc
 import {
   historyOf,
   type Intent,
+  type IntentDraft,
   type IntentPlacement,
   type IntentSlice,
   drafted,
@@ -18,8 +19,7 @@ import {
   writePlacement,
 } from "./intent-slice.ts";
 import { sameKeywords } from "./keywords.ts";
-import { placeBefore, rankOf, rankOfMove } from "./location.ts";
-import type { Draft } from "./state.ts";
+import { placeBefore, placeFor, rankOf, rankOfMove } from "./location.ts";
 import { inverseOf } from "./undo.ts";
 
 /** The placements that a message's keywords are set on (Q5); of a message that is gone those that can come back (F8). */
@@ -30,7 +30,7 @@ const keyworded = (placements: readonly IntentPlacement[]): readonly IntentPlace
 
 /** Keywords of one placement: one outcome for each register that the patch speaks of. */
 const patchPlacement = (
-  draft: Draft,
+  draft: IntentDraft,
   intent: Intent,
   { placement, patch }: { readonly placement: IntentPlacement; readonly patch: PatchOp["keywords"] },
   slice: IntentSlice,
@@ -43,14 +43,14 @@ const patchPlacement = (
     const note = { kind: "message.keywords", before, after: { keywords }, reason: "api_keywords", rule: "F2" } as const;
     writePlacement(draft, placement, { keywords, change: noteChange(draft, intent, placement, note) });
   }
-  for (const { register, winner, loser, source, growOnly } of lost)
+  for (const { keyword, loser, source, growOnly } of lost)
     noteChange(draft, intent, placement, {
       kind: "conflict.resolved",
       before: null,
       after: { keywords },
       reason: growOnly ? "grow_only" : "concurrent_keywords",
       rule: "F4",
-      evidence: [{ register, winner, loser, source }],
+      evidence: [{ keyword, loser, source }],
     });
   return Array.from({ length: said }, (_, index) => (index < outvoted ? "outranked" : changed ? "changed" : "unchanged"));
 };
@@ -63,13 +63,17 @@ interface Moves {
 }
 
 /** Which placements a patch of mailboxes means: those that were there when its sender looked. */
-const movesOf = (patch: PatchOp["mailboxIds"], slice: IntentSlice): Moves => {
+const movesOf = ({ deviceId }: Intent, patch: PatchOp["mailboxIds"], slice: IntentSlice): Moves => {
   const { placements } = slice;
   const named = Object.entries(patch) as [MailboxId, boolean][];
   const left = named.flatMap(([id, wanted]) => (wanted ? [] : [id]));
   const sources = left.map((mailboxId) => {
-    const then = placements.filter((one) => placeBefore(historyOf(slice, one).located, one) === mailboxId);
-    return then.length > 0 ? then : placements.filter((one) => isLive(one) && one.mailboxId === mailboxId);
+    const views = [
+      placements.filter((one) => placeFor(deviceId, historyOf(slice, one), one) === mailboxId),
+      placements.filter((one) => placeBefore(historyOf(slice, one), one) === mailboxId),
+      placements.filter((one) => isLive(one) && one.mailboxId === mailboxId),
+    ];
+    return views.find((found) => found.length > 0) ?? [];
   });
   const taken = new Set(sources.flat());
   const isThere = (id: MailboxId): boolean => placements.some((one) => isLive(one) && one.mailboxId === id && !taken.has(one));
@@ -87,12 +91,13 @@ const faultOf = (patch: PatchOp["mailboxIds"], { sources, targets }: Moves, slic
   return targets.includes(null) && !stays ? "no_mailbox_left" : null;
 };
 
-const moveAll = (draft: Draft, intent: Intent, { sources, targets, copies }: Moves, slice: IntentSlice): Outcome[] => {
+const moveAll = (draft: IntentDraft, intent: Intent, { sources, targets, copies }: Moves, slice: IntentSlice): Outcome[] => {
   const role = roleIn(slice);
   const outcomes = sources.map((source, index) => {
     const placement = drafted(draft, source);
     const mailboxId = targets[index] ?? null;
-    const rank = mailboxId === null ? rankOf.removal : rankOfMove(role(placement.mailboxId), role(mailboxId));
+    const from = placeFor(intent.deviceId, historyOf(slice, source), source);
+    const rank = mailboxId === null ? rankOf.removal : rankOfMove(role(from), role(mailboxId));
     return relocate(draft, intent, { placement, mailboxId, rank, reason: mailboxId === null ? "api_remove" : "api_move" }, slice);
   });
   const [template] = keyworded(slice.placements);
@@ -110,9 +115,9 @@ const sumUp = (intent: Intent, outcomes: readonly Outcome[], lost: string, warni
   return result("applied", outcomes.includes("changed") ? "updated" : "unchanged", messageId, warnings);
 };
 
-const patch = (draft: Draft, intent: Intent, op: PatchOp, slice: IntentSlice): IntentResult => {
+const patch = (draft: IntentDraft, intent: Intent, op: PatchOp, slice: IntentSlice): IntentResult => {
   if (Object.keys(op.keywords).some(isReadOnly)) return result("rejected", "keyword_read_only", op.messageId);
-  const moves = movesOf(op.mailboxIds, slice);
+  const moves = movesOf(intent, op.mailboxIds, slice);
   const fault = faultOf(op.mailboxIds, moves, slice);
   if (fault !== null) return result("rejected", fault, op.messageId);
   // Keywords first: what moves or is copied takes them along.
@@ -129,11 +134,11 @@ const patch = (draft: Draft, intent: Intent, op: PatchOp, slice: IntentSlice): I
 };
 
 /** To Trash: what is live, and what was when its sender looked (3.3: agreement on removal). */
-const trash = (draft: Draft, intent: Intent, _: DeleteOp, slice: IntentSlice): IntentResult => {
+const trash = (draft: IntentDraft, intent: Intent, _: DeleteOp, slice: IntentSlice): IntentResult => {
   const { messageId } = intent.op;
   const mailboxId = mailboxOfRole(slice, "trash");
   if (mailboxId === null) return result("rejected", "mailbox_not_found", messageId);
-  const meant = slice.placements.filter((one) => isLive(one) || placeBefore(historyOf(slice, one).located, one) !== null);
+  const meant = slice.placements.filter((one) => isLive(one) || placeFor(intent.deviceId, historyOf(slice, one), one) !== null);
   if (meant.length === 0) return result("applied", "unchanged", messageId);
   const outcomes = meant.map((placement) =>
     relocate(draft, intent, { placement, mailboxId, rank: rankOf.trash, reason: "api_trash" }, slice),
@@ -142,7 +147,7 @@ const trash = (draft: Draft, intent: Intent, _: DeleteOp, slice: IntentSlice): I
 };
 
 /** For good. The octets go with the last placement (I2). */
-const purge = (draft: Draft, intent: Intent, _: PurgeOp, slice: IntentSlice): IntentResult => {
+const purge = (draft: IntentDraft, intent: Intent, _: PurgeOp, slice: IntentSlice): IntentResult => {
   const { messageId } = intent.op;
   if (!knowsAll(intent, slice)) return result("rejected", "state_mismatch", messageId);
   if (slice.placements.some(({ mailboxId }) => slice.held.has(mailboxId))) return result("rejected", "mailbox_held", messageId);
@@ -176,7 +181,7 @@ const returning = (
   return [...byPlace].map(([mailboxId, placement]) => ({ placement, mailboxId }));
 };
 
-const restore = (draft: Draft, intent: Intent, op: RestoreOp, slice: IntentSlice): IntentResult => {
+const restore = (draft: IntentDraft, intent: Intent, op: RestoreOp, slice: IntentSlice): IntentResult => {
   const { messageId } = op;
   if (op.mailboxId !== null && !slice.mailboxes.has(op.mailboxId)) return result("rejected", "mailbox_not_found", messageId);
   const back = returning(slice, op.mailboxId);
@@ -194,7 +199,7 @@ const restore = (draft: Draft, intent: Intent, op: RestoreOp, slice: IntentSlice
 
 const cannotUndo = "cannot_undo";
 
-const undo = (draft: Draft, intent: Intent, { messageId }: UndoOp, slice: IntentSlice): IntentResult => {
+const undo = (draft: IntentDraft, intent: Intent, { messageId }: UndoOp, slice: IntentSlice): IntentResult => {
   const { undone } = slice;
   const inverse = undone === null ? null : inverseOf(undone);
   const placement = slice.placements.find(({ id }) => id === undone?.placementId);
@@ -213,7 +218,7 @@ const known = ({ mailboxes }: IntentSlice, id: MailboxId | null): MailboxId | nu
   id !== null && mailboxes.has(id) ? id : null;
 
 /** Decides one intent into `draft`; what it answers stands for what the draft says. */
-export const reconcileIntent = (draft: Draft, intent: Intent, slice: IntentSlice): IntentResult => {
+export const reconcileIntent = (draft: IntentDraft, intent: Intent, slice: IntentSlice): IntentResult => {
   const { op } = intent;
   if (slice.placements.length === 0) return result("rejected", op.op === "undo" ? cannotUndo : "not_found", op.messageId);
   if (intent.destructive && !knowsAll(intent, slice)) return result("rejected", "state_mismatch", op.messageId);

@@ -1,15 +1,18 @@
-/** Where a placement is when several say where (semantics 3.3): what comes after all it knows wins, else the higher rank. */
+/**
+ * Where a placement is when several say where (semantics 3.3): a register of dots, as keywords have them, in which the higher rank
+ * wins and of equal ranks the later (P2–P5). What was beaten comes back when its winner is taken back by who said it.
+ */
 import type { ChangeKind } from "../model/change.ts";
-import type { MailboxId } from "../model/ids.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
+import { assertInto, type Dot, fold, placeOf, toSource } from "./dots.ts";
 
 /** An entry of the log that says where a placement is, or that it is gone. */
 export interface LocationEntry {
   readonly seq: bigint;
   readonly kind: ChangeKind;
-  /** null: no device of the API said it. */
+  /** null: no device of the API made it. */
   readonly deviceId: string | null;
-  /** Who said it, as in the dots of keywords. */
   readonly source: string;
   readonly reason: string;
   readonly rule: string | null;
@@ -29,16 +32,36 @@ export const rankOfMove = (from: Role | null, to: Role | null): Rank => {
   return isBin(from) ? rankOf.restore : rankOf.move;
 };
 
-/** What somebody wants of the place of a placement; `mailboxId` null: that it is nowhere. */
-export interface Assertion {
+/** What an intent says of a placement; `mailboxId` null: that it is nowhere. */
+export interface SaidPlace {
+  readonly placementId: PlacementId;
+  readonly mailboxId: MailboxId | null;
+  readonly rank: Rank;
+}
+
+/** The same of an earlier intent, whether it changed anything or not. */
+export interface EarlierPlace extends SaidPlace {
+  readonly seq: bigint;
+  readonly silent: boolean;
+  readonly deviceId: string;
+  readonly base: bigint;
+}
+
+/** Later than the base of the intent at hand; each in the order of the log. */
+export interface LocationHistory {
+  readonly located: readonly LocationEntry[];
+  readonly placed: readonly EarlierPlace[];
+}
+
+export interface PlaceDot extends Dot {
   readonly rank: Rank;
   readonly mailboxId: MailboxId | null;
-  readonly source: string;
-  readonly seq: bigint;
+  /** A device of the API said it. */
+  readonly api: boolean;
 }
 
 /** What a device took away, or nobody knows who, was not asked to go: it only closed a binding, and then a policy decided. */
-const removals = new Set(["user_expunge", "retention", "mailbox_deleted", "api_remove"]);
+const removals = new Set(["user_expunge", "retention", "mailbox_deleted"]);
 
 const rankOfEntry = (entry: LocationEntry, roleOf: (id: MailboxId | null) => Role | null): Rank | null => {
   switch (entry.kind) {
@@ -50,54 +73,69 @@ const rankOfEntry = (entry: LocationEntry, roleOf: (id: MailboxId | null) => Rol
       return removals.has(entry.reason) ? rankOf.removal : null;
     case "message.restored":
       // What was kept and is shown again was never away.
-      if (entry.rule === "ID-5c") return null;
-      return roleOf(entry.to) === "trash" ? rankOf.trash : rankOf.restore;
+      return entry.rule === "ID-5c" ? null : rankOf.restore;
     default:
       return null;
   }
 };
 
-/** The assertion that stands; null: none of the entries is one. */
-export const standing = (
-  entries: readonly LocationEntry[],
+/** Since the base, with the bases of all that was said; what intents changed is there as what they said. */
+export const placeDots = (
+  { located, placed }: LocationHistory,
   roleOf: (id: MailboxId | null) => Role | null,
-): (Assertion & { readonly deviceId: string | null }) | null => {
-  for (const entry of entries.toReversed()) {
+): readonly PlaceDot[] => {
+  const found: { readonly dot: PlaceDot; readonly base: bigint }[] = [];
+  for (const entry of located) {
+    const { seq, source, deviceId, to } = entry;
+    if (deviceId !== null && entry.kind !== "message.created") continue;
     const rank = rankOfEntry(entry, roleOf);
     if (rank === null) continue;
-    const mailboxId = entry.kind === "message.removed" ? null : entry.to;
-    return { rank, mailboxId, source: entry.source, seq: entry.seq, deviceId: entry.deviceId };
+    const mailboxId = entry.kind === "message.removed" ? null : to;
+    found.push({ dot: { rank, mailboxId, place: placeOf(seq, false), source, api: deviceId !== null }, base: seq - 1n });
   }
-  return null;
+  for (const { rank, mailboxId, seq, silent, deviceId, base } of placed)
+    found.push({ dot: { rank, mailboxId, place: placeOf(seq, silent), source: toSource(deviceId), api: true }, base });
+  return fold(found);
 };
 
-export type Verdict =
-  /** `beaten`: what it had no knowledge of; null: it comes after all. */
-  | { readonly outcome: "wins"; readonly rule: "P1" | "P2" | "P4" | "P5"; readonly beaten: Assertion | null }
-  | { readonly outcome: "agrees" }
-  | { readonly outcome: "loses"; readonly rule: "P2"; readonly to: Assertion };
+const isStronger = (a: PlaceDot, b: PlaceDot): boolean => a.rank > b.rank || (a.rank === b.rank && a.place > b.place);
 
-/** P1–P5 for what a device says now, given what stands since the base of what it says. */
-export const contest = (
-  said: Pick<Assertion, "rank" | "mailboxId">,
-  stands: (Assertion & { readonly deviceId: string | null }) | null,
-  deviceId: string,
-): Verdict => {
-  if (stands === null || stands.deviceId === deviceId) return { outcome: "wins", rule: "P1", beaten: null };
-  if (said.mailboxId === stands.mailboxId) return { outcome: "agrees" };
-  if (said.rank < stands.rank) return { outcome: "loses", rule: "P2", to: stands };
-  if (said.rank > stands.rank) return { outcome: "wins", rule: "P2", beaten: stands };
+export interface Standing {
+  readonly winner: PlaceDot;
+  /** The strongest that wanted something else; null: nobody did. */
+  readonly beaten: PlaceDot | null;
+  /** Why the one stands over the other; P1 where nobody does. */
+  readonly rule: "P1" | "P2" | "P4" | "P5";
+}
+
+/** P1–P5 for what is said now, given what may still stand. */
+export const contest = (dots: readonly PlaceDot[], said: PlaceDot, base: bigint): Standing => {
+  const alive = assertInto(dots, said, base);
+  const winner = alive.reduce((best, dot) => (isStronger(dot, best) ? dot : best), said);
+  const others = alive.filter(({ mailboxId }) => mailboxId !== winner.mailboxId);
+  const beaten = others.reduce<PlaceDot | null>((best, dot) => (best === null || isStronger(dot, best) ? dot : best), null);
+  if (beaten === null) return { winner, beaten, rule: "P1" };
   // It is said now, after all that was ever seen upstream: the intervals do not overlap, and the later wins.
-  return { outcome: "wins", rule: stands.deviceId === null ? "P4" : "P5", beaten: stands };
+  return { winner, beaten, rule: winner.rank > beaten.rank ? "P2" : beaten.api && winner.api ? "P5" : "P4" };
 };
 
 /** Where a placement was before the entries; null: nowhere. */
 export const placeBefore = (
-  entries: readonly LocationEntry[],
+  { located }: Pick<LocationHistory, "located">,
   now: { readonly mailboxId: MailboxId; readonly lifecycle: "live" | "removed" },
 ): MailboxId | null => {
-  const first = entries.find(({ kind }) => kind !== "message.merged");
+  const first = located.find(({ kind }) => kind !== "message.merged");
   if (first === undefined) return now.lifecycle === "live" ? now.mailboxId : null;
   if (first.kind === "message.created") return null;
   return first.kind === "message.restored" && first.rule !== "ID-5c" ? null : first.from;
+};
+
+/** Where a device takes a placement to be: what it had seen, and then what it said itself. */
+export const placeFor = (
+  deviceId: string,
+  history: LocationHistory,
+  now: { readonly mailboxId: MailboxId; readonly lifecycle: "live" | "removed" },
+): MailboxId | null => {
+  const own = history.placed.findLast((one) => one.deviceId === deviceId);
+  return own === undefined ? placeBefore(history, now) : own.mailboxId;
 };

@@ -25,21 +25,10 @@ const backTo = (change: LoggedChange): KeywordPatch => {
   ]);
 };
 
-const patches: Readonly<Record<string, (register: string) => KeywordPatch>> = {
-  set: (register) => ({ [register]: true }),
-  clear: (register) => ({ [register]: false }),
-  none: () => ({ $junk: false, $notjunk: false }),
-  junk: () => ({ $junk: true }),
-  notjunk: () => ({ $notjunk: true }),
-};
-
 /** Whoever had to give way is given what he wanted (P6). */
 const forLoser = ({ evidence }: LoggedChange): Inverse | null => {
-  const [found] = evidence as readonly [{ register?: string; loser?: string | Record<string, unknown> }?];
-  if (found?.register !== undefined && typeof found.loser === "string") {
-    const keywords = patches[found.loser]?.(found.register);
-    return keywords === undefined ? null : { kind: "keywords", keywords };
-  }
+  const [found] = evidence as readonly [{ keyword?: string; loser?: string | Record<string, unknown> }?];
+  if (found?.keyword !== undefined) return { kind: "keywords", keywords: { [found.keyword]: found.loser === "set" } };
   if (typeof found?.loser !== "object") return null;
   const mailboxId = mailboxIn(found.loser);
   return mailboxId === null ? { kind: "remove" } : { kind: "place", mailboxId };

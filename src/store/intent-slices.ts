@@ -4,7 +4,7 @@ import type { Role } from "../model/mail.ts";
 import { expectsDrains, viewPop3Devices } from "../model/pop3-devices.ts";
 import type { SaidKeywords, SeenKeywords } from "../reconciler/intent-keywords.ts";
 import type { AccountSlice, IntentPlacement, PlacementHistory } from "../reconciler/intent-slice.ts";
-import type { LocationEntry } from "../reconciler/location.ts";
+import type { LocationEntry, SaidPlace } from "../reconciler/location.ts";
 import type { LoggedChange } from "../reconciler/undo.ts";
 import type { AccountTx } from "./account-tx.ts";
 import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
@@ -79,6 +79,13 @@ const seenIn = ({ api, seq, source, before, after }: ChangeRow): SeenKeywords[] 
 const locatedIn = (row: ChangeRow): LocationEntry[] =>
   row.kind === "message.keywords" ? [] : [{ ...row, from: row.before?.mailboxId ?? null, to: row.after?.mailboxId ?? null }];
 
+interface SaidRow extends SaidKeywords {
+  readonly messageId: MessageId;
+  /** null: all of the message's. */
+  readonly placementId: PlacementId | null;
+  readonly places: readonly SaidPlace[];
+}
+
 /** What was said and seen of the placements after `base`. */
 export const loadHistory = async (
   account: AccountTx,
@@ -96,9 +103,10 @@ export const loadHistory = async (
            order by seq`,
     values: [account.accountId, messageIds, base],
   });
-  const said = await account.tx.query<SaidKeywords & { messageId: MessageId; placementId: PlacementId | null }>({
+  const said = await account.tx.query<SaidRow>({
     name: "intent_said",
-    text: `select message_id as "messageId", seq, changes = 0 as silent, device_id as "deviceId", base_seq as base, said->>'placementId' as "placementId", said->'keywords' as keywords
+    text: `select message_id as "messageId", seq, changes = 0 as silent, device_id as "deviceId", base_seq as base, said->>'placementId' as "placementId", said->'keywords' as keywords,
+             said->'places' as places
            from intents where account_id = $1 and message_id = any($2::uuid[]) and (seq > $3 or (seq = $3 and changes = 0)) and status in ('applied', 'superseded') and said is not null
            order by seq, created_at`,
     values: [account.accountId, messageIds, base],
@@ -107,8 +115,18 @@ export const loadHistory = async (
   const saidOf = Map.groupBy(said.rows, ({ messageId }) => messageId);
   const history = placements.map(({ id, messageId }) => {
     const changes = loggedOf.get(id) ?? [];
-    const words = (saidOf.get(messageId) ?? []).filter(({ placementId }) => placementId === null || placementId === id);
-    return [id, { seen: changes.flatMap(seenIn), located: changes.flatMap(locatedIn), said: words }] as const;
+    const earlier = saidOf.get(messageId) ?? [];
+    return [
+      id,
+      {
+        seen: changes.flatMap(seenIn),
+        located: changes.flatMap(locatedIn),
+        said: earlier.filter(({ placementId }) => placementId === null || placementId === id),
+        placed: earlier.flatMap(({ places, ...rest }) =>
+          places.flatMap((place) => (place.placementId === id ? { ...rest, ...place } : [])),
+        ),
+      },
+    ] as const;
   });
   return new Map(history);
 };

@@ -1,6 +1,7 @@
 /** The journal of intents: what was wanted, by whom, seen from where, and what came of it. */
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, IntentStatus, KeywordPatch } from "../model/intent.ts";
+import type { SaidPlace } from "../reconciler/location.ts";
 import type { AccountTx } from "./account-tx.ts";
 
 export interface JournaledIntent {
@@ -10,8 +11,12 @@ export interface JournaledIntent {
   readonly kind: string;
   /** All that makes it this intent and not another of its kind. JSON values only. */
   readonly args: Readonly<Record<string, unknown>>;
-  /** What it says of keywords, of one placement or of all of its message; null: nothing. */
-  readonly said: { readonly placementId: PlacementId | null; readonly keywords: KeywordPatch } | null;
+  /** What it says: of keywords, of one placement or of all of its message, and of places. JSON values only; null: nothing. */
+  readonly said: {
+    readonly placementId: PlacementId | null;
+    readonly keywords: KeywordPatch;
+    readonly places: readonly SaidPlace[];
+  } | null;
   readonly result: IntentResult;
   /** The last change when it was decided, and how many, up to it, are its own. */
   readonly seq: bigint;

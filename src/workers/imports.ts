@@ -83,7 +83,7 @@ export const decideImport = async (
     fingerprint: await fingerprint(octets.parts()),
   };
   await applyDecision(account, draft, { scope: null, contents: [content], existing: new Set(), at, inputId: null });
-  const said = { placementId, keywords: Object.fromEntries(op.keywords.map((keyword) => [keyword, true])) };
+  const said = { placementId, keywords: Object.fromEntries(op.keywords.map((keyword) => [keyword, true])), places: [] };
   const journaled: JournaledIntent = {
     opId,
     deviceId,

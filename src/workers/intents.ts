@@ -6,9 +6,9 @@ import type { IntentResult, MailIntent, MailOp } from "../model/intent.ts";
 import type { ImportRequest, WriteRequest, Writes, Written } from "../model/writes.ts";
 import type { Octets } from "../model/octets.ts";
 import { missingTrash } from "../reconciler/default-mailboxes.ts";
-import type { Intent, IntentSlice } from "../reconciler/intent-slice.ts";
+import { emptyIntentDraft, type Intent, type IntentSlice } from "../reconciler/intent-slice.ts";
+import type { SaidPlace } from "../reconciler/location.ts";
 import { reconcileIntent } from "../reconciler/intents.ts";
-import { emptyDraft } from "../reconciler/state.ts";
 import { inverseOf } from "../reconciler/undo.ts";
 import { type AccountTx, lockOwned } from "../store/account-tx.ts";
 import { planIntentCommands } from "../store/commands.ts";
@@ -102,10 +102,11 @@ const loadSlices = async (session: Session, intents: readonly MailIntent[]) => {
 };
 
 /** What later intents with an older base are held against. */
-const saidBy = ({ op }: MailIntent, { undone }: IntentSlice): JournaledIntent["said"] => {
-  if (op.op === "patch") return Object.keys(op.keywords).length === 0 ? null : { placementId: null, keywords: op.keywords };
+const saidBy = ({ op }: MailIntent, { undone }: IntentSlice, places: readonly SaidPlace[]): JournaledIntent["said"] => {
   const inverse = undone === null ? null : inverseOf(undone);
-  return inverse?.kind === "keywords" ? { placementId: undone?.placementId ?? null, keywords: inverse.keywords } : null;
+  const keywords = op.op === "patch" ? op.keywords : inverse?.kind === "keywords" ? inverse.keywords : {};
+  if (places.length + Object.keys(keywords).length === 0) return null;
+  return { placementId: undone?.placementId ?? null, keywords, places };
 };
 
 const decideRun = async (session: Session, intents: readonly MailIntent[]): Promise<JournaledIntent[]> => {
@@ -119,7 +120,7 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
     await makeTrash(session, at);
     sliceOf = await loadSlices(session, intents);
   }
-  const draft = emptyDraft();
+  const draft = emptyIntentDraft();
   const head = account.headSeq;
   const base = session.base ?? head;
   const touched: { readonly opId: string; readonly placements: readonly PlacementId[] }[] = [];
@@ -128,9 +129,10 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
     const from = [draft.placements.length, draft.newPlacements.length] as const;
     const destructive = session.bulk && trashes(intent, trashIn(slice.mailboxes));
     const wanted: Intent = { op: intent.op, deviceId, base, exact: session.base !== null, destructive };
-    const before = draft.changes.length;
+    const before = { changes: draft.changes.length, places: draft.places.length };
     const result = reconcileIntent(draft, wanted, slice);
-    const changes = draft.changes.length - before;
+    const changes = draft.changes.length - before.changes;
+    const places = draft.places.slice(before.places);
     const seq = head + BigInt(draft.changes.length);
     const written = [...draft.placements.slice(from[0]), ...draft.newPlacements.slice(from[1])];
     touched.push({ opId: intent.opId, placements: written.map(({ id }) => id) });
@@ -140,7 +142,7 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
       base,
       kind: intent.op.op,
       args: argsOf(intent.op),
-      said: saidBy(intent, slice),
+      said: saidBy(intent, slice, places),
       result,
       seq,
       changes,

@@ -113,7 +113,7 @@ describe("devices that were offline", () => {
     expect((await changesSince(base)).at(-1)).toMatchObject({
       kind: "conflict.resolved",
       rule: "F4",
-      evidence: [{ register: "$flagged", winner: "set", loser: "clear", source: first === null ? "device A1" : "device A2" }],
+      evidence: [{ keyword: "$flagged", loser: "clear", source: first === null ? "device A1" : "device A2" }],
     });
   });
 

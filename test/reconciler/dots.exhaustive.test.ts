@@ -3,8 +3,9 @@
  * three devices; and no order of arrival in which every device had seen the same makes another keyword.
  */
 import { describe, expect, test } from "vitest";
-import type { RegisterValue } from "../../src/reconciler/dots.ts";
 import { mergeSaid, type SaidKeywords } from "../../src/reconciler/intent-keywords.ts";
+
+type RegisterValue = "set" | "clear" | "none" | "junk" | "notjunk";
 
 interface Said {
   readonly device: number;

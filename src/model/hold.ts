@@ -21,6 +21,11 @@ export const holdChoices: Readonly<Record<string, HoldChoice | null>> = {
     approve: "The mail was taken away on purpose: it is removed or kept as the account's policy says.",
     reject: "The mail is kept here, though the server has it no more.",
   },
+  /** IMAP lacks what POP3 still shows (V4). */
+  inconsistent_views: {
+    approve: "IMAP is right: the mail is removed or kept as the account's policy says, whatever POP3 shows.",
+    reject: "The mail is kept here, though IMAP has it no more.",
+  },
   /** Too much lost the same flag at once (B3). */
   mass_flag_loss: {
     approve: "The flags were taken away on purpose, and go here, too.",

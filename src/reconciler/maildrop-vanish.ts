@@ -24,6 +24,8 @@ export interface GoneInput {
   readonly outsideWindow: boolean;
   /** All that is left are items the server will not give, as on a full disk (Courier): its listing is as good as none (G4, B2). */
   readonly doubtful: boolean;
+  /** The server was not well of late, or the views of the account disagree (B2). */
+  readonly unwell: boolean;
   /** Whether such absences are held already, and whether that has lasted long enough (B1, release c), or somebody decided. */
   readonly hold: "none" | "held" | "released" | HoldDecision;
 }
@@ -50,7 +52,7 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
   // What is held stays so while new mail comes, which makes it the smaller part of all.
   const guarded =
     policy.onPop3Drain === "mirror" &&
-    (input.hold === "held" || vanishBreakerTrips({ candidates: open.length, live: input.bound }));
+    (input.hold === "held" || vanishBreakerTrips({ candidates: open.length, live: input.bound }, input.unwell));
   const breakerTripped = !released && input.hold !== "approved" && (input.doubtful || guarded);
   let held = 0;
   let waiting = 0;

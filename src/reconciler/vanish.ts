@@ -1,10 +1,11 @@
 /** Items that are gone: first a candidate, then, after a consistent cut, a decision (semantics 4). */
 import type { Policy } from "../model/account.ts";
 import type { HoldDecision } from "../model/hold.ts";
-import type { EndpointId, MessageId } from "../model/ids.ts";
+import type { EndpointId, MessageId, PlacementId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { Pop3Devices } from "../model/pop3-devices.ts";
 import { type CutHistory, mayRelease } from "./holds.ts";
+import type { SecondView } from "./second-view.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import type { AbsenceTrace } from "./vanish-evidence.ts";
 import { type Classification, classifyImapVanish, outcomeOf, type VanishOutcome } from "./vanish-rules.ts";
@@ -48,12 +49,12 @@ export interface VanishCounts {
   readonly live: number;
 }
 
-/** B1: too much vanished at once to be believed without a second thought. */
-export const vanishBreakerTrips = (counts: VanishCounts): boolean => {
-  const { candidates, live } = counts;
-  if (candidates >= 1000) return true;
-  if (candidates >= 20 && candidates >= 0.3 * live) return true;
-  return candidates >= 10 && candidates === live;
+/** B1: too much vanished at once to be believed without a second thought; half as much where something was not well (B2). */
+export const vanishBreakerTrips = ({ candidates, live }: VanishCounts, unwell: boolean): boolean => {
+  const part = unwell ? 0.5 : 1;
+  if (candidates >= 1000 * part) return true;
+  if (candidates >= 20 * part && candidates >= 0.3 * part * live) return true;
+  return candidates >= 10 * part && candidates === live;
 };
 
 export interface Candidate extends PlacementView {
@@ -80,6 +81,10 @@ export interface CutView {
   readonly batchShape: boolean;
   /** Messages of which a placement in INBOX is missing. */
   readonly inboxLost: ReadonlySet<MessageId>;
+  /** What the maildrop shows of the candidates; of those that are not in it: none. */
+  readonly secondViews: ReadonlyMap<PlacementId, SecondView>;
+  /** A server was not well of late, or the views of the account disagree (B2). */
+  readonly unwell: boolean;
   readonly at: number;
 }
 
@@ -95,6 +100,8 @@ export interface ResolveInput {
   readonly hold: CutHistory | null;
   /** What was said of what is held; null: nothing. */
   readonly decided: HoldDecision | null;
+  /** The views disagreed about the mailbox before, and that is not settled, or what was said of it; null: they did not. */
+  readonly dispute: "open" | HoldDecision | null;
   readonly cut: CutView;
   readonly policy: Policy;
   readonly pop3Devices: Pop3Devices;
@@ -105,11 +112,17 @@ export interface ResolveInput {
 export interface Resolution extends Decision {
   /** Left undecided by breaker B1. */
   readonly held: number;
+  /** Left undecided because the maildrop shows it (V4). */
+  readonly disputed: number;
+  /** Left undecided until the maildrop is listed. */
+  readonly awaited: number;
   /** Something left INBOX that nobody had marked as deleted, and no POP3 device is known (V15). */
   readonly hinted: boolean;
 }
 
-const classify = (candidate: Candidate, { cut, pop3Devices }: ResolveInput): Classification =>
+const viewOf = ({ id }: Candidate, { secondViews }: CutView): SecondView => secondViews.get(id) ?? "none";
+
+const classify = (candidate: Candidate, { cut, pop3Devices, dispute }: ResolveInput): Classification =>
   classifyImapVanish({
     ownCommand: candidate.ownCommand,
     foundElsewhere: null,
@@ -117,7 +130,7 @@ const classify = (candidate: Candidate, { cut, pop3Devices }: ResolveInput): Cla
     outsideWindow: false,
     breakerTripped: false,
     role: candidate.role,
-    shownByPop3After: false,
+    shownByPop3After: dispute !== "approved" && viewOf(candidate, cut) === "shown",
     mailboxGone: false,
     markedDeleted: candidate.markedDeleted,
     atRetentionAge: false,
@@ -139,13 +152,17 @@ interface Verdict {
   readonly outcome: VanishOutcome;
 }
 
+/** Who has to speak first: breaker B1, or the maildrop, which shows it or was not listed since. */
+type Pending = "held" | "disputed" | "awaited";
+
 /**
- * What becomes of a candidate; null while it is held. The breaker guards removals only: where mail is kept, nothing is lost by
+ * What becomes of a candidate, or why that is left open. The breaker guards removals only: where mail is kept, nothing is lost by
  * believing the server, and keeping is what a hold ends in (release c).
  */
-const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Verdict | null => {
+const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Verdict | Pending => {
   const { policy, pop3Devices, hold, epoch, cut } = input;
   const found = classify(candidate, input);
+  const view = viewOf(candidate, cut);
   const outcome = outcomeOf({
     found,
     policy,
@@ -153,16 +170,24 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
     drainSuspect: candidate.drainSuspect,
     canRestore: input.mayRestore && candidate.restorable,
   });
+  if (outcome.action === "hold") return input.dispute === "rejected" ? givenUp("V4", "rejected") : "disputed";
+  if (view === "awaited" && !candidate.ownCommand) return "awaited";
   const believed = !tripped || !isGuarded(candidate) || outcome.action === "keep";
+  if (believed && input.dispute === "open" && view === "unheard" && outcome.action === "remove") return givenUp("V4", "released");
   if (believed && !candidate.durable)
     return { found, reason: lostBeforeDurable, outcome: { action: "remove", recoverableDays: policy.retentionDays } };
   if (believed) return { found, reason: found.class, outcome };
-  const rejected = input.decided === "rejected";
-  if (!rejected && !mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return null;
-  const released = { class: "mass_vanish", rule: "B1", confidence: null } as const;
+  if (input.decided === "rejected") return givenUp("B1", "rejected");
+  if (!mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return "held";
+  return givenUp("B1", "released");
+};
+
+/** Nothing more will be learned of it: it is kept, whatever the policy makes of what is surely gone. */
+const givenUp = (rule: "B1" | "V4", because: "released" | "rejected"): Verdict => {
+  const held = rule === "B1" ? "mass_vanish" : "inconsistent_views";
   return {
-    found: released,
-    reason: rejected ? "mass_vanish_rejected" : "mass_vanish_released",
+    found: { class: held, rule, confidence: null },
+    reason: `${held}_${because}`,
     outcome: { action: "keep", recoverableDays: null },
   };
 };
@@ -170,24 +195,30 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
 /** The reason of what was gone before anybody had its octets: there is nothing to keep, and its owner has to know. */
 export const lostBeforeDurable = "lost_before_durable";
 
-const evidenceOf = (candidate: Candidate, { rule }: Classification): readonly unknown[] => {
+const evidenceOf = (candidate: Candidate, { rule }: Classification, cut: CutView): readonly unknown[] => {
   const { binding, markedDeleted, drainSuspect, trace } = candidate;
   if (binding === null) return [];
-  const hint = { ...(rule === "V15" && { hint: "possible_pop3_or_webmail" }), ...(drainSuspect && { drainSuspect }) };
-  return [{ vanishedUid: binding.uid, markedDeleted, storeExcluded: trace?.storeExcluded ?? false, ...hint }];
+  const view = viewOf(candidate, cut);
+  const hints = {
+    ...(rule === "V15" && { hint: "possible_pop3_or_webmail" }),
+    ...(drainSuspect && { drainSuspect }),
+    ...(view !== "none" && { maildrop: view }),
+  };
+  return [{ vanishedUid: binding.uid, markedDeleted, storeExcluded: trace?.storeExcluded ?? false, ...hints }];
 };
 
 /** Phase 2: what no cut has shown again is removed (and stays recoverable) or kept, as the policy says, or held. */
 export const resolveCandidates = (input: ResolveInput): Resolution => {
   const draft = emptyDraft();
   const candidates = input.candidates.filter(isGuarded).length;
-  const tripped = input.decided !== "approved" && (input.hold !== null || vanishBreakerTrips({ candidates, live: input.live }));
-  let held = 0;
+  const mayHold = input.decided !== "approved";
+  const tripped = mayHold && (input.hold !== null || vanishBreakerTrips({ candidates, live: input.live }, input.cut.unwell));
+  const pending = { held: 0, disputed: 0, awaited: 0 };
   let hinted = false;
   for (const candidate of input.candidates) {
     const verdict = judge(candidate, input, tripped);
-    if (verdict === null) {
-      held += 1;
+    if (typeof verdict === "string") {
+      pending[verdict] += 1;
       continue;
     }
     const { found, reason, outcome } = verdict;
@@ -210,11 +241,11 @@ export const resolveCandidates = (input: ResolveInput): Resolution => {
       reason,
       rule: found.rule,
       confidence: found.confidence,
-      evidence: evidenceOf(candidate, found),
+      evidence: evidenceOf(candidate, found, input.cut),
     });
     const { recoverableDays } = outcome;
     const lifecycle = keep ? "live" : "removed";
     draft.placements.push({ ...unchanged(candidate), absent: false, lifecycle, kept: keep, reason, recoverableDays, change });
   }
-  return { ...draft, held, hinted };
+  return { ...draft, ...pending, hinted };
 };

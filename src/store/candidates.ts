@@ -1,5 +1,6 @@
 /** Absence candidates: the bookkeeping between "missing in a read" and a decision (semantics 4.1). */
 import type { EndpointId, MailboxId, PlacementId } from "../model/ids.ts";
+import type { ListedItem } from "../model/maildrop.ts";
 import type { AccountTx } from "./account-tx.ts";
 
 /** Placements of mailbox $3 that lost their item at endpoint $2 to a new epoch. Set against set: its cost is the mailbox. */
@@ -50,4 +51,29 @@ export const hasCandidates = async (account: AccountTx): Promise<boolean> => {
     values: [account.accountId],
   });
   return rowCount > 0;
+};
+
+/** Of the placements those that a maildrop had when it was last listed, with the item that is theirs. */
+export const listInMaildrop = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  ids: readonly PlacementId[],
+): Promise<readonly (Pick<ListedItem, "uidl" | "occurrence"> & { readonly placementId: PlacementId })[]> => {
+  if (ids.length === 0) return [];
+  const { rows } = await account.tx.query<{ placement_id: PlacementId; uidl: string; occurrence: number }>({
+    name: "candidates_in_maildrop",
+    text: `select placement_id, uidl, occurrence from bindings where account_id = $1 and endpoint_id = $2 and placement_id = any($3::uuid[]) and active`,
+    values: [account.accountId, endpointId, ids],
+  });
+  return rows.map(({ placement_id: placementId, ...item }) => ({ ...item, placementId }));
+};
+
+/** What was removed unheard is no longer what the maildrop has: nothing is removed there for it (K4), and a listing that shows it is news. */
+export const endUnheard = async (account: AccountTx, endpointId: EndpointId, ids: readonly PlacementId[]): Promise<void> => {
+  if (ids.length === 0) return;
+  await account.tx.query({
+    name: "candidates_unheard",
+    text: `update bindings set active = false, closed_reason = 'unheard' where account_id = $1 and endpoint_id = $2 and placement_id = any($3::uuid[]) and active`,
+    values: [account.accountId, endpointId, ids],
+  });
 };

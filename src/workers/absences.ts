@@ -1,11 +1,15 @@
 /** Absence candidates after a consistent cut: moved, removed, kept or held (semantics 4). */
 import type { EndpointProfile } from "../model/endpoint.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Survey } from "../model/observation.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { withCut } from "../reconciler/holds.ts";
-import { type CutView, lostBeforeDurable as lostReason, resolveCandidates } from "../reconciler/vanish.ts";
+import { keyOf } from "../reconciler/maildrop.ts";
+import type { SecondView } from "../reconciler/second-view.ts";
+import { type CutView, lostBeforeDurable as lostReason, type Resolution, resolveCandidates } from "../reconciler/vanish.ts";
 import { type Batch, hasBatchShape } from "../reconciler/vanish-evidence.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import { endUnheard, listInMaildrop } from "../store/candidates.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { closeHold, keepHold, loadHolds, type OpenHold } from "../store/holds.ts";
 import { notePop3Sign } from "../store/pop3-evidence.ts";
@@ -13,6 +17,7 @@ import { type CandidateGroup, loadCandidates, loadPresent } from "../store/slice
 import { step } from "../telemetry/failpoint.ts";
 import { lostBeforeDurable, messagesStored } from "../telemetry/metrics.ts";
 import { backfillDone, hasMoved, type LaneContext } from "./lane-state.ts";
+import type { MaildropWitness } from "./maildrop-witness.ts";
 
 /**
  * V0: the survey is the second collect, our cursors are the first. Equal everywhere means that nothing is under way
@@ -57,66 +62,136 @@ const batchOf = async (
   return { vanished, elsewhere, ...rest, at };
 };
 
+/** What is held of the account's mailboxes, by reason. */
+interface Held {
+  readonly masses: ReadonlyMap<MailboxId, OpenHold>;
+  readonly disputes: ReadonlyMap<MailboxId, OpenHold>;
+}
+
+/** Asks the maildrop about the candidates that it had (V4); not one that shows mail of every mailbox. */
+const askMaildrop = async (
+  account: AccountTx,
+  witness: MaildropWitness,
+  groups: readonly CandidateGroup[],
+  { disputes, at }: Pick<Held, "disputes"> & { readonly at: number },
+): Promise<ReadonlyMap<PlacementId, SecondView>> => {
+  const { endpointId } = witness;
+  if (endpointId === null) return new Map();
+  const candidates = new Map(groups.flatMap((group) => group.candidates).map((candidate) => [candidate.id, candidate]));
+  const items = await listInMaildrop(account, endpointId, [...candidates.keys()]);
+  const asked = items.flatMap(({ placementId, ...item }) => {
+    const candidate = candidates.get(placementId);
+    if (candidate === undefined) return [];
+    const { absentSince, mailboxId } = candidate;
+    return [{ placementId, key: keyOf(item), absentSince, disputed: disputes.get(mailboxId)?.decided === null }];
+  });
+  return witness.ask(asked, at);
+};
+
+/** A hold lasts while something is pending for its reason, and while it is not known whether something is. */
+const settleHold = async (
+  account: AccountTx,
+  { endpointId }: LaneContext,
+  open: OpenHold | null,
+  now: Parameters<typeof keepHold>[3] & { readonly unknown: boolean },
+): Promise<void> => {
+  if (now.count > 0) await keepHold(account, endpointId, open, now);
+  else if (open !== null && !now.unknown)
+    await closeHold(account, endpointId, open, { ...now, outcome: open.decided?.as ?? "released" });
+};
+
 const settleGroup = async (
   account: AccountTx,
   context: LaneContext,
   group: CandidateGroup,
-  { hold, cut, mayRestore }: { readonly hold: OpenHold | null; readonly cut: CutView; readonly mayRestore: boolean },
-): Promise<{ readonly held: number; readonly hinted: boolean }> => {
+  { masses, disputes, cut, mayRestore }: Held & { readonly cut: CutView; readonly mayRestore: boolean },
+): Promise<Resolution> => {
   const { mailboxId, epoch, candidates, live } = group;
   const { endpointId } = context;
   const at = new Date(cut.at);
   const { policy } = account;
   const pop3Devices = viewPop3Devices(policy, account.pop3Evidence).state;
-  const history = hold?.history ?? null;
-  const decided = hold?.decided?.as ?? null;
-  const surroundings = { endpointId, live, epoch, hold: history, decided, cut, policy, pop3Devices, mayRestore };
+  const mass = masses.get(mailboxId) ?? null;
+  const torn = disputes.get(mailboxId) ?? null;
+  const hold = mass?.history ?? null;
+  const decided = mass?.decided?.as ?? null;
+  const dispute = torn === null ? null : (torn.decided?.as ?? ("open" as const));
+  const surroundings = { endpointId, live, epoch, hold, decided, dispute, cut, policy, pop3Devices, mayRestore };
   const decision = resolveCandidates({ candidates, ...surroundings });
   const scope = { endpointId, mailboxId, epoch };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
   messagesStored.inc({ op: "removed" }, decision.placements.length);
   lostBeforeDurable.inc(decision.changes.filter((change) => change.reason === lostReason).length);
-  const reason = "mass_vanish";
-  if (decision.held > 0) {
-    const next = withCut(history, { epoch, at: cut.at });
-    await keepHold(account, endpointId, hold, { mailboxId, reason, count: decision.held, history: next, at });
-  } else if (hold !== null) await closeHold(account, endpointId, hold, { reason, outcome: decided ?? "released", at });
+  const { held, disputed, awaited } = decision;
+  const history = held > 0 ? withCut(hold, { epoch, at: cut.at }) : null;
+  const massive = { mailboxId, reason: "mass_vanish", rule: "B1", count: held, history, at };
+  await settleHold(account, context, mass, { ...massive, unknown: disputed + awaited > 0 });
+  const inconsistent = { mailboxId, reason: "inconsistent_views", rule: "V4", count: disputed, history: null, at };
+  await settleHold(account, context, torn, { ...inconsistent, unknown: awaited > 0 });
   return decision;
 };
 
-/** Decides every candidate that was missing before the survey began. @returns whether some are held. */
+/** What was held and misses nothing any more. */
+const closeReappeared = async (
+  account: AccountTx,
+  { endpointId }: LaneContext,
+  missing: ReadonlySet<MailboxId>,
+  { masses, disputes, at }: Held & { readonly at: Date },
+): Promise<void> => {
+  for (const [reason, rule, holds] of [
+    ["mass_vanish", "B1", masses],
+    ["inconsistent_views", "V4", disputes],
+  ] as const)
+    for (const hold of holds.values())
+      if (!missing.has(hold.mailboxId)) await closeHold(account, endpointId, hold, { reason, rule, outcome: "reappeared", at });
+};
+
+/** Candidates that a cut leaves undecided. */
+export interface LeftOpen {
+  readonly held: boolean;
+  /** The maildrop has to be listed first. */
+  readonly awaited: boolean;
+}
+
+/** Decides every candidate that was missing before the survey began. */
 export const settleCandidates = async (
   context: LaneContext,
   survey: Survey,
   { pop3ShowsAll = false }: EndpointProfile,
-): Promise<boolean> => {
+  witness: MaildropWitness,
+): Promise<LeftOpen> => {
   const at = new Date();
   step("before settle");
-  const isHeld = await inAccount(context.db, context.fence, context.accountId, async (account) => {
+  const left = await inAccount(context.db, context.fence, context.accountId, async (account) => {
     const groups = await loadCandidates(account, context.endpointId, survey.startedAt);
-    const holds = await loadHolds(account, "mass_vanish");
+    const masses = await loadHolds(account, "mass_vanish");
+    const disputes = await loadHolds(account, "inconsistent_views");
     const batch = await batchOf(account, context, groups, at.getTime());
     const lost = groups.flatMap(({ candidates }) => candidates).filter(({ role }) => role === "inbox");
+    const asked = { disputes, at: at.getTime() };
+    const secondViews = pop3ShowsAll ? new Map<PlacementId, SecondView>() : await askMaildrop(account, witness, groups, asked);
     const cut: CutView = {
       batchShape: batch !== null && hasBatchShape(batch),
       inboxLost: new Set(lost.map(({ messageId }) => messageId)),
+      secondViews,
+      unwell: context.trouble.isRecent || disputes.size > 0 || [...secondViews.values()].includes("shown"),
       at: at.getTime(),
     };
-    let held = 0;
-    let hinted = false;
+    const sums = { held: 0, awaited: 0, hinted: false };
+    const removed: PlacementId[] = [];
     for (const group of groups) {
-      const hold = holds.get(group.mailboxId) ?? null;
-      const settled = await settleGroup(account, context, group, { hold, cut, mayRestore: !pop3ShowsAll });
-      held += settled.held;
-      hinted ||= settled.hinted;
+      const settled = await settleGroup(account, context, group, { masses, disputes, cut, mayRestore: !pop3ShowsAll });
+      sums.held += settled.held + settled.disputed;
+      sums.awaited += settled.awaited;
+      sums.hinted ||= settled.hinted;
+      removed.push(...settled.placements.flatMap(({ id, lifecycle }) => (lifecycle === "removed" ? [id] : [])));
     }
-    if (hinted) await notePop3Sign(account, "drained", at);
-    const missing = new Set(groups.map(({ mailboxId }) => mailboxId));
-    for (const hold of holds.values())
-      if (!missing.has(hold.mailboxId))
-        await closeHold(account, context.endpointId, hold, { reason: "mass_vanish", outcome: "reappeared", at });
-    return held > 0;
+    if (sums.hinted) await notePop3Sign(account, "drained", at);
+    const unheard = removed.filter((id) => secondViews.get(id) === "unheard");
+    if (witness.endpointId !== null) await endUnheard(account, witness.endpointId, unheard);
+    await closeReappeared(account, context, new Set(groups.map(({ mailboxId }) => mailboxId)), { masses, disputes, at });
+    return { held: sums.held > 0, awaited: sums.awaited > 0 };
   });
   step("after settle");
-  return isHeld;
+  return left;
 };

@@ -9,6 +9,7 @@ import { FencedError } from "../store/leases.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { planRetry } from "./backoff.ts";
 import type { LaneServices } from "./lane-services.ts";
+import { Trouble } from "./trouble.ts";
 
 /** What all lanes of an account work with. */
 export interface LaneGround {
@@ -24,6 +25,7 @@ const downAfter = 3;
 type Alongside = (account: AccountTx, at: Date) => Promise<void>;
 
 export class HealthBook {
+  readonly trouble = new Trouble();
   private readonly ground: LaneGround;
   private endpoint: EndpointState | null = null;
   private health: EndpointHealth | null = null;
@@ -51,6 +53,7 @@ export class HealthBook {
   take(endpoint: EndpointState): void {
     const { syncState, lastError, attempts, nextAttemptAt, profile } = endpoint;
     this.endpoint = endpoint;
+    if (lastError !== null) this.trouble.noteFailure(lastError.code, Date.parse(lastError.at));
     this.health = { syncState, lastError, attempts, nextAttemptAt, lastSuccessAt: null, profile };
   }
 
@@ -88,6 +91,7 @@ export class HealthBook {
       log.error({ err: error }, "pass gave up");
       return Date.now() + services.retryTimes.transientFirstMs;
     }
+    this.trouble.noteFailure(error.code);
     const { attempts = 0, lastError: before = null } = this.health ?? {};
     // Only refusals in a row lead to parking: a server that was down before says nothing of the password.
     const inARow = error.kind === "credential" && before?.code !== error.code ? 0 : attempts;

@@ -66,6 +66,7 @@ export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, see
   mailbox.epochsAt = mailbox.epochsAt.filter((at) => now - at < epochsWithinMs);
   if (mailbox.epochsAt.length >= epochsMost) return putAside(context, mailbox);
   uidValidityResets.inc();
+  context.trouble.noteEpoch();
   mailbox.epochsAt.push(now);
   const cursor = { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq };
   const { mailboxId } = mailbox;

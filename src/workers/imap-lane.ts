@@ -15,6 +15,7 @@ import { backfillPending } from "./backfill.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
 import { isInboxOpen, type LaneContext } from "./lane-state.ts";
+import type { MaildropWitness } from "./maildrop-witness.ts";
 import { type PassMemory, runPass } from "./pass.ts";
 import { refreshMailboxes } from "./tree.ts";
 import { runCommands } from "./writing.ts";
@@ -36,6 +37,7 @@ export class ImapLane implements EndpointLane {
   succeededAt = 0;
   private readonly ground: LaneGround;
   private readonly health: HealthBook;
+  private readonly witness: MaildropWitness;
   private loaded: Loaded | null = null;
   private session: Session | null = null;
   private openedAt = 0;
@@ -49,8 +51,9 @@ export class ImapLane implements EndpointLane {
   private doubtedAt = 0;
   private stopped = false;
 
-  constructor(ground: LaneGround) {
+  constructor(ground: LaneGround, witness: MaildropWitness) {
     this.ground = ground;
+    this.witness = witness;
     this.health = new HealthBook(ground);
   }
 
@@ -127,6 +130,7 @@ export class ImapLane implements EndpointLane {
       twoViews: account.endpoints.length > 1,
       mailboxes: new Map(),
       modseq: { known: endpoint.profile.modseqArithmetic ?? {} },
+      trouble: this.health.trouble,
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
     const candidates = await inAccount(db, fence, account.id, hasCandidates);
@@ -172,6 +176,7 @@ export class ImapLane implements EndpointLane {
       context: loaded.context,
       session,
       memory: loaded.memory,
+      witness: this.witness,
       news,
       watching: this.watching.length > 0,
       bulkTurn: this.ground.services.bulkTurn,

@@ -9,6 +9,7 @@ import type { Database } from "../store/database.ts";
 import type { UpstreamMailbox } from "../store/mailbox-writes.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Recognition } from "./recognition.ts";
+import type { Trouble } from "./trouble.ts";
 
 export interface MailboxLane {
   readonly mailboxId: MailboxId;
@@ -66,6 +67,7 @@ export interface LaneContext {
   readonly mailboxes: Map<MailboxId, MailboxLane>;
   /** What the server's mod-sequences were seen to count. */
   readonly modseq: { known: ModseqArithmetic };
+  readonly trouble: Trouble;
 }
 
 export const scopeOf = (context: LaneContext, mailbox: MailboxLane): Scope => ({

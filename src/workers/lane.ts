@@ -10,6 +10,7 @@ import type { EndpointLane } from "./endpoint-lane.ts";
 import { ImapLane } from "./imap-lane.ts";
 import type { LaneServices } from "./lane-services.ts";
 import { MaildropLane } from "./maildrop-lane.ts";
+import { MaildropWitness } from "./maildrop-witness.ts";
 
 const reloads: ReadonlySet<Because> = new Set(["api", "write", "changed", "created"]);
 
@@ -20,6 +21,8 @@ export class AccountLane {
   private readonly ground: LaneGround;
   private lanes = new Map<EndpointId, EndpointLane>();
   private imap: ImapLane | null = null;
+  private maildrop: MaildropLane | null = null;
+  private readonly witness = new MaildropWitness(() => this.maildrop);
   private loaded = false;
   /** When to try to load again, in ms since 1970; 0: not waiting for that. */
   private reloadAt = 0;
@@ -90,6 +93,8 @@ export class AccountLane {
       if (signal.aborted) break;
       if ((await lane.run(because, signal)) === "again") again = "again";
     }
+    // What the maildrop showed decides about what IMAP lacks.
+    if (this.witness.takeNews()) again = "again";
     return again;
   }
 
@@ -108,13 +113,14 @@ export class AccountLane {
   }
 
   private make(endpoint: EndpointState): EndpointLane {
-    if (endpoint.settings.protocol === "imap") return (this.imap = new ImapLane(this.ground));
-    return new MaildropLane(this.ground, () => this.imap);
+    if (endpoint.settings.protocol === "imap") return (this.imap = new ImapLane(this.ground, this.witness));
+    return (this.maildrop = new MaildropLane(this.ground, this.witness, () => this.imap));
   }
 
   private async drop(id: EndpointId, lane: EndpointLane): Promise<void> {
     this.lanes.delete(id);
     if (lane === this.imap) this.imap = null;
+    if (lane === this.maildrop) this.maildrop = null;
     await lane.stop();
   }
 }

@@ -59,6 +59,7 @@ export const startEpoch = async (
   reason: "ids_replaced" | "id_reused",
 ): Promise<Scope> => {
   const { endpointId, mailboxId } = scope;
+  context.trouble.noteEpoch();
   const epoch = await inOwnAccount(context, async (account) => {
     const next = await openMaildropEpoch(account, endpointId);
     const before = { epoch: scope.epoch };
@@ -255,13 +256,14 @@ export const commitGone = (
     const { state: pop3Devices } = viewPop3Devices(policy, account.pop3Evidence);
     const { mailboxId, endpointId, epoch } = scope;
     const reason = "mass_drain";
+    const unwell = context.trouble.isRecent || (await loadHolds(account, "inconsistent_views")).size > 0;
     const open = (await loadHolds(account, reason)).get(mailboxId) ?? null;
     const past = open?.history ?? null;
     const since = { epoch, absentSince: past?.from ?? at.getTime(), at: at.getTime() };
     const hold = open === null ? "none" : (open.decided?.as ?? (mayRelease(past, since) ? "released" : "held"));
     const restoreTo = policy.onPop3Drain === "restore" ? await findRestoreEndpoint(account) : null;
     const found = items.map((item) => ({ ...item.found, restorable: item.found.restorable && restoreTo !== null }));
-    const { commands, ...decision } = reconcileGone({ scope, gone: found, policy, pop3Devices, hold, ...rest });
+    const { commands, ...decision } = reconcileGone({ scope, gone: found, policy, pop3Devices, hold, unwell, ...rest });
     await applyDecision(account, { ...decision, commands: [] }, { scope, contents: [], existing: new Set(), at, inputId: null });
     if (restoreTo !== null) await planCommands(account, restoreTo, commands);
     const ended = decision.ended.flatMap(({ item, reason: because }) => {

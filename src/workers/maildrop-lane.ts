@@ -1,8 +1,9 @@
 /** The POP3 side of an account's lane: a short session at each look, none in between (semantics K6). */
 import type { MaildropSession } from "../endpoints/endpoint.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
-import type { Because } from "../model/account.ts";
+import type { Because, SyncState } from "../model/account.ts";
 import { SyncError } from "../model/failure.ts";
+import type { EndpointId } from "../model/ids.ts";
 import type { AccountState, EndpointState } from "../store/account-state.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { notePop3Sign } from "../store/pop3-evidence.ts";
@@ -14,6 +15,7 @@ import type { ImapLane } from "./imap-lane.ts";
 import type { MaildropContext } from "./maildrop-commit.ts";
 import type { ImapSide } from "./maildrop-identity.ts";
 import { type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
+import type { MaildropWitness } from "./maildrop-witness.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { planRemovals, removeCopies } from "./server-copy.ts";
 
@@ -26,6 +28,9 @@ interface Loaded {
 
 const asked: ReadonlySet<Because> = new Set(["api", "changed", "created", "recovery"]);
 
+/** Between two looks of which the second is made for the sake of what IMAP lacks, in ms, where it polls more seldom. */
+const witnessEveryMs = 10_000;
+
 /** Before it is tried again to remove what could not be marked, in ms. */
 const refusedMs = 600_000;
 
@@ -33,9 +38,11 @@ const refusedMs = 600_000;
 const mayRemove = ({ capabilities = [] }: EndpointProfile): boolean => !capabilities.some((name) => name.startsWith("X-GOOGLE"));
 
 export class MaildropLane implements EndpointLane {
+  endpointId: EndpointId | null = null;
   dueAt = 0;
   succeededAt = 0;
   private readonly ground: LaneGround;
+  private readonly witness: MaildropWitness;
   /** The IMAP side of the same account; null: it has none. */
   private readonly imapSide: () => Pick<ImapLane, "side" | "owe"> | null;
   private readonly health: HealthBook;
@@ -55,13 +62,14 @@ export class MaildropLane implements EndpointLane {
   /** The last session ended without a goodbye: the server may take it for alive, and what holds the maildrop may be ourselves. */
   private mayLinger = false;
 
-  constructor(ground: LaneGround, imapSide: () => Pick<ImapLane, "side" | "owe"> | null) {
+  constructor(ground: LaneGround, witness: MaildropWitness, imapSide: () => Pick<ImapLane, "side" | "owe"> | null) {
     this.ground = ground;
+    this.witness = witness;
     this.imapSide = imapSide;
     this.health = new HealthBook(ground);
   }
 
-  get state(): string {
+  get state(): SyncState {
     return this.health.state;
   }
 
@@ -79,6 +87,7 @@ export class MaildropLane implements EndpointLane {
       tenantId: account.tenantId,
       endpointId: endpoint.id,
       policy: account.policy,
+      trouble: this.health.trouble,
     };
     const memory = this.loaded?.memory ?? {
       settledPrint: "",
@@ -94,6 +103,7 @@ export class MaildropLane implements EndpointLane {
       refusedUntil: new Map(),
     };
     this.loaded = { account, endpoint, context, memory };
+    this.endpointId = endpoint.id;
     this.health.take(endpoint);
     return Promise.resolve();
   }
@@ -102,11 +112,13 @@ export class MaildropLane implements EndpointLane {
     const { loaded } = this;
     // Claimed as due, asked for, or in the middle of a reading; news of the IMAP side are none of a maildrop.
     const isDue = this.dueAt === 0 || this.dueAt === Number.POSITIVE_INFINITY || this.dueAt <= Date.now();
-    if (this.stopped || loaded === null || !(isDue || this.more || asked.has(because))) return "done";
-    const waited = this.loggedInAt + (this.health.profile.loginDelayMs ?? 0);
+    const isMeant = isDue || this.more || asked.has(because);
+    if (this.stopped || loaded === null || !(isMeant || this.witness.isWanted)) return "done";
+    const apart = isMeant ? 0 : Math.min(witnessEveryMs, this.ground.services.pollMs);
+    const waited = this.loggedInAt + Math.max(apart, this.health.profile.loginDelayMs ?? 0);
     const mayRunAt = this.health.mayRunAt(loaded.account.paused, because) || (waited > Date.now() ? waited : 0);
     if (mayRunAt > 0) {
-      this.dueAt = mayRunAt;
+      this.dueAt = isMeant ? mayRunAt : Math.min(this.dueAt, mayRunAt);
       return "done";
     }
     const began = performance.now();
@@ -194,6 +206,7 @@ export class MaildropLane implements EndpointLane {
     const { services } = this.ground;
     const credentials = await services.unseal(account, endpoint);
     const { profile } = this.health;
+    const beganAt = Date.now();
     const session = await services.connectTurn(() =>
       services.drivers.pop3.open({ settings: endpoint.settings, credentials, profile, log: context.log }, signal),
     );
@@ -201,8 +214,9 @@ export class MaildropLane implements EndpointLane {
     this.loggedInAt = Date.now();
     this.mayLinger = true;
     try {
-      const beganAt = Date.now();
-      const result = await runMaildropPass({ context, session, memory, imap, onOwed: () => this.imapSide()?.owe(), signal });
+      const onListed = (keys: ReadonlySet<string>): void => this.witness.hear(beganAt, keys);
+      const onOwed = (): void => this.imapSide()?.owe();
+      const result = await runMaildropPass({ context, session, memory, imap, onListed, onOwed, signal });
       if (imap === "down") this.retrievals = true;
       else if (imap === "read" && this.retrievals)
         this.retrievals = await this.settleRetrievals(!result.again && !result.waiting);

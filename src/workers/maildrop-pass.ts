@@ -42,6 +42,8 @@ export interface MaildropPassInput {
   readonly imap: ImapSide;
   /** Something is owed to the IMAP server. */
   readonly onOwed: () => void;
+  /** Is told what a complete listing shows, if that can be believed. */
+  readonly onListed: (keys: ReadonlySet<string>) => void;
   readonly signal: AbortSignal;
 }
 
@@ -168,6 +170,18 @@ const listMissing = async (
   return [...gone, ...(await listLeftOver(context.db, context.accountId, context.endpointId))];
 };
 
+/** Nothing is listed, and was not for long enough to be believed (G4). */
+const isEmptyAtFirst = ({ emptySince }: MaildropMemory): boolean => emptySince > 0 && Date.now() - emptySince < emptyMs;
+
+/** Lists the maildrop, and tells what it shows. */
+const list = async ({ session, memory, onListed, signal }: MaildropPassInput): Promise<MaildropListing> => {
+  const listing = await session.list(signal);
+  const { complete, items } = listing;
+  memory.emptySince = complete && items.length === 0 ? memory.emptySince || Date.now() : 0;
+  if (complete && !isEmptyAtFirst(memory)) onListed(new Set(items.map(keyOf)));
+  return listing;
+};
+
 /** The maildrop as it is bound, after the ends of our own removals are known (V1). Null: it has no mailbox yet. */
 const loadScope = async (
   input: MaildropPassInput,
@@ -177,10 +191,7 @@ const loadScope = async (
   const maildrop = await loadMaildrop(context.db, context.accountId, context.endpointId);
   const scope = await scopeFor(input, maildrop);
   if (scope === null) return { maildrop, scope, removing: false };
-  const now = Date.now();
-  memory.emptySince = listing.complete && listing.items.length === 0 ? memory.emptySince || now : 0;
-  const doubtful = memory.emptySince > 0 && now - memory.emptySince < emptyMs;
-  const { open, ended } = await settleRemovals(context, scope, { listing, doubtful });
+  const { open, ended } = await settleRemovals(context, scope, { listing, doubtful: isEmptyAtFirst(memory) });
   if (!ended) return { maildrop, scope, removing: open > 0 };
   // What we took away ourselves tells nothing of what the server shows.
   memory.mark = null;
@@ -239,7 +250,7 @@ const readWanted = async (
 /** One session's look. */
 export const runMaildropPass = async (input: MaildropPassInput): Promise<MaildropPassResult> => {
   const { context, session, memory, imap, signal } = input;
-  const listing = await session.list(signal);
+  const listing = await list(input);
   const print = printOf(listing);
   const retry = forgetRefusals(memory);
   if (print === memory.settledPrint && !retry && Date.now() - memory.verifiedAt < verifyMs) {

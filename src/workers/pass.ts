@@ -13,6 +13,7 @@ import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
 import { auditIsDue, updateMailbox } from "./incremental.ts";
 import { hasMoved, type LaneContext, type MailboxLane } from "./lane-state.ts";
+import type { MaildropWitness } from "./maildrop-witness.ts";
 import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
 
 /** Servers without mod-sequences show a change of flags only to a whole listing: INBOX at every sweep, the rest this often. */
@@ -43,6 +44,7 @@ export interface PassInput {
   readonly context: LaneContext;
   readonly session: Session;
   readonly memory: PassMemory;
+  readonly witness: MaildropWitness;
   /** Paths that the server told of; null: look everywhere. */
   readonly news: readonly string[] | null;
   readonly watching: boolean;
@@ -74,6 +76,7 @@ const guarded = async (
     const { context } = input;
     mailbox.answered = false;
     mailbox.failures += 1;
+    context.trouble.noteFailure(error.code);
     mailbox.parkedUntil = Date.now() + Math.min(parkMostMs, parkFirstMs * 2 ** (mailbox.failures - 1));
     context.log.warn({ mailbox: mailbox.mailboxId, failure: error.kind, scope: error.scope, err: error }, "mailbox put aside");
     await inAccount(context.db, context.fence, context.accountId, (account) =>
@@ -159,8 +162,9 @@ const settle = async (input: PassInput): Promise<void> => {
   for (let tries = 0; tries < cutTries; tries += 1) {
     const survey = await input.session.survey(input.signal);
     if (isConsistentCut(context, survey)) {
-      memory.held = await settleCandidates(context, survey, input.session.profile);
-      memory.candidates = false;
+      const left = await settleCandidates(context, survey, input.session.profile, input.witness);
+      memory.held = left.held;
+      memory.candidates = left.awaited;
       return;
     }
     await followSurvey(input, survey);

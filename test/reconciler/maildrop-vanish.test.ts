@@ -28,6 +28,7 @@ const input = (count: number, more: Partial<GoneInput>): GoneInput => ({
   bound: count,
   outsideWindow: false,
   doubtful: false,
+  unwell: false,
   hold: "none",
   ...more,
 });
@@ -61,6 +62,13 @@ describe("a maildrop whose mail is gone", () => {
   it("is mirrored by the mail, and held by the mass", () => {
     expect(outcome(input(9, {}))).toEqual({ held: 0, became: ["removed false pop3_drain"] });
     expect(outcome(input(20, {}))).toEqual({ held: 20, became: [] });
+  });
+
+  it("B2: is held by half the mass where the server was not well or the views of the account disagree", () => {
+    expect(outcome(input(5, { unwell: true }))).toEqual({ held: 5, became: [] });
+    expect(outcome(input(4, { unwell: true }))).toEqual({ held: 0, became: ["removed false pop3_drain"] });
+    expect(outcome(input(10, { bound: 60, unwell: true }))).toEqual({ held: 10, became: [] });
+    expect(outcome(input(10, { bound: 60 }))).toEqual({ held: 0, became: ["removed false pop3_drain"] });
   });
 
   it("stays held while new mail makes the mass a smaller part", () => {

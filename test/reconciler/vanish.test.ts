@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { defaultPolicy } from "../../src/model/account.ts";
-import { type Candidate, resolveCandidates, type ResolveInput } from "../../src/reconciler/vanish.ts";
+import type { SecondView } from "../../src/reconciler/second-view.ts";
+import {
+  type Candidate,
+  type CutView,
+  resolveCandidates,
+  type ResolveInput,
+  vanishBreakerTrips,
+} from "../../src/reconciler/vanish.ts";
 import { excludesStoreIn, learnArithmetic, type ModseqStep } from "../../src/reconciler/vanish-evidence.ts";
 
 describe("the steps of a server's mod-sequences", () => {
@@ -70,7 +77,16 @@ describe("the steps of a server's mod-sequences", () => {
   });
 });
 
-describe("a breaker in one mailbox", () => {
+const cutAt = (at: number, more: Partial<CutView> = {}): CutView => ({
+  batchShape: false,
+  inboxLost: new Set(),
+  secondViews: new Map(),
+  unwell: false,
+  at,
+  ...more,
+});
+
+describe("candidates in one mailbox", () => {
   const candidate = (n: number, more: Partial<Candidate> = {}): Candidate => ({
     id: `p${n}` as Candidate["id"],
     messageId: `m${n}` as Candidate["messageId"],
@@ -106,7 +122,8 @@ describe("a breaker in one mailbox", () => {
       epoch: 1,
       hold: null,
       decided: null,
-      cut: { batchShape: false, inboxLost: new Set(), at: 6 * 3_600_000 },
+      dispute: null,
+      cut: cutAt(6 * 3_600_000),
       policy: defaultPolicy,
       pop3Devices: "unknown",
       mayRestore: true,
@@ -193,14 +210,122 @@ describe("a breaker in one mailbox", () => {
 
   it("S135: decides nothing about 60 of 160 that a look lacks, nor six hours later when one more lacks them", () => {
     const lost = Array.from({ length: 60 }, (_, n) => candidate(n));
-    const first = resolve({ candidates: lost, live: 160, cut: { batchShape: false, inboxLost: new Set(), at: 0 } });
+    const first = resolve({ candidates: lost, live: 160, cut: cutAt(0) });
     expect(first).toMatchObject({ held: 60, changes: [], placements: [] });
     const hold = { epoch: 1, from: 0, cuts: [0] };
     expect(resolve({ candidates: lost, live: 160, hold })).toMatchObject({ held: 60, changes: [], placements: [] });
   });
 
+  const seenAs = (candidates: readonly Candidate[], view: SecondView) => new Map(candidates.map(({ id }) => [id, view] as const));
+
+  it("S135: are disputed while the maildrop shows them (V4), and wait until it was listed", () => {
+    const three = [candidate(1), candidate(2), candidate(3, { markedDeleted: true })];
+    const about = (view: SecondView) => resolve({ candidates: three, cut: cutAt(0, { secondViews: seenAs(three, view) }) });
+    expect(about("shown")).toMatchObject({ disputed: 3, awaited: 0, held: 0, changes: [], placements: [] });
+    expect(about("awaited")).toMatchObject({ disputed: 0, awaited: 3, held: 0, changes: [], placements: [] });
+    for (const view of ["lacking", "unheard"] as const) {
+      const { changes, ...rest } = about(view);
+      expect(rest).toMatchObject({ disputed: 0, awaited: 0, held: 0 });
+      expect(changes.map(({ kind, rule }) => `${kind} ${rule}`)).toEqual([
+        "message.removed V17",
+        "message.removed V17",
+        "message.removed V9",
+      ]);
+      for (const { evidence } of changes) expect(evidence).toMatchObject([{ maildrop: view }]);
+    }
+  });
+
+  it("V4: are kept in the end where the views disagreed and one is not heard any more", () => {
+    const one = [candidate(1)];
+    const cut = cutAt(0, { secondViews: seenAs(one, "unheard") });
+    const { changes } = resolve({ candidates: one, dispute: "open", cut });
+    expect(changes).toMatchObject([{ kind: "message.kept", reason: "inconsistent_views_released", rule: "V4" }]);
+  });
+
+  it("V4: are what somebody says that they are", () => {
+    const one = [candidate(1)];
+    const said = (dispute: "approved" | "rejected") =>
+      resolve({ candidates: one, dispute, cut: cutAt(0, { secondViews: seenAs(one, "shown") }) }).changes;
+    expect(said("approved")).toMatchObject([{ kind: "message.removed", reason: "user_expunge", rule: "V17" }]);
+    expect(said("rejected")).toMatchObject([{ kind: "message.kept", reason: "inconsistent_views_rejected", rule: "V4" }]);
+  });
+
+  it("V4: are never touched while the maildrop shows them or was not listed, and else what they are without it", () => {
+    const views = fc.constantFrom<SecondView>("none", "awaited", "shown", "lacking", "unheard");
+    const some = fc.array(
+      fc.record({
+        view: views,
+        markedDeleted: fc.boolean(),
+        durable: fc.boolean(),
+        role: fc.constantFrom<Candidate["role"]>("inbox", "trash", null),
+        ownCommand: fc.boolean(),
+      }),
+      { minLength: 1, maxLength: 30 },
+    );
+    const policies = fc.record({
+      onPop3Drain: fc.constantFrom("keep", "mirror", "restore"),
+      onUserExpunge: fc.constantFrom("keep", "mirror"),
+      onUnknownVanish: fc.constantFrom("auto", "keep", "mirror", "restore"),
+    });
+    const devices = fc.constantFrom<ResolveInput["pop3Devices"]>("unknown", "declared", "learned");
+    fc.assert(
+      fc.property(some, policies, devices, fc.constantFrom("open" as const, null), (seen, policy, pop3Devices, dispute) => {
+        const all = seen.map(({ view: _, ...more }, n) => candidate(n, more));
+        const secondViews = new Map(all.map(({ id }, n) => [id, seen[n]?.view ?? "none"] as const));
+        const about = { candidates: all, live: 100, policy: { ...defaultPolicy, ...policy } as never, pop3Devices, dispute };
+        const decided = resolve({ ...about, cut: cutAt(0, { secondViews }) });
+        const without = resolve({ ...about, cut: cutAt(0) });
+        const what = new Map(without.placements.map(({ id, ...rest }) => [id, `${rest.lifecycle} ${rest.reason}`]));
+        const became = new Map(decided.placements.map(({ id, ...rest }) => [id, `${rest.lifecycle} ${rest.reason}`]));
+        for (const { id, ownCommand } of all) {
+          const view = secondViews.get(id);
+          const open = (view === "shown" || view === "awaited") && !ownCommand;
+          if (open) expect(became.has(id)).toBe(false);
+          else if (view === "unheard" && dispute !== null)
+            expect(became.get(id)?.startsWith("removed user_expunge") ?? false).toBe(false);
+          else expect(became.get(id)).toBe(what.get(id));
+        }
+        expect(decided.placements.length + decided.held + decided.disputed + decided.awaited).toBe(all.length);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("B2: are held by half as many where something was not well", () => {
+    const trips = (candidates: number, live: number): readonly boolean[] =>
+      [false, true].map((unwell) => vanishBreakerTrips({ candidates, live }, unwell));
+    // A share of a mailbox, all of it, and a number: just below half, half, just below all, all.
+    expect([9, 10, 19, 20].map((count) => trips(count, 50))).toEqual([
+      [false, false],
+      [false, true],
+      [false, true],
+      [true, true],
+    ]);
+    expect([14, 15, 29, 30].map((count) => trips(count, 100))).toEqual([
+      [false, false],
+      [false, true],
+      [false, true],
+      [true, true],
+    ]);
+    expect([4, 5, 9, 10].map((count) => trips(count, count))).toEqual([
+      [false, false],
+      [false, true],
+      [false, true],
+      [true, true],
+    ]);
+    expect([499, 500, 999, 1000].map((count) => trips(count, 100_000))).toEqual([
+      [false, false],
+      [false, true],
+      [false, true],
+      [true, true],
+    ]);
+    const twelve = Array.from({ length: 12 }, (_, n) => candidate(n));
+    expect(resolve({ candidates: twelve, live: 60 })).toMatchObject({ held: 0, changes: { length: 12 } });
+    expect(resolve({ candidates: twelve, live: 60, cut: cutAt(0, { unwell: true }) })).toMatchObject({ held: 12, changes: [] });
+  });
+
   it("S26: keeps what a POP3 device removed everywhere at once (V16)", () => {
-    const cut = { batchShape: false, inboxLost: new Set([candidate(1).messageId]), at: 0 };
+    const cut = { ...cutAt(0), inboxLost: new Set([candidate(1).messageId]) };
     const filed = (n: number, pop3Devices: ResolveInput["pop3Devices"]) =>
       resolve({ candidates: [candidate(n, { role: null })], cut, pop3Devices }).changes[0];
     expect(filed(1, "declared")).toMatchObject({ kind: "message.kept", reason: "pop3_drain", rule: "V16", confidence: 0.8 });

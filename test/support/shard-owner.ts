@@ -8,6 +8,7 @@ import type { Database } from "../../src/store/database.ts";
 import { balanceLeases, enrol, ensureInstallation, virtualShardOf } from "../../src/store/leases.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
+import { Trouble } from "../../src/workers/trouble.ts";
 
 export const quietLog = createLogger({ level: "silent" });
 export const defaultTenant = "00000000-0000-7000-8000-000000000001" as TenantId;
@@ -41,6 +42,7 @@ export const makeAccount = async (
     twoViews: false,
     mailboxes: new Map(),
     modseq: { known: {} },
+    trouble: new Trouble(),
   };
   const mailbox = async (path: string, uidNext: number): Promise<MailboxLane> => {
     const mailboxId = uuidv7() as MailboxId;

@@ -5,7 +5,7 @@
 import type { Policy } from "../model/account.ts";
 import type { EndpointId } from "../model/ids.ts";
 import { expectsDrains, type Pop3Devices } from "../model/pop3-devices.ts";
-import { type Decision, emptyDraft, type ItemFlags, type PlacementView, record } from "./state.ts";
+import { type Decision, emptyDraft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
 
 /** An item of INBOX that gained `\Seen` since it was last looked at. */
 export interface GainedSeen {
@@ -54,6 +54,11 @@ export interface SeenMemory {
   readonly highWater: number;
   /** When the last batches came, ascending; as many as Z4 asks for. */
   readonly batches: readonly number[];
+  /**
+   * The last item that became seen alone in a look and counts as read (Z4), where the server marks message by message: the first of a
+   * download looks like that until the next look shows what follows it. null: there is none.
+   */
+  readonly alone?: { readonly uid: number; readonly at: number } | null;
 }
 
 export const noSeenMemory: SeenMemory = { highWater: 0, batches: [] };
@@ -96,6 +101,8 @@ export interface SeenVerdict {
 
 export interface SeenAnswer {
   readonly verdicts: ReadonlyMap<number, SeenVerdict>;
+  /** An item of an earlier look that turns out to be the first of a download; null: none does. */
+  readonly earlier: { readonly uid: number; readonly verdict: SeenVerdict } | null;
   readonly memory: SeenMemory;
 }
 
@@ -126,13 +133,23 @@ const isPeriodic = (times: readonly number[]): boolean => {
 
 const strong = (rule: SeenVerdict["rule"], because: Because): Pick<SeenVerdict, "rule" | "because"> => ({ rule, because });
 
+/** Does the step go on, message by message, with what came up to this UID at that time? */
+const goesOn = (
+  look: SeenLook,
+  step: readonly GainedSeen[],
+  before: { readonly uid: number; readonly at: number | undefined },
+): boolean =>
+  before.at !== undefined &&
+  look.at - before.at <= sameDownloadMs &&
+  step.every(({ uid, modseq }) => modseq === null && uid > before.uid);
+
 /** Does it go on with the batch before it? */
-const continues = (look: SeenLook, { highWater, batches }: SeenMemory, step: readonly GainedSeen[]): boolean => {
-  const last = batches.at(-1);
-  return (
-    last !== undefined && look.at - last <= sameDownloadMs && step.every(({ uid, modseq }) => modseq === null && uid > highWater)
-  );
-};
+const continues = (look: SeenLook, { highWater, batches }: SeenMemory, step: readonly GainedSeen[]): boolean =>
+  goesOn(look, step, { uid: highWater, at: batches.at(-1) });
+
+/** Does it go on with an item that came alone? */
+const follows = (look: SeenLook, { alone = null }: SeenMemory, step: readonly GainedSeen[]): boolean =>
+  alone !== null && goesOn(look, step, alone);
 
 /** Why a step cannot be a download, or null when it has the shape of one (Z2 c–f, Z3, Z4). */
 const objection = (
@@ -147,7 +164,7 @@ const objection = (
     return strong("Z3", "older_than_high_water");
   const newest = step.reduce((most, { uid }) => Math.max(most, uid), 0);
   if (look.unseen.some((uid) => uid > highWater && uid < newest)) return strong("Z3", "holes");
-  if (step.length > 1 || look.besideDrain || continues(look, memory, step)) return null;
+  if (step.length > 1 || look.besideDrain || continues(look, memory, step) || follows(look, memory, step)) return null;
   const periodic = batches.length >= earlierBatches && isPeriodic([...batches.slice(-earlierBatches), look.at]);
   return periodic ? null : strong("Z4", "single_item");
 };
@@ -155,11 +172,30 @@ const objection = (
 const remember = (look: SeenLook, memory: SeenMemory, step: readonly GainedSeen[]): SeenMemory => ({
   highWater: step.reduce((most, { uid }) => Math.max(most, uid), memory.highWater),
   batches: continues(look, memory, step) ? memory.batches : [...memory.batches, look.at].slice(-earlierBatches),
+  alone: null,
 });
+
+/** The item that is read unless something follows it. */
+const aloneIn = (look: SeenLook, [item]: readonly GainedSeen[]): NonNullable<SeenMemory["alone"]> | null =>
+  item !== undefined && item.modseq === null && !item.reverted ? { uid: item.uid, at: look.at } : null;
+
+/** The item that came alone, once a step that is weak goes on with it. */
+const earlierOf = (
+  look: SeenLook,
+  memory: SeenMemory,
+  step: readonly GainedSeen[],
+  verdicts: ReadonlyMap<number, SeenVerdict>,
+): SeenAnswer["earlier"] => {
+  const verdict = verdicts.get(step[0]?.uid ?? 0);
+  if (memory.alone === undefined || memory.alone === null || verdict?.strength !== "weak" || !follows(look, memory, step))
+    return null;
+  return { uid: memory.alone.uid, verdict: { ...verdict, rule: "Z2", items: step.length + 1 } };
+};
 
 /** Judges everything that became seen in INBOX in one look, step by step in the order of the server. */
 export const classifySeen = (look: SeenLook): SeenAnswer => {
   const verdicts = new Map<number, SeenVerdict>();
+  let earlier: SeenAnswer["earlier"] = null;
   let { memory } = look;
   const expected = expectsDrains(look.devices);
   const open = look.gained.filter(({ opened }) => !opened);
@@ -178,14 +214,16 @@ export const classifySeen = (look: SeenLook): SeenAnswer => {
         ...(reason ?? { rule: step.length > 1 ? "Z2" : "Z4", because: "retrieval_order" }),
       });
     }
-    if (against === null) memory = remember(look, memory, step);
+    if (against?.because === "single_item" && expected) memory = { ...memory, alone: aloneIn(look, step) };
+    if (against !== null) continue;
+    earlier = earlierOf(look, memory, step, verdicts) ?? earlier;
+    memory = remember(look, memory, step);
   }
-  return { verdicts, memory };
+  return { verdicts, earlier, memory };
 };
 
 /** What the reconciler makes of the verdicts. */
-export interface SeenDecision {
-  readonly verdicts: ReadonlyMap<number, SeenVerdict>;
+export interface SeenDecision extends Pick<SeenAnswer, "verdicts" | "earlier"> {
   readonly devices: Pop3Devices;
   readonly policy: Policy;
 }
@@ -222,6 +260,33 @@ export const seenOutcome = (uid: number, { verdicts, devices, policy }: SeenDeci
     rule: hinted || (weak && !revert) ? "Z5" : verdict.rule,
     evidence: [{ ...(hinted && { hint: "suspected_pop3_seen" }), ...verdict }],
   };
+};
+
+/** What counted as read until the rest of its download was seen is set back as the rest is (Z2 d). */
+export const revertEarlier = (scope: Scope, { earlier, policy }: SeenDecision, placement: PlacementView): Decision => {
+  const draft = emptyDraft();
+  const { id, messageId, mailboxId, lifecycle, kept, absent, binding } = placement;
+  const isRead = hasSeen(binding?.shadowFlags ?? []) && placement.keywords.includes("$seen");
+  if (earlier === null || !isRead || seenPolicy(policy) !== "revert") return draft;
+  const keywords = placement.keywords.filter((keyword) => keyword !== "$seen");
+  const change = record(draft, {
+    kind: "message.keywords",
+    messageId,
+    mailboxId,
+    placementId: id,
+    before: { keywords: placement.keywords },
+    after: { keywords },
+    source: "rule",
+    endpointId: scope.endpointId,
+    deviceId: null,
+    reason: "weak_seen",
+    rule: earlier.verdict.rule,
+    confidence: null,
+    evidence: [earlier.verdict],
+  });
+  draft.placements.push({ id, mailboxId, keywords, lifecycle, kept, absent, reason: null, recoverableDays: null, change });
+  draft.commands.push({ placementId: id, verb: "store", args: { remove: ["$seen"] }, reason: "pop3_seen_reverted" });
+  return draft;
 };
 
 /**

@@ -1,7 +1,7 @@
 /** What is remembered of the downloads that POP3 devices seem to have made (semantics 5.3). */
 import type { RuleReason } from "../model/command.ts";
 import type { Pop3Evidence } from "../model/pop3-devices.ts";
-import type { SeenMemory } from "../reconciler/pop3-seen.ts";
+import { noSeenMemory, type SeenMemory } from "../reconciler/pop3-seen.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { AccountId, PlacementId } from "../model/ids.ts";
 import type { AccountTx } from "./account-tx.ts";
@@ -57,8 +57,9 @@ export const loadSeenHistory = async (account: AccountTx, scope: Scope, uids: re
     text: `select pop3_seen from upstream_mailboxes where account_id = $1 and endpoint_id = $2 and mailbox_id = $3`,
     values: values.slice(0, 3),
   });
-  const { epoch = -1, highWater = 0, batches = [], suspected = 0 } = stored.rows[0]?.pop3_seen ?? {};
-  const memory = epoch === scope.epoch ? { highWater, batches } : { highWater: 0, batches: [] };
+  const { epoch = -1, highWater = 0, batches = [], alone = null, suspected = 0 } = stored.rows[0]?.pop3_seen ?? {};
+  const untouched = alone !== null && epoch === scope.epoch && (await isUntouched(account, scope, alone));
+  const memory: SeenMemory = epoch === scope.epoch ? { highWater, batches, alone: untouched ? alone : null } : noSeenMemory;
   const unseen = await account.tx.query<{ uid: bigint }>({
     name: "seen_unseen",
     text: `select uid from bindings where ${inScope} and uid > $5 and active and ${shadowIsUnseen} order by uid`,
@@ -76,6 +77,24 @@ export const loadSeenHistory = async (account: AccountTx, scope: Scope, uids: re
     unseen: unseen.rows.map(({ uid }) => Number(uid)),
     reverted: new Set(reverted.rows.map(({ uid }) => Number(uid))),
   };
+};
+
+/** Has an item kept the keywords that it got in this look? */
+const isUntouched = async (
+  account: AccountTx,
+  scope: Scope,
+  { uid, at }: { readonly uid: number; readonly at: number },
+): Promise<boolean> => {
+  const { rows } = await account.tx.query<{ changes: bigint }>({
+    name: "seen_untouched",
+    text: `select count(*) as changes from bindings b
+           join placements p on p.account_id = b.account_id and p.id = b.placement_id
+           join changes c on c.account_id = p.account_id and c.message_id = p.message_id and c.placement_id = p.id
+           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = $5 and b.active
+             and c.kind = 'message.keywords' and c.at >= $6`,
+    values: [...scopeValues(account.accountId, scope), uid, new Date(at)],
+  });
+  return rows[0]?.changes === 1n;
 };
 
 /** `suspectedAt` null: nothing new is suspected. */

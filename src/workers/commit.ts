@@ -6,6 +6,7 @@ import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation
 import type { Octets } from "../model/octets.ts";
 import { type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
 import type { PlacementView } from "../reconciler/state.ts";
+import { revertEarlier } from "../reconciler/pop3-seen.ts";
 import { reconcileAbsences } from "../reconciler/vanish.ts";
 import { excludesStoreIn, isDeleted, learnArithmetic, type ModseqStep } from "../reconciler/vanish-evidence.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
@@ -238,6 +239,11 @@ export const commitObservation = async (
     const facts = await believedFlags(account, context, mailbox, { flags: request.flags, bound, whole, regressed, at });
     const flags = reconcileFlags({ scope, facts, bound, seen, echoes });
     await applyDecision(account, flags, surroundings);
+    if (seen?.earlier != null) {
+      const { uid } = seen.earlier;
+      const placement = (await loadBound(account, scope, [uid])).bound.get(uid);
+      if (placement !== undefined) await applyDecision(account, revertEarlier(scope, seen, placement), surroundings);
+    }
     messagesStored.inc({ op: "updated" }, flags.placements.length);
     const counted = stepOf(mailbox, request, bound);
     const known = context.modseq.known;

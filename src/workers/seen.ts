@@ -104,7 +104,7 @@ export const judgeSeen = async (
     memory,
     at: look.at.getTime(),
   });
-  const decision = { verdicts: answer.verdicts, devices, policy };
+  const decision = { verdicts: answer.verdicts, earlier: answer.earlier, devices, policy };
   const hinted = uids.filter((uid) => seenOutcome(uid, decision)?.hinted).length;
   if (hinted > 0 || answer.memory !== memory)
     await writeSeenMemory(account, scope, {

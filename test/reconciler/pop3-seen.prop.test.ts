@@ -47,7 +47,7 @@ describe("what became seen in INBOX", () => {
         const { verdicts, memory } = classifySeen(look({ gained, unseen: all.slice(count), at: 5 }));
         expect(verdicts.size).toBe(count);
         for (const { strength, rule } of verdicts.values()) expect([strength, rule]).toEqual(["weak", "Z2"]);
-        expect(memory).toEqual({ highWater: all[count - 1], batches: [5] });
+        expect(memory).toMatchObject({ highWater: all[count - 1], batches: [5] });
       }),
     );
   });
@@ -142,6 +142,40 @@ describe("what became seen in INBOX", () => {
     expect([...first.verdicts.values()].map(({ rule }) => rule)).toEqual(["Z4"]);
     const gained = [6, 7].map((uid) => item(uid, { modseq: null }));
     expect(judged({ gained, memory: first.memory, at: 11_000 })).toEqual(Array(2).fill("weak Z2 retrieval_order"));
+  });
+
+  it("S33: however looks split a download, all of it is weak in the end", () => {
+    fc.assert(
+      fc.property(download, fc.array(fc.nat(4), { minLength: 1 }), ([all], sizes) => {
+        fc.pre(all.length > 1);
+        const weak = new Set<number>();
+        let memory = noSeenMemory;
+        let at = 1000;
+        let from = 0;
+        for (let part = 0; from < all.length; part += 1) {
+          const some = all.slice(from, from + 1 + (sizes[part % sizes.length] as number));
+          from += some.length;
+          at += 1000;
+          const gained = some.map((uid) => item(uid, { modseq: null }));
+          const answer = classifySeen(look({ gained, unseen: all.slice(from), memory, at }));
+          for (const [uid, { strength }] of answer.verdicts) if (strength === "weak") weak.add(uid);
+          if (answer.earlier !== null) weak.add(answer.earlier.uid);
+          ({ memory } = answer);
+        }
+        expect([...weak].toSorted((a, b) => a - b)).toEqual(all);
+      }),
+    );
+  });
+
+  it("S33: nothing later makes a lone item weak that it does not go on with", () => {
+    const gained = [item(5, { modseq: null })];
+    const { memory } = classifySeen(look({ gained, unseen: [6, 7, 8], at: 1000 }));
+    const then = (next: readonly number[], unseen: readonly number[], at: number) =>
+      classifySeen(look({ gained: next.map((uid) => item(uid, { modseq: null })), unseen, memory, at })).earlier?.uid ?? null;
+    expect([then([6], [7, 8], 11_000), then([6, 7], [8], 61_000)]).toEqual([5, 5]);
+    expect([then([6, 7], [8], 62_000), then([7, 8], [6], 11_000), then([4, 6], [7, 8], 11_000)]).toEqual([null, null, null]);
+    const set = classifySeen(look({ gained: [item(5, { modseq: null, reverted: true })], unseen: [6], at: 1000 })).memory;
+    expect(classifySeen(look({ gained: [item(6, { modseq: null })], memory: set, at: 2000 })).earlier).toBeNull();
   });
 
   it("judges each step of the server for itself: a download, and one mail that was read", () => {

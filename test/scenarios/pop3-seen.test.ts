@@ -65,11 +65,11 @@ const imap = async <T>(
 const seenUpstream = (at: Dovecot, n: number): Promise<number[]> =>
   imap(at, n, async (one) => [...(await one.flags())].filter(([, flags]) => flags.includes("\\Seen")).map(([uid]) => uid));
 
-const untilSeenUpstream = (n: number, uids: readonly number[]): Promise<unknown> =>
+const untilSeenUpstream = (n: number, uids: readonly number[], at = server): Promise<unknown> =>
   eventually(
     "flags upstream",
     async () => {
-      expect(await seenUpstream(server, n)).toEqual(uids);
+      expect(await seenUpstream(at, n)).toEqual(uids);
       return true;
     },
     { timeoutMs: 30_000, everyMs: 100 },
@@ -169,6 +169,23 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     await device(server, 5, { retr: [2, 3], dele: [2] });
     expect(told((await keywordChanges(accountId, 2)).slice(1))).toEqual(["weak_seen Z4"]);
     await untilSeenUpstream(5, [1]);
+    expect(await readIn(accountId)).toEqual(["a"]);
+  });
+
+  it("S33: a download that two looks split is one, where the server counts no steps", { timeout: 90_000 }, async () => {
+    await using courier = await startDovecot({ users: 9, withoutCapabilities: ["CONDSTORE", "QRESYNC"] });
+    await deliver(courier, 9, ["a", "b", "c", "d"]);
+    const accountId = await watched(courier, 9, { pop3Devices: "declared" });
+    await device(courier, 9, { retr: [1] });
+    await keywordChanges(accountId, 1);
+    expect(await readIn(accountId)).toEqual(["a"]);
+    await device(courier, 9, { retr: [2, 3] });
+    expect(told(await keywordChanges(accountId, 4)).toSorted()).toEqual(["upstream_flags Z4", ...Array(3).fill("weak_seen Z2")]);
+    expect(await readIn(accountId)).toEqual([]);
+    await untilSeenUpstream(9, [], courier);
+    // Who reads it now has read it (I14).
+    await imap(courier, 9, (one) => one.command("UID STORE 1 +FLAGS (\\Seen)"));
+    await keywordChanges(accountId, 5);
     expect(await readIn(accountId)).toEqual(["a"]);
   });
 

@@ -59,6 +59,8 @@ interface Node {
   subscribed: boolean;
   created: boolean;
   before: MailboxView | null;
+  /** No listing shows it, or not for now. */
+  unlisted?: true;
 }
 
 const segments = (box: SurveyedMailbox): string[] =>
@@ -166,6 +168,9 @@ const assignRoles = (boxes: ReadonlyMap<string, SurveyedMailbox>, nodes: Readonl
       claims.push({ role: before.role, source: "api", holder: true, path, node });
     else if (box?.role != null && box.roleSource !== null)
       claims.push({ role: box.role, source: box.roleSource, holder: before?.role === box.role, path, node });
+    // What is not listed gives way to a stronger claim only: it may be back at the next look.
+    else if (node.unlisted === true && before?.role != null && before.roleSource !== null)
+      claims.push({ role: before.role, source: before.roleSource, holder: true, path, node });
     node.role = null;
     node.roleSource = null;
   }
@@ -303,6 +308,10 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
       });
   }
   for (const node of tree.nodes.values()) present.add(node.id);
+  const { waiting, gone } = absences(input, present);
+  for (const before of input.known)
+    if (!present.has(before.id) && !gone.includes(before))
+      tree.nodes.set(`\u0000${before.id}`, { ...before, created: false, before, unlisted: true });
   assignRoles(boxes, tree.nodes);
   const changes: DecidedChange[] = [];
   const mailboxes: MailboxWrite[] = [];
@@ -310,7 +319,6 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
     const write = writeNode(input.endpointId, node, changes);
     if (write !== null) mailboxes.push(write);
   }
-  const { waiting, gone } = absences(input, present);
   for (const view of gone) mailboxes.push(removal(input.endpointId, view, changes));
   return { changes, mailboxes, upstream: [...upstream, ...waiting], gone: gone.map((view) => view.id) };
 };

@@ -95,6 +95,33 @@ describe("a survey", () => {
     expect([decision.gone, decision.upstream]).toEqual([[], []]);
   });
 
+  it("leaves a role with a mailbox that may be back, and gives it on when that is gone (D10, D2)", () => {
+    const roles = { role: "archive", roleSource: "special_use" } as const;
+    const known = stored([box("INBOX"), box("Old", roles)]);
+    const now = [box("INBOX"), box("New", { ...roles, status: null })];
+    const first = survey(now, known, 1000);
+    expect(first.mailboxes.map(({ name, role }) => [name, role])).toEqual([["New", null]]);
+    const made = stored([box("New")]).map((view) => ({ ...view, id: "made" as MailboxId }));
+    const missed = known.map((view) =>
+      view.name === "Old" && view.upstream !== null ? { ...view, upstream: { ...view.upstream, absentSince: 1000 } } : view,
+    );
+    const later = survey(now, [...missed, ...made], 62_000);
+    expect(later.mailboxes.map(({ name, role, lifecycle }) => [name, role, lifecycle])).toEqual([
+      ["New", "archive", "live"],
+      ["Old", null, "removed"],
+    ]);
+  });
+
+  it("gives a role that a mailbox of ours has by its name alone to the one that claims it upstream (D10)", () => {
+    const known = stored([box("INBOX"), box("Archive", { role: "archive", roleSource: "name" })]);
+    const ours = known.map((view) => (view.name === "Archive" ? { ...view, id: "ours" as MailboxId, upstream: null } : view));
+    const { mailboxes } = survey([box("INBOX"), box("All Mail", { role: "archive", roleSource: "special_use" })], ours);
+    expect(mailboxes.map(({ name, role }) => [name, role])).toEqual([
+      ["All Mail", "archive"],
+      ["Archive", null],
+    ]);
+  });
+
   it("gives each role to one mailbox, the strongest claim first (D10, S63)", () => {
     const { mailboxes } = survey([
       box("INBOX"),

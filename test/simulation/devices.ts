@@ -1,0 +1,176 @@
+/**
+ * The devices of an account, and the accidents of its server, as actions on the server model. What an action is about is said in
+ * relative words (the third item of the second mailbox), so that a script that was made smaller still means something.
+ */
+import { Pop3Model } from "./pop3-model.ts";
+import type { Item, Mailbox, ServerModel } from "./server-model.ts";
+
+/** Numbers select modulo what there is. */
+export type Action =
+  | { readonly do: "deliver"; readonly content: number; readonly box: number; readonly flags: readonly string[] }
+  | { readonly do: "mark"; readonly box: number; readonly item: number; readonly flag: string; readonly set: boolean }
+  | { readonly do: "mark all"; readonly box: number; readonly flag: string; readonly set: boolean }
+  | { readonly do: "move"; readonly box: number; readonly item: number; readonly to: number }
+  | { readonly do: "copy"; readonly box: number; readonly item: number; readonly to: number }
+  /** COPY, `\Deleted` and EXPUNGE, with time in between. */
+  | { readonly do: "move by copy"; readonly box: number; readonly item: number; readonly to: number }
+  /** `\Deleted` and EXPUNGE, with or without time in between. */
+  | { readonly do: "delete"; readonly box: number; readonly item: number; readonly slow: boolean }
+  /** The next step of something that takes several. */
+  | { readonly do: "go on" }
+  | { readonly do: "pop3"; readonly retr: number; readonly dele: number; readonly from: "oldest" | "newest" }
+  | { readonly do: "pop3 ends"; readonly well: boolean }
+  | { readonly do: "make mailbox"; readonly name: number }
+  | { readonly do: "rename mailbox"; readonly box: number; readonly name: number }
+  | { readonly do: "new epoch"; readonly box: number; readonly flags: boolean; readonly numbers: boolean }
+  | { readonly do: "lose modseqs"; readonly box: number }
+  /** An API client says it of what it saw when it synced last. */
+  | {
+      readonly do: "api marks";
+      readonly device: number;
+      readonly message: number;
+      readonly keyword: string;
+      readonly set: boolean;
+      /** The request is sent twice. */
+      readonly twice: boolean;
+    }
+  | { readonly do: "api syncs"; readonly device: number };
+
+/** What is done to the server, without the daemon. */
+export type ServerAction = Exclude<Action, { device: number }>;
+
+const names = ["Work", "Plans", "Post", "Later"];
+
+const contentOf = (content: number): string => `mail ${content}`;
+
+/** A whole message; its subject tells which content it is. */
+export const octetsOf = (content: number): Buffer =>
+  Buffer.from(
+    `From: ana@example.test\r\nTo: bo@example.test\r\nMessage-ID: <${content}@example.test>\r\nDate: Mon, 02 Nov 2026 10:00:0${content % 10} +0000\r\n` +
+      `Subject: ${contentOf(content)}\r\n\r\nText ${content} ${"x".repeat(content)}\r\n`,
+  );
+
+export class Devices {
+  readonly server: ServerModel;
+  readonly said: string[] = [];
+  readonly #now: () => number;
+  readonly #pending: (() => void)[] = [];
+  #pop3: Pop3Model | null = null;
+
+  constructor(server: ServerModel, now: () => number) {
+    this.server = server;
+    this.#now = now;
+  }
+
+  /** True while a POP3 device holds the maildrop. */
+  get popping(): boolean {
+    return this.#pop3 !== null;
+  }
+
+  act(action: ServerAction): void {
+    this.said.push(JSON.stringify(action));
+    switch (action.do) {
+      case "deliver":
+        return this.#deliver(action);
+      case "go on":
+        return this.#pending.shift()?.();
+      case "pop3":
+        return this.#pop(action);
+      case "pop3 ends":
+        return this.#endPop(action.well);
+      case "make mailbox":
+        this.server.create(names[action.name % names.length] ?? "");
+        return;
+      case "rename mailbox": {
+        const { path } = this.#box(action.box);
+        this.server.rename(path, names[action.name % names.length] ?? "");
+        return;
+      }
+      case "new epoch":
+        return this.server.newEpoch(this.#box(action.box).path, action);
+      case "lose modseqs":
+        return this.server.loseModseqs(this.#box(action.box).path);
+      case "mark all": {
+        const { path, items } = this.#box(action.box);
+        return this.#mark(
+          path,
+          items.map(({ uid }) => uid),
+          action,
+        );
+      }
+      default:
+        return this.#actOnItem(action);
+    }
+  }
+
+  /** Ends what is under way. */
+  finish(): void {
+    while (this.#pending.length > 0) this.#pending.shift()?.();
+    this.#endPop(true);
+  }
+
+  #deliver({ content, box, flags }: Extract<Action, { do: "deliver" }>): void {
+    const date = new Date(Math.floor(this.#now() / 1000) * 1000);
+    const mail = { content: contentOf(content), octets: octetsOf(content), date, flags, by: "delivery" as const };
+    this.server.append(this.#box(box).path, mail);
+  }
+
+  #mark(path: string, uids: readonly number[], { flag, set }: { readonly flag: string; readonly set: boolean }): void {
+    this.server.store(path, uids, { [set ? "add" : "remove"]: [flag], by: "imap" });
+  }
+
+  #actOnItem(action: Extract<ServerAction, { item: number }>): void {
+    const { path, items } = this.#box(action.box);
+    const item = items[action.item % Math.max(1, items.length)];
+    if (item === undefined) return;
+    const { uid } = item;
+    if (action.do === "mark") return this.#mark(path, [uid], action);
+    if (action.do === "delete") return this.#delete(item, action.slow);
+    const { path: target } = this.#box(action.to);
+    if (target === path) return;
+    if (action.do === "move") this.server.move(path, [uid], target);
+    else this.server.copy(path, [uid], target, "imap");
+    if (action.do === "move by copy") this.#pending.push(() => this.#delete(item, true));
+  }
+
+  #delete(item: Item, slow: boolean): void {
+    // It may have been moved meanwhile: a client acts on what it saw.
+    const place = this.#placeOf(item);
+    if (place === null) return;
+    this.server.store(place.path, [item.uid], { add: ["\\Deleted"], by: "imap" });
+    const expunge = (): void => {
+      const now = this.#placeOf(item);
+      if (now?.items.find(({ uid }) => uid === item.uid)?.flags.has("\\Deleted") === true)
+        this.server.expunge(now.path, [item.uid], "imap");
+    };
+    if (slow) this.#pending.push(expunge);
+    else expunge();
+  }
+
+  #placeOf({ of, uid }: Item): Mailbox | null {
+    for (const mailbox of this.server.mailboxes.values())
+      if (mailbox.items.some((one) => one.of === of && one.uid === uid)) return mailbox;
+    return null;
+  }
+
+  #pop({ retr, dele, from }: Extract<Action, { do: "pop3" }>): void {
+    this.#endPop(true);
+    const session = new Pop3Model(this.server);
+    const numbers = session.entries.map(({ number }) => number);
+    if (from === "newest") numbers.reverse();
+    for (const number of numbers.slice(0, retr)) session.retr(number);
+    for (const number of numbers.slice(0, Math.min(dele, retr))) session.dele(number);
+    this.#pop3 = session;
+  }
+
+  #endPop(well: boolean): void {
+    if (well) this.#pop3?.quit("pop3");
+    else this.#pop3?.drop();
+    this.#pop3 = null;
+  }
+
+  #box(index: number): Mailbox {
+    const all = [...this.server.mailboxes.values()];
+    return all[index % all.length] as Mailbox;
+  }
+}

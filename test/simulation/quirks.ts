@@ -1,0 +1,33 @@
+/** The ways in which real servers differ (semantics 7), as switches of the server model. */
+
+export interface Quirks {
+  /** How changes of a mailbox are told. */
+  readonly changes: "qresync" | "condstore" | "full";
+  readonly push: "notify" | "idle" | "poll";
+  /** Does an APPEND say where it went (RFC 4315)? */
+  readonly uidplus: boolean;
+  /** Keywords that INBOX cannot hold: a client's STORE of them does nothing. */
+  readonly keywords: "any" | "none";
+  /** When a RETR marks a message as read (Z1). */
+  readonly retrSeen: "no" | "session_end" | "per_message";
+  /** What a DELE does when its session ends well (4.3). */
+  readonly deleEffect: "expunge" | "move_to_trash" | "hide" | "destroy_everywhere";
+  /** What unique-ids look like (ID-10). */
+  readonly uidl: "hex" | "dotted" | "uid" | "guid";
+  /** A maildrop lists so many of its newest items only; 0: all. */
+  readonly window: number;
+  /** TOP gives whole messages and marks nothing. */
+  readonly top: boolean;
+}
+
+export const noQuirks: Quirks = {
+  changes: "qresync",
+  push: "notify",
+  uidplus: true,
+  keywords: "any",
+  retrSeen: "session_end",
+  deleEffect: "expunge",
+  uidl: "hex",
+  window: 0,
+  top: true,
+};

@@ -1,0 +1,279 @@
+/**
+ * A mail server as semantics 7 measured it: mailboxes with UIDs, mod-sequences by transaction, flags, an expunge log, and POP3
+ * sessions with a snapshot whose DELE and `\Seen` take effect at their end. Beside what a client can see, it knows the true
+ * story of each occurrence of a message: who made it, who flagged it, who took it away. Changes nothing by itself.
+ */
+import type { Quirks } from "./quirks.ts";
+
+/** Who did something to the server. */
+export type Actor = "delivery" | "imap" | "pop3" | "api" | "daemon" | "fault";
+
+export interface Assertion {
+  readonly flag: string;
+  readonly value: boolean;
+  readonly by: Actor;
+}
+
+/** One occurrence of a message, from its arrival until nothing shows it. A MOVE goes on with it; a COPY makes another. */
+export interface Occurrence {
+  readonly id: number;
+  readonly content: string;
+  readonly madeBy: Actor;
+  readonly copyOf: Occurrence | null;
+  /** In the order of the server. */
+  readonly assertions: Assertion[];
+  /** What the API was told of a flag and the server has not shown yet. */
+  readonly pending: Map<string, boolean>;
+  /** Flags of which the last word is not certain: two said it without knowing of each other. */
+  readonly contested: Set<string>;
+  /** Some POP3 client retrieved it. */
+  retrieved: boolean;
+  goneBy: Actor | null;
+}
+
+export interface Item {
+  readonly uid: number;
+  readonly guid: string;
+  readonly date: Date;
+  readonly octets: Buffer;
+  readonly of: Occurrence;
+  flags: Set<string>;
+  modseq: number;
+}
+
+export interface Mailbox {
+  path: string;
+  role: "inbox" | "archive" | "trash" | null;
+  uidValidity: number;
+  uidNext: number;
+  modseq: number;
+  /** Ascending by UID. */
+  items: Item[];
+  expunged: { readonly uid: number; readonly modseq: number }[];
+}
+
+/** Notes what was said of a flag, and whether somebody else had said something that whoever says it cannot know. */
+export const say = (of: Occurrence, { flag, value, by }: Assertion): void => {
+  of.assertions.push({ flag, value, by });
+  if (by !== "daemon" && of.pending.has(flag)) of.contested.add(flag);
+  if (of.pending.get(flag) === value) of.pending.delete(flag);
+};
+
+interface Arrival {
+  readonly of: Occurrence;
+  readonly octets: Buffer;
+  readonly date: Date;
+  readonly flags: Iterable<string>;
+  readonly guid?: string;
+}
+
+export class ServerModel {
+  readonly quirks: Quirks;
+  readonly mailboxes = new Map<string, Mailbox>();
+  readonly occurrences: Occurrence[] = [];
+  /** Called with each mailbox that changed. */
+  onChange: (path: string) => void = () => undefined;
+  /** Called before the daemon takes an item away for ever. */
+  onDestroy: (item: Item) => void = () => undefined;
+  /** INBOX items that POP3 does not show. */
+  readonly hidden = new Set<Occurrence>();
+  private validity = 1000;
+  private guids = 0;
+
+  constructor(quirks: Quirks) {
+    this.quirks = quirks;
+  }
+
+  create(path: string, role: Mailbox["role"] = null): Mailbox {
+    const known = this.mailboxes.get(path);
+    if (known !== undefined) return known;
+    this.validity += 1;
+    const made: Mailbox = { path, role, uidValidity: this.validity, uidNext: 1, modseq: 1, items: [], expunged: [] };
+    this.mailboxes.set(path, made);
+    this.onChange(path);
+    return made;
+  }
+
+  rename(from: string, to: string): boolean {
+    const mailbox = this.mailboxes.get(from);
+    if (mailbox === undefined || mailbox.role === "inbox" || this.mailboxes.has(to)) return false;
+    this.mailboxes.delete(from);
+    mailbox.path = to;
+    this.mailboxes.set(to, mailbox);
+    this.onChange(to);
+    return true;
+  }
+
+  remove(path: string, by: Actor): boolean {
+    const mailbox = this.mailboxes.get(path);
+    if (mailbox === undefined || mailbox.role === "inbox") return false;
+    for (const { of } of mailbox.items) of.goneBy = by;
+    this.mailboxes.delete(path);
+    this.onChange(path);
+    return true;
+  }
+
+  /** A new occurrence in a mailbox; one transaction. */
+  append(
+    path: string,
+    mail: { content: string; octets: Buffer; date: Date; flags: readonly string[]; by: Actor; copyOf?: Occurrence },
+  ): Item {
+    const { content, octets, date, flags, by, copyOf = null } = mail;
+    const id = this.occurrences.length;
+    const assertions = flags.map((flag) => ({ flag, value: true, by }));
+    const of: Occurrence = {
+      id,
+      content,
+      madeBy: by,
+      copyOf,
+      assertions,
+      pending: new Map(),
+      contested: new Set(),
+      retrieved: false,
+      goneBy: null,
+    };
+    this.occurrences.push(of);
+    return this.arrive(this.at(path), { of, octets, date, flags });
+  }
+
+  /** One transaction. @returns UIDs left alone because they changed after `unchangedSince`. */
+  store(
+    path: string,
+    uids: readonly number[],
+    change: { add?: readonly string[]; remove?: readonly string[]; unchangedSince?: number | null; by: Actor },
+  ): number[] {
+    const { add = [], remove = [], unchangedSince = null, by } = change;
+    const mailbox = this.at(path);
+    const left: number[] = [];
+    const next = mailbox.modseq + 1;
+    let changed = false;
+    for (const item of mailbox.items) {
+      if (!uids.includes(item.uid)) continue;
+      if (unchangedSince !== null && item.modseq > unchangedSince) {
+        left.push(item.uid);
+        continue;
+      }
+      const before = [...item.flags].sort().join();
+      for (const flag of add) {
+        if (!this.permits(mailbox, flag)) continue;
+        item.flags.add(flag);
+        say(item.of, { flag, value: true, by });
+      }
+      for (const flag of remove) {
+        item.flags.delete(flag);
+        say(item.of, { flag, value: false, by });
+      }
+      // A STORE that changes nothing counts nothing (E9c).
+      if ([...item.flags].sort().join() === before) continue;
+      item.modseq = next;
+      changed = true;
+    }
+    if (changed) this.touched(mailbox);
+    return left;
+  }
+
+  /** @returns the new UID of each item that was there, by its UID. */
+  copy(path: string, uids: readonly number[], target: string, by: Actor): Map<number, number> {
+    const made = new Map<number, number>();
+    for (const item of this.at(path).items.filter(({ uid }) => uids.includes(uid))) {
+      const { octets, date, of } = item;
+      const flags = [...item.flags];
+      const copy = this.append(target, { content: of.content, octets, date, flags: [], by, copyOf: of });
+      copy.of.assertions.push(...of.assertions);
+      copy.of.retrieved = of.retrieved;
+      copy.flags = new Set(flags);
+      made.set(item.uid, copy.uid);
+    }
+    return made;
+  }
+
+  move(path: string, uids: readonly number[], target: string): Map<number, number> {
+    const source = this.at(path);
+    const to = this.at(target);
+    const made = new Map<number, number>();
+    const moved = source.items.filter(({ uid }) => uids.includes(uid));
+    for (const item of moved) made.set(item.uid, this.arrive(to, item).uid);
+    this.drop(source, new Set(moved));
+    return made;
+  }
+
+  expunge(path: string, uids: readonly number[], by: Actor): void {
+    const mailbox = this.at(path);
+    const gone = mailbox.items.filter(({ uid }) => uids.includes(uid));
+    for (const item of gone) {
+      if (by === "daemon") this.onDestroy(item);
+      item.of.goneBy = by;
+    }
+    this.drop(mailbox, new Set(gone));
+  }
+
+  /** A new UIDVALIDITY (E13, E26): `uids` may stay, and flags may be lost. */
+  newEpoch(path: string, lost: { readonly flags: boolean; readonly numbers: boolean }): void {
+    const mailbox = this.at(path);
+    this.validity += 1;
+    mailbox.uidValidity = this.validity;
+    mailbox.expunged = [];
+    mailbox.modseq = 1;
+    if (lost.flags)
+      for (const { flags, of } of mailbox.items) for (const flag of flags) say(of, { flag, value: false, by: "fault" });
+    mailbox.items = mailbox.items.map((item, index) => ({
+      ...item,
+      uid: lost.numbers ? index + 1 : item.uid,
+      flags: lost.flags ? new Set<string>() : item.flags,
+      modseq: 1,
+    }));
+    if (lost.numbers) mailbox.uidNext = mailbox.items.length + 1;
+    this.onChange(path);
+  }
+
+  /** The index is lost and made anew: UIDs and flags stay, mod-sequences start again (E22b). */
+  loseModseqs(path: string): void {
+    const mailbox = this.at(path);
+    mailbox.modseq = 2;
+    mailbox.expunged = [];
+    for (const item of mailbox.items) item.modseq = 1;
+    this.onChange(path);
+  }
+
+  at(path: string): Mailbox {
+    const mailbox = this.mailboxes.get(path);
+    if (mailbox === undefined) throw new Error(`the model has no mailbox ${path}`);
+    return mailbox;
+  }
+
+  permits({ role }: Pick<Mailbox, "role">, flag: string): boolean {
+    return flag.startsWith("\\") || this.quirks.keywords === "any" || role !== "inbox";
+  }
+
+  private arrive(mailbox: Mailbox, { of, octets, date, flags, guid }: Arrival): Item {
+    this.guids += 1;
+    mailbox.modseq += 1;
+    const kept = [...flags].filter((flag) => this.permits(mailbox, flag));
+    const item: Item = {
+      uid: mailbox.uidNext,
+      guid: guid ?? `guid${this.guids}`,
+      date,
+      octets,
+      of,
+      flags: new Set(kept),
+      modseq: mailbox.modseq,
+    };
+    mailbox.uidNext += 1;
+    mailbox.items.push(item);
+    this.onChange(mailbox.path);
+    return item;
+  }
+
+  private drop(mailbox: Mailbox, gone: ReadonlySet<Item>): void {
+    if (gone.size === 0) return;
+    const next = mailbox.modseq + 1;
+    mailbox.items = mailbox.items.filter((item) => !gone.has(item));
+    for (const { uid } of gone) mailbox.expunged.push({ uid, modseq: next });
+    this.touched(mailbox);
+  }
+
+  private touched(mailbox: Mailbox): void {
+    mailbox.modseq += 1;
+    this.onChange(mailbox.path);
+  }
+}

@@ -1,0 +1,142 @@
+/** The server model as the daemon writes to it over IMAP. What is read back is asked for apart: others act in between. */
+import type {
+  Appended,
+  AppendRequest,
+  Doomed,
+  MailboxOutcome,
+  MailboxRename,
+  MailboxWriter,
+  Refused,
+  Stored,
+  StoreRequest,
+  WriterDriver,
+} from "../../src/endpoints/endpoint.ts";
+import { factOf, permanentFlagsOf } from "./imap-seam.ts";
+import type { Life } from "./life.ts";
+import type { Mailbox, ServerModel } from "./server-model.ts";
+
+class ModelWriter implements MailboxWriter {
+  readonly #server: ServerModel;
+  readonly #life: Life;
+  readonly #line;
+
+  constructor(server: ServerModel, life: Life) {
+    this.#server = server;
+    this.#life = life;
+    this.#line = life.connect();
+  }
+
+  get usable(): boolean {
+    return this.#line.alive;
+  }
+
+  async store({ path, items, change, flags, ...of }: StoreRequest): Promise<Stored | Refused> {
+    const { quirks } = this.#server;
+    const opened = await this.#ask(`store ${path} ${change} ${flags.join()}`, () => {
+      const mailbox = this.#select({ path, ...of });
+      if ("kind" in mailbox) return mailbox;
+      const permitted = flags.filter((flag) => this.#server.permits(mailbox, flag));
+      const conflicts = items.flatMap(({ uid, unchangedSince }) => {
+        const since = unchangedSince === null || quirks.changes === "full" ? null : Number(unchangedSince);
+        const said = { [change]: permitted, unchangedSince: since, by: "daemon" as const };
+        return permitted.length === 0 ? [] : this.#server.store(path, [uid], said);
+      });
+      return { conflicts, permanentFlags: permanentFlagsOf(this.#server, mailbox) };
+    });
+    if ("kind" in opened) return opened;
+    const facts = await this.#facts(
+      path,
+      items.map(({ uid }) => uid),
+    );
+    return { kind: "stored", facts, ...opened };
+  }
+
+  position(path: string): Promise<{ uidValidity: number; uidNext: number } | Refused> {
+    return this.#ask(`position ${path}`, () => {
+      const mailbox = this.#server.mailboxes.get(path);
+      return mailbox === undefined ? refused("no_mailbox") : { uidValidity: mailbox.uidValidity, uidNext: mailbox.uidNext };
+    });
+  }
+
+  async append({ path, flags, internalDate, octets, uidValidity }: AppendRequest): Promise<Appended | Refused> {
+    const parts: Buffer[] = [];
+    for await (const part of octets.parts()) parts.push(part);
+    const whole = Buffer.concat(parts);
+    const made = await this.#ask(`append ${path}`, () => {
+      if (!this.#server.mailboxes.has(path)) return refused("no_mailbox");
+      const content = /^Subject: (.*?)\r?$/m.exec(whole.toString("latin1"))?.[1] ?? "";
+      const item = this.#server.append(path, { content, octets: whole, date: internalDate, flags, by: "daemon" });
+      return { uid: item.uid, epoch: this.#server.at(path).uidValidity };
+    });
+    if ("kind" in made) return made;
+    if (!this.#server.quirks.uidplus || made.epoch !== uidValidity) return { kind: "appended", item: null };
+    const [fact] = await this.#facts(path, [made.uid]);
+    return { kind: "appended", item: fact === undefined ? null : { ...fact, internalDate } };
+  }
+
+  rootPrefix(): Promise<string> {
+    return Promise.resolve("");
+  }
+
+  create(path: string): Promise<MailboxOutcome | Refused> {
+    return this.#ask(`create ${path}`, () => {
+      if (this.#server.mailboxes.has(path)) return { kind: "exists" };
+      this.#server.create(path);
+      return { kind: "done" };
+    });
+  }
+
+  rename({ from, to }: MailboxRename): Promise<MailboxOutcome | Refused> {
+    return this.#ask(`rename ${from} ${to}`, () => {
+      if (!this.#server.mailboxes.has(from)) return refused("no_mailbox");
+      if (this.#server.mailboxes.has(to)) return { kind: "exists" };
+      return this.#server.rename(from, to) ? { kind: "done" } : refused("unsupported");
+    });
+  }
+
+  remove({ path, uidValidity }: Doomed): Promise<MailboxOutcome | Refused> {
+    return this.#ask(`remove ${path}`, () => {
+      const mailbox = this.#server.mailboxes.get(path);
+      if (mailbox === undefined) return refused("no_mailbox");
+      if (uidValidity !== null && mailbox.uidValidity !== uidValidity) return refused("epoch");
+      if (mailbox.items.length > 0) return { kind: "occupied" };
+      return this.#server.remove(path, "daemon") ? { kind: "done" } : refused("unsupported");
+    });
+  }
+
+  subscribe(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    this.#line.alive = false;
+    return Promise.resolve();
+  }
+
+  #select({ path, uidValidity }: { path: string; uidValidity: number }): Mailbox | Refused {
+    const mailbox = this.#server.mailboxes.get(path);
+    if (mailbox === undefined) return refused("no_mailbox");
+    return mailbox.uidValidity === uidValidity ? mailbox : refused("epoch");
+  }
+
+  #facts(path: string, uids: readonly number[]) {
+    return this.#ask(`read back ${path}`, () =>
+      (this.#server.mailboxes.get(path)?.items ?? [])
+        .filter(({ uid }) => uids.includes(uid))
+        .map((item) => factOf(this.#server, item)),
+    );
+  }
+
+  #ask<T>(name: string, work: () => T): Promise<T> {
+    return this.#life.ask(name, this.#line, work);
+  }
+}
+
+const refused = (why: Refused["why"]): Refused => ({ kind: "refused", why });
+
+export const modelWriter = (server: ServerModel, life: Life): WriterDriver => ({
+  open: async () => {
+    await life.ask("open writer", life.connect(), () => undefined);
+    return new ModelWriter(server, life);
+  },
+});

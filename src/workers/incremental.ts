@@ -1,9 +1,8 @@
 /** One mailbox brought up to date: what changed since the cursor, and what is new, fetched and committed. */
 import type { Session } from "../endpoints/endpoint.ts";
-import type { MailboxId } from "../model/ids.ts";
 import type { MailboxCursor, MailboxObservation, UidRange } from "../model/observation.ts";
 import { inAccount } from "../store/account-tx.ts";
-import { loadBoundUids, loadKnown } from "../store/slices.ts";
+import { loadKnown } from "../store/slices.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
 import { arrivedUids } from "./arrivals.ts";
 import {
@@ -18,9 +17,11 @@ import {
 import { withoutBound } from "./backfill.ts";
 import { beginEpoch, epochBreakOf } from "./epoch.ts";
 import { joinKnown } from "./join.ts";
+import { followMoves } from "./moves.ts";
 import { recogniseNews } from "./recognise.ts";
-import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { backfillDone, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { surroundingsOf } from "./seen.ts";
+import { compare, missSources } from "./sources.ts";
 
 /** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
 const emptyConfirmMs = 60_000;
@@ -40,26 +41,6 @@ const toRanges = (uids: readonly number[]): UidRange[] => {
   return ranges;
 };
 
-/** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
-const compare = async (
-  context: LaneContext,
-  mailbox: MailboxLane,
-  present: readonly number[],
-): Promise<{ gone: number[]; missed: number[] }> => {
-  const bound = await inAccount(context.db, context.fence, context.accountId, (account) =>
-    loadBoundUids(account, scopeOf(context, mailbox)),
-  );
-  const listed = new Set(present);
-  const held = new Set(bound);
-  const low = mailbox.backfillLow ?? 1;
-  const next = mailbox.cursor?.uidNext ?? 1;
-  mailbox.bound = bound.length;
-  return {
-    gone: bound.filter((uid) => !listed.has(uid)),
-    missed: present.filter((uid) => uid >= low && uid < next && !held.has(uid)),
-  };
-};
-
 const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
   if (seen.present === null || seen.exists > 0 || mailbox.bound === 0) {
     mailbox.emptySince = 0;
@@ -69,11 +50,14 @@ const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean 
   return Date.now() - mailbox.emptySince >= emptyConfirmMs;
 };
 
-/**
- * Before a second placement is made of a message we hold: is the first one still there? Servers add before they remove
- * (RFC 6851 3.3), so a mail that was moved may be seen where it arrived before it is missed where it was.
- */
-const missSources = async (
+/** The parts of ranges that are not bound; ascending, for the cursor moves with what is read. */
+const leftOf = (ranges: readonly UidRange[], bound: readonly number[]): UidRange[] => {
+  const ascending = bound.toSorted((a, b) => a - b);
+  return ranges.flatMap((range) => withoutBound(range, ascending).toReversed());
+};
+
+/** The first of a batch of messages that we hold elsewhere may be gone there. */
+const missSourcesOf = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
@@ -84,43 +68,8 @@ const missSources = async (
   const known = await inAccount(context.db, context.fence, context.accountId, (account) =>
     loadKnown(account, context.endpointId, hashes, formsOf(batch)),
   );
-  const sources = new Map<MailboxId, number[]>();
-  for (const { placements } of known.values())
-    for (const { lifecycle, binding } of placements)
-      if (lifecycle === "live" && binding?.active === true && binding.mailboxId !== mailbox.mailboxId)
-        sources.set(binding.mailboxId, [...(sources.get(binding.mailboxId) ?? []), binding.uid]);
-  let missing = false;
-  for (const [id, uids] of sources) {
-    const source = context.mailboxes.get(id);
-    if (source?.selectable !== true || !backfillDone(source) || source.parkedUntil > Date.now()) continue;
-    missing = (await missSource(context, session, { source, uids }, signal)) || missing;
-  }
-  return missing;
-};
-
-const missSource = async (
-  context: LaneContext,
-  session: Session,
-  { source, uids }: { readonly source: MailboxLane; readonly uids: readonly number[] },
-  signal: AbortSignal,
-): Promise<boolean> => {
-  const { cursor, backfillLow } = source;
-  if (cursor === null || backfillLow === null) return false;
-  const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
-  if (epochBreakOf(source, seen) !== null) return false;
-  const { gone, missed } =
-    seen.present === null ? { gone: seen.vanished, missed: [] } : await compare(context, source, seen.present);
-  // News of its own waits for its own look. Then, and in a mailbox that seems empty (G4), only what is here again is missed.
-  const whole = seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0;
-  const absent = whole ? gone : gone.filter((uid) => uids.includes(uid));
-  if (absent.length === 0) return false;
-  const { uidValidity, uidNext, highestModseq } = seen;
-  const move = { cursor: whole ? { uidValidity, uidNext, highestModseq } : cursor, backfillLow };
-  // It arrived where this look began: what is gone here was moved, and no POP3 device took it.
-  const around = { elsewhere: false, arrived: true };
-  const facts = { flags: whole ? seen.flags : [], absent, around };
-  await commitObservation(context, source, { ...facts, move, ...(whole && { counts: seen }) });
-  return true;
+  const placements = [...known.values()].flatMap((message) => message.placements);
+  return missSources(context, session, mailbox, placements, signal);
 };
 
 /** Fetches ranges of news and commits batch by batch; the cursor follows the highest UID that is durable. */
@@ -128,7 +77,7 @@ const takeNew = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  { ranges, seen }: { readonly ranges: readonly UidRange[]; readonly seen: MailboxObservation },
+  { ranges, seen, shrunk }: { readonly ranges: readonly UidRange[]; readonly seen: MailboxObservation; readonly shrunk: boolean },
   signal: AbortSignal,
 ): Promise<{ created: number; missing: boolean }> => {
   const { cursor } = mailbox;
@@ -137,15 +86,16 @@ const takeNew = async (
   const joined = [
     ...(await recogniseNews(context, session, mailbox, ranges, signal)),
     ...(await joinKnown(context, session, mailbox, ranges, signal)),
-  ].sort((a, b) => a - b);
-  // Ascending: the cursor moves with what is read.
-  const left = ranges.flatMap((range) => withoutBound(range, joined).toReversed());
+  ];
+  const followed = await followMoves(context, session, mailbox, { ranges: leftOf(ranges, joined), shrunk }, signal);
+  taken.missing = followed.missing;
+  const left = leftOf(ranges, [...joined, ...followed.bound]);
   if (left.length === 0) return taken;
   for await (const batch of session.fetch({ path: mailbox.path, uidValidity: cursor.uidValidity, ranges: left }, signal)) {
     try {
       if (batch.items.length === 0) continue;
       const prepared = await prepareBatch(context, batch.items);
-      taken.missing = (await missSources(context, session, mailbox, prepared, signal)) || taken.missing;
+      taken.missing = (await missSourcesOf(context, session, mailbox, prepared, signal)) || taken.missing;
       const highest = batch.items.reduce((most, item) => Math.max(most, item.uid + 1), mailbox.cursor?.uidNext ?? 1);
       taken.created += await commitItems(context, mailbox, {
         batch: prepared,
@@ -189,14 +139,14 @@ const look = async (
 };
 
 /**
- * Looks at one mailbox and commits what it showed.
+ * Looks at one mailbox and commits what it showed. `shrunk`: another mailbox may have lost what this one has got.
  * @returns whether placements became absence candidates, and how many messages were new.
  */
 export const updateMailbox = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  options: { readonly full: boolean },
+  options: { readonly full: boolean; readonly shrunk: boolean },
   signal: AbortSignal,
 ): Promise<{ candidates: boolean; created: number }> => {
   const { cursor } = mailbox;
@@ -224,7 +174,7 @@ export const updateMailbox = async (
       counts: seen,
       move: { cursor, backfillLow: mailbox.backfillLow },
     });
-  const { created, missing } = await takeNew(context, session, mailbox, { ranges, seen }, signal);
+  const { created, missing } = await takeNew(context, session, mailbox, { ranges, seen, shrunk: options.shrunk }, signal);
   const move: CursorMove = {
     cursor: { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq },
     backfillLow: mailbox.backfillLow,

@@ -123,6 +123,10 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
   const pollFlags = now - memory.fullPollAt > fullPollMs;
   if (pollFlags) memory.fullPollAt = now;
   const statuses = new Map(survey.mailboxes.map((box) => [box.path, box.status]));
+  const shrunk = [...context.mailboxes.values()].some((mailbox) => {
+    const status = statuses.get(mailbox.path) ?? null;
+    return status !== null && status.messages < mailbox.bound;
+  });
   const followed = { created: 0, moved: 0 };
   for (const mailbox of inboxFirst(context.mailboxes.values())) {
     const status = statuses.get(mailbox.path) ?? null;
@@ -136,7 +140,7 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
         if (input.watching && mailbox.role === "inbox") safetyPollFound.inc();
       }
       followed.created += await guarded(input, mailbox, () =>
-        updateMailbox(context, session, mailbox, { full: false }, input.signal),
+        updateMailbox(context, session, mailbox, { full: false, shrunk }, input.signal),
       );
     } else mailbox.lookedAt = survey.startedAt.getTime();
     mailbox.exists = status.messages;
@@ -149,7 +153,7 @@ const followNews = async (input: PassInput, paths: readonly string[]): Promise<F
   for (const mailbox of inboxFirst(input.context.mailboxes.values())) {
     if (!paths.includes(mailbox.path) || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) continue;
     created += await guarded(input, mailbox, () =>
-      updateMailbox(input.context, input.session, mailbox, { full: false }, input.signal),
+      updateMailbox(input.context, input.session, mailbox, { full: false, shrunk: paths.length > 1 }, input.signal),
     );
   }
   return { created, moved: 0 };

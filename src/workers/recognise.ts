@@ -5,55 +5,18 @@
 import type { Session } from "../endpoints/endpoint.ts";
 import type { UidRange } from "../model/observation.ts";
 import { acceptsEpoch, type Rebound } from "../reconciler/epoch.ts";
-import { type Claimed, reconcileItems } from "../reconciler/items.ts";
 import { inAccount } from "../store/account-tx.ts";
-import { applyDecision } from "../store/decisions.ts";
-import { countRebound, loadPlacements } from "../store/epochs.ts";
+import { countRebound } from "../store/epochs.ts";
 import { closeHold, epochDecision, keepHold, loadHolds } from "../store/holds.ts";
-import { loadBound, loadBoundUids } from "../store/slices.ts";
-import { step } from "../telemetry/failpoint.ts";
+import { loadBoundUids } from "../store/slices.ts";
 import { commitItems, emptyBatch } from "./commit.ts";
 import { epochHeld, settleLeftOver } from "./epoch-holds.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
-import { type Listed, Recognition } from "./recognition.ts";
+import { commitPairs } from "./rebinding.ts";
+import { Recognition } from "./recognition.ts";
 
 /** Items bound in one transaction. */
 const batchSize = 2_000;
-
-/** What was bound meanwhile, or changed, is left to be read whole. @returns how many are bound now. */
-const commitPairs = (
-  context: LaneContext,
-  mailbox: MailboxLane,
-  found: readonly { readonly pair: Rebound; readonly item: Listed }[],
-): Promise<number> => {
-  const scope = scopeOf(context, mailbox);
-  step("before rebind");
-  return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const views = await loadPlacements(
-      account,
-      scope.endpointId,
-      found.map(({ pair }) => pair.placementId),
-    );
-    const { bound, closed } = await loadBound(
-      account,
-      scope,
-      found.map(({ item }) => item.uid),
-    );
-    const claimed = new Map<number, Claimed>();
-    for (const { pair, item } of found) {
-      const placement = views.get(pair.placementId);
-      if (placement === undefined || placement.binding?.active === true || bound.has(item.uid)) continue;
-      claimed.set(item.uid, { placement, confidence: confidenceOf[pair.level] });
-    }
-    const items = found.flatMap(({ item }) => (claimed.has(item.uid) ? [{ ...item, sha256: null }] : []));
-    const decision = reconcileItems({ scope, items, bound, known: new Map(), claimed, freshIds: [], reason: "delivered" });
-    const existing = new Set([...bound.keys(), ...closed]);
-    await applyDecision(account, decision, { scope, contents: [], existing, at: new Date(), inputId: null });
-    return decision.bindings.length;
-  });
-};
-
-const confidenceOf = { L1: 0.99, L4: 0.9 } as const;
 
 const isOld = (known: Recognition): ReadonlySet<string> =>
   new Set(known.old.flatMap(({ placementId, lost }) => (lost ? [placementId] : [])));
@@ -107,7 +70,7 @@ const bindAll = async (context: LaneContext, mailbox: MailboxLane, known: Recogn
       const item = byUid.get(pair.uid);
       return item === undefined ? [] : [{ pair, item }];
     });
-    mailbox.bound += await commitPairs(context, mailbox, found);
+    mailbox.bound += (await commitPairs(context, mailbox, found)).length;
     known.committed += batchSize;
     if (Date.now() >= until) return false;
   }
@@ -116,6 +79,34 @@ const bindAll = async (context: LaneContext, mailbox: MailboxLane, known: Recogn
 
 /** Header blocks of mail that was never here are worth a look where they may save one body of so many. */
 const worthIt = 10;
+
+interface Turn {
+  readonly context: LaneContext;
+  readonly session: Session;
+  readonly mailbox: MailboxLane;
+  /** In ms since 1970. */
+  readonly until: number;
+  readonly signal: AbortSignal;
+}
+
+/** Reads what is to be compared. `nothing`: there is nothing that it would pay to compare. `later`: the turn is over. */
+const readBoth = async (turn: Turn, known: Recognition): Promise<"read" | "nothing" | "later"> => {
+  const { context, session, mailbox, until, signal } = turn;
+  const load = (): Promise<boolean> => known.loadMore(context.db, context.accountId, scopeOf(context, mailbox));
+  const loadAll = async (): Promise<boolean> => {
+    while (await load()) if (Date.now() >= until) return false;
+    return true;
+  };
+  const { path, cursor } = mailbox;
+  const readItems = (): Promise<boolean> =>
+    known.readItems(session, { path, uidValidity: cursor?.uidValidity ?? 0 }, until, signal);
+  // The first of them tell whether it was numbered anew; then nothing has to wait for the other side.
+  if (known.old.length === 0) await load();
+  if (known.old.some(({ lost }) => lost)) return (await Promise.all([loadAll(), readItems()])).every(Boolean) ? "read" : "later";
+  if (!(await loadAll())) return "later";
+  if (known.old.length === 0 || known.old.length * worthIt < mailbox.exists) return "nothing";
+  return (await readItems()) ? "read" : "later";
+};
 
 /**
  * Binds what is known of a mailbox that is about to be read, until `until` (in ms since 1970).
@@ -129,12 +120,9 @@ export const recognise = async (
   signal: AbortSignal,
 ): Promise<boolean> => {
   const known = (mailbox.recognition ??= new Recognition(ranges()));
-  while (await known.loadMore(context.db, context.accountId, scopeOf(context, mailbox))) if (Date.now() >= until) return false;
-  const lost = known.old.filter((placement) => placement.lost).length;
-  const pays = lost > 0 || known.old.length * worthIt >= mailbox.exists;
-  if (known.old.length > 0 && pays) {
-    const { path, cursor } = mailbox;
-    if (!(await known.readItems(session, { path, uidValidity: cursor?.uidValidity ?? 0 }, until, signal))) return false;
+  const read = await readBoth({ context, session, mailbox, until, signal }, known);
+  if (read === "later") return false;
+  if (read === "read") {
     if (known.pairs === null) {
       const pairs = known.pair();
       mailbox.held = await accept(context, mailbox, known, pairs);

@@ -13,7 +13,8 @@ const pageSize = 1_000;
 /** SHA-256 of nothing: messages without a header block have only that in common. */
 const emptyHash = fingerprintOfHead(Buffer.alloc(0)).hHead.toString("base64");
 
-const keyOfHead = (head: Buffer, size: number): string | null => {
+/** What tells a mail by its header block and size (L4); null: it has none. */
+export const headKeyOf = (head: Buffer, size: number): string | null => {
   const { hHead, dropped } = fingerprintOfHead(head);
   const hash = hHead.toString("base64");
   return hash === emptyHash ? null : headKey(hash, size - dropped);
@@ -85,7 +86,7 @@ export class Recognition {
       placementId,
       messageId,
       objectId: null,
-      head: head === undefined ? null : keyOfHead(head, size),
+      head: head === undefined ? null : headKeyOf(head, size),
       receivedAt: receivedAt.getTime(),
       uid: last?.uid ?? 0,
       flags: this.flags.of(last?.flags ?? []),
@@ -107,7 +108,7 @@ export class Recognition {
   }
 
   private toListed({ uid, flags, modseq, internalDate, size, head }: HeadItem): Listed {
-    const key = keyOfHead(head, size);
+    const key = headKeyOf(head, size);
     return { uid, objectId: null, head: key, receivedAt: internalDate.getTime(), flags: this.flags.of(flags), modseq };
   }
 }

@@ -139,6 +139,48 @@ describe("a server that lost what it knew", () => {
 });
 
 describe("another client", () => {
+  const subjectsIn = async ({ accountId }: Life, path: string): Promise<number> =>
+    [...(await messagesOf(daemon, accountId)).values()].filter((message) => message.in.includes(path)).length;
+
+  it("S51: that moves mail back and forth moves ids, with their flags", { timeout: 180_000 }, async () => {
+    await using server = await startDovecot({ users: 1 });
+    await server.deliver({ user: "user1", mailbox: "Work", messages: [mail("w")] });
+    const life = await begin(server);
+    await using device = await server.device(1);
+    for (let time = 1; time <= 2; time += 1) {
+      await device.select("INBOX");
+      await device.command("MOVE 1:20 Work");
+      await eventually("they are in Work", async () => (await subjectsIn(life, "Work")) === 21, patience);
+      await device.select("Work");
+      await device.command("MOVE 2:21 INBOX");
+      await eventually("they are in INBOX", async () => (await subjectsIn(life, "INBOX")) === count, patience);
+    }
+    const now = await messagesOf(daemon, life.accountId);
+    expect(new Map([...now].toSorted())).toEqual(new Map([...life.messages].toSorted()));
+    expect(await kindsOf(life)).toMatchObject({ "message.created": count + 1, "message.moved": 80 });
+    expect((await kindsOf(life))["message.keywords"]).toBeUndefined();
+    await device.close();
+    expect(await bodiesRead(life)).toBe(count + 1);
+  });
+
+  it("S78: that copies mail and deletes the first leaves one", { timeout: 180_000 }, async () => {
+    await using server = await startDovecot({ users: 1 });
+    await server.deliver({ user: "user1", mailbox: "Work", messages: [mail("w")] });
+    const life = await begin(server);
+    await using device = await server.device(1);
+    await device.select("INBOX");
+    await device.command("COPY 1:5 Work");
+    await eventually("they are in both", async () => (await subjectsIn(life, "Work")) === 6, patience);
+    expect(await subjectsIn(life, "INBOX")).toBe(count);
+    await device.command("STORE 1:5 +FLAGS (\\Deleted)");
+    await device.command("EXPUNGE");
+    await eventually("they are in Work alone", async () => (await subjectsIn(life, "INBOX")) === count - 5, patience);
+    const now = await messagesOf(daemon, life.accountId);
+    expect([...now].map(([subject, { id }]) => [subject, id]).toSorted()).toEqual(
+      [...life.messages].map(([subject, { id }]) => [subject, id]).toSorted(),
+    );
+  });
+
   it("S54: that renames a mailbox costs nothing", { timeout: 180_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     await server.deliver({ user: "user1", mailbox: "Proj", messages: [mail("p0"), mail("p1")] });

@@ -26,6 +26,7 @@ import { createLogger, type Logger } from "./telemetry/log.ts";
 import { buildInfo, collectProcessMetrics } from "./telemetry/metrics.ts";
 import { defaultRetryTimes } from "./workers/backoff.ts";
 import { ParseQueue } from "./workers/parsing.ts";
+import { AccountPolicies } from "./workers/policies.ts";
 import { IntentWrites } from "./workers/intents.ts";
 import { WorkerProber } from "./workers/prober.ts";
 import { Supervisor } from "./workers/supervisor.ts";
@@ -135,6 +136,7 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): P
     changes,
     prober,
     writes: new IntentWrites(limits),
+    policies: new AccountPolicies(),
     onUnparsed: (account) => parsing.add(account),
     log,
     draining: () => started.stopping,

@@ -82,7 +82,9 @@ const policyFields = {
   retentionDays: Type.Integer({ minimum: 1, maximum: 36_500 }),
 };
 
-const PolicyInput = Type.Partial(Strict(policyFields), { additionalProperties: false });
+export const PolicyFields = Type.Object(policyFields, { title: "Policy" });
+
+export const PolicyInput = Type.Partial(Strict(policyFields), { additionalProperties: false });
 
 export const AccountInput = Strict({
   name: Type.Optional(Name),
@@ -123,7 +125,7 @@ export const Account = Type.Object(
     state: Type.String(),
     syncState: SyncStateWord,
     endpoints: Type.Array(Endpoint),
-    policy: Type.Object(policyFields),
+    policy: PolicyFields,
     createdAt: Time,
   },
   { title: "Account" },

@@ -182,6 +182,7 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
         const patch = { ...accountPatch, endpoints: changed, newEndpoints: added };
         const after = await patchAccount(tx, deps.sealer, ref, patch);
         if (after === null) throw notFound("account");
+        if (policy !== undefined) await deps.policies.apply(tx, ref);
         return { status: 200, body: showAccount(after, await listEndpoints(tx, [account.id])) };
       });
       ring(deps, account, "changed");

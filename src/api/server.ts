@@ -20,6 +20,7 @@ import { answerBrokenRequest, answerError } from "./errors.ts";
 import { registerEvents } from "./events.ts";
 import { registerFleet } from "./fleet.ts";
 import { registerHolds } from "./holds.ts";
+import { registerPolicy } from "./policy.ts";
 import { registerHealth, registerMetrics } from "./health.ts";
 import { registerImport } from "./imports.ts";
 import { registerKeys } from "./keys.ts";
@@ -126,6 +127,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerAccountStatus(app, deps);
   registerAccountActions(app, deps);
   registerHolds(app, deps);
+  registerPolicy(app, deps);
   registerProbe(app, deps);
   registerMailboxes(app, deps);
   registerMessages(app, deps);

@@ -5,6 +5,7 @@ import type { FastifyInstance, RawServerDefault } from "fastify";
 import type { Parser } from "../mime/parser.ts";
 import type { Scope } from "../model/access.ts";
 import type { Prober } from "../model/diagnosis.ts";
+import type { Policies } from "../model/policy-effects.ts";
 import type { Writes } from "../model/writes.ts";
 import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
 import type { Bell } from "../queue/bell.ts";
@@ -43,6 +44,7 @@ export interface ApiDeps {
   /** Who looks at mail servers for the API, which never speaks to one itself. */
   readonly prober: Prober;
   readonly writes: Writes<Tx>;
+  readonly policies: Policies<Tx>;
   /** An account has mail that was not parsed yet. */
   readonly onUnparsed: (account: { readonly id: AccountId; readonly tenantId: TenantId }) => void;
   readonly log: Logger;

@@ -8,7 +8,13 @@ import { type CutHistory, mayRelease } from "./holds.ts";
 import type { SecondView } from "./second-view.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import type { AbsenceTrace } from "./vanish-evidence.ts";
-import { type Classification, classifyImapVanish, outcomeOf, type VanishOutcome } from "./vanish-rules.ts";
+import {
+  type Classification,
+  classifyImapVanish,
+  type ImapVanishEvidence,
+  outcomeOf,
+  type VanishOutcome,
+} from "./vanish-rules.ts";
 
 export interface AbsenceInput {
   readonly scope: Scope;
@@ -122,25 +128,27 @@ export interface Resolution extends Decision {
 
 const viewOf = ({ id }: Candidate, { secondViews }: CutView): SecondView => secondViews.get(id) ?? "none";
 
-const classify = (candidate: Candidate, { cut, pop3Devices, dispute }: ResolveInput): Classification =>
-  classifyImapVanish({
-    ownCommand: candidate.ownCommand,
-    foundElsewhere: null,
-    epochChanged: false,
-    outsideWindow: false,
-    breakerTripped: false,
-    role: candidate.role,
-    shownByPop3After: dispute !== "approved" && viewOf(candidate, cut) === "shown",
-    mailboxGone: false,
-    markedDeleted: candidate.markedDeleted,
-    atRetentionAge: false,
-    drainSuspect: candidate.drainSuspect,
-    storeExcluded: candidate.trace?.storeExcluded ?? false,
-    batchShape: cut.batchShape,
-    goneFromInboxToo: cut.inboxLost.has(candidate.messageId),
-    pop3Devices,
-    cutHasGaps: false,
-  });
+/** What is known of a candidate, but for what is believed of the devices: it is told with the decision, to be judged again by. */
+const seenOf = (candidate: Candidate, { cut, dispute }: ResolveInput): Omit<ImapVanishEvidence, "pop3Devices"> => ({
+  ownCommand: candidate.ownCommand,
+  foundElsewhere: null,
+  epochChanged: false,
+  outsideWindow: false,
+  breakerTripped: false,
+  role: candidate.role,
+  shownByPop3After: dispute !== "approved" && viewOf(candidate, cut) === "shown",
+  mailboxGone: false,
+  markedDeleted: candidate.markedDeleted,
+  atRetentionAge: false,
+  drainSuspect: candidate.drainSuspect,
+  storeExcluded: candidate.trace?.storeExcluded ?? false,
+  batchShape: cut.batchShape,
+  goneFromInboxToo: cut.inboxLost.has(candidate.messageId),
+  cutHasGaps: false,
+});
+
+const classify = (candidate: Candidate, input: ResolveInput): Classification =>
+  classifyImapVanish({ ...seenOf(candidate, input), pop3Devices: input.pop3Devices });
 
 /** B1 leaves alone what we removed, what was seen marked as deleted, and mailboxes from which mail is expected to go. */
 const isGuarded = ({ ownCommand, markedDeleted, role }: Candidate): boolean =>
@@ -195,16 +203,15 @@ const givenUp = (rule: "B1" | "V4", because: "released" | "rejected"): Verdict =
 /** The reason of what was gone before anybody had its octets: there is nothing to keep, and its owner has to know. */
 export const lostBeforeDurable = "lost_before_durable";
 
-const evidenceOf = (candidate: Candidate, { rule }: Classification, cut: CutView): readonly unknown[] => {
-  const { binding, markedDeleted, drainSuspect, trace } = candidate;
+const evidenceOf = (candidate: Candidate, { rule }: Classification, input: ResolveInput): readonly unknown[] => {
+  const { binding } = candidate;
   if (binding === null) return [];
-  const view = viewOf(candidate, cut);
+  const view = viewOf(candidate, input.cut);
   const hints = {
     ...(rule === "V15" && { hint: "possible_pop3_or_webmail" }),
-    ...(drainSuspect && { drainSuspect }),
     ...(view !== "none" && { maildrop: view }),
   };
-  return [{ vanishedUid: binding.uid, markedDeleted, storeExcluded: trace?.storeExcluded ?? false, ...hints }];
+  return [{ vanishedUid: binding.uid, ...hints, seen: seenOf(candidate, input) }];
 };
 
 /** Phase 2: what no cut has shown again is removed (and stays recoverable) or kept, as the policy says, or held. */
@@ -241,7 +248,7 @@ export const resolveCandidates = (input: ResolveInput): Resolution => {
       reason,
       rule: found.rule,
       confidence: found.confidence,
-      evidence: evidenceOf(candidate, found, input.cut),
+      evidence: evidenceOf(candidate, found, input),
     });
     const { recoverableDays } = outcome;
     const lifecycle = keep ? "live" : "removed";

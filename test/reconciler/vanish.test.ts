@@ -191,7 +191,7 @@ describe("candidates in one mailbox", () => {
       reason: "retention",
       rule: "V10",
       confidence: 0.6,
-      evidence: [{ drainSuspect: true }],
+      evidence: [{ seen: { drainSuspect: true } }],
     });
     expect(trashed({ markedDeleted: true })).toMatchObject({ kind: "message.removed", rule: "V9" });
     expect(trashed({ drainSuspect: false })).toMatchObject({ kind: "message.removed", rule: "V11" });

@@ -104,7 +104,7 @@ it(
     await clear(2, "Trash");
     const [kept] = await logged(daemon, accountId, "message.kept", 1);
     expect(kept).toMatchObject({ reason: "retention", rule: "V10", messageId: moved?.messageId });
-    expect(kept?.evidence).toMatchObject([{ drainSuspect: true }]);
+    expect(kept?.evidence).toMatchObject([{ seen: { drainSuspect: true } }]);
     expect(await logged(daemon, accountId, "message.removed", 1)).toMatchObject([{ reason: "user_expunge", rule: "V11" }]);
     const left = (await mailOf(daemon, accountId)).map(({ subject, placements }) => `${subject} ${placements[0]?.state}`);
     expect(left.toSorted()).toEqual(["drained kept", "stays live"]);

@@ -8,6 +8,7 @@ import { openChangeListener } from "../../src/store/change-listener.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createSealer, type Sealer } from "../../src/store/sealing.ts";
 import { IntentWrites } from "../../src/workers/intents.ts";
+import { AccountPolicies } from "../../src/workers/policies.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { type ApiDocument, breachOf } from "./contract.ts";
 import { freshDatabase } from "./postgres.ts";
@@ -100,6 +101,7 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     parser: noParser,
     prober: { probe: () => Promise.resolve(null) },
     writes: new IntentWrites({ maxMessageBytes: 4 * 1024 * 1024, spoolDir: tmpdir() }),
+    policies: new AccountPolicies(),
     onUnparsed: () => undefined,
     log: logger,
     draining: () => draining,

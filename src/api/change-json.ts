@@ -1,6 +1,8 @@
 /** The schema of a change, and of the states between changes. */
 import { Type } from "typebox";
-import { formatState, parseState } from "../model/change.ts";
+import { type Change, formatState, parseState } from "../model/change.ts";
+import { toChangeJson } from "../model/change-json.ts";
+import { storyOf } from "../model/story.ts";
 import type { LogState } from "../store/change-reads.ts";
 import { type Fault, invalid, ProblemError } from "./problem.ts";
 import { Nullable, Time } from "./schemas.ts";
@@ -10,30 +12,44 @@ const Values = Type.Record(Type.String(), Type.Unknown());
 export const State = Type.String({ description: "A point in the account's log: `<epoch>.<seq>`." });
 
 /** What model/change-json.ts makes. */
-export const ChangeSchema = Type.Object(
+const changeFields = {
+  seq: Type.Integer(),
+  state: State,
+  at: Time,
+  kind: Type.String(),
+  accountId: Type.String(),
+  messageId: Nullable(Type.String()),
+  mailboxId: Nullable(Type.String()),
+  placementId: Nullable(Type.String()),
+  before: Nullable(Values),
+  after: Nullable(Values),
+  cause: Type.Object({
+    source: Type.String({ description: "imap, pop3, api, rule or daemon." }),
+    endpointId: Nullable(Type.String()),
+    deviceId: Nullable(Type.String()),
+  }),
+  reason: Type.String(),
+  rule: Nullable(Type.String()),
+  confidence: Nullable(Type.Number()),
+  evidence: Type.Array(Type.Unknown()),
+};
+
+export const ChangeSchema = Type.Object(changeFields, { title: "Change" });
+
+/** A change with its story (model/story.ts). */
+export const ToldChange = Type.Object(
   {
-    seq: Type.Integer(),
-    state: State,
-    at: Time,
-    kind: Type.String(),
-    accountId: Type.String(),
-    messageId: Nullable(Type.String()),
-    mailboxId: Nullable(Type.String()),
-    placementId: Nullable(Type.String()),
-    before: Nullable(Values),
-    after: Nullable(Values),
-    cause: Type.Object({
-      source: Type.String({ description: "imap, pop3, api, rule or daemon." }),
-      endpointId: Nullable(Type.String()),
-      deviceId: Nullable(Type.String()),
-    }),
-    reason: Type.String(),
-    rule: Nullable(Type.String()),
-    confidence: Nullable(Type.Number()),
-    evidence: Type.Array(Type.Unknown()),
+    ...changeFields,
+    text: Type.String({ description: "What happened, in a sentence." }),
+    otherwise: Nullable(Type.String({ description: "What to do to get another outcome; null: nothing is to be done." })),
   },
-  { title: "Change" },
+  { title: "ToldChange" },
 );
+
+export const tellChange = (change: Change) => {
+  const { text, otherwise } = storyOf(change);
+  return { ...toChangeJson(change), text, otherwise: otherwise?.replace("{seq}", String(change.seq)) ?? null };
+};
 
 /** @throws ProblemError `invalid_request` when `text` is not a state. */
 export const readState = (text: string, place: Fault["in"], pointer: string): LogState => {

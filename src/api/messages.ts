@@ -1,7 +1,6 @@
 /** Messages: the list with its filters, one message, and the story of one message. */
 import { type Static, Type } from "typebox";
 import { formatState } from "../model/change.ts";
-import { toChangeJson } from "../model/change-json.ts";
 import { type AccountId, type MailboxId, parseId } from "../model/ids.ts";
 import { storedOctets } from "../store/blob-reads.ts";
 import { readMessageChanges } from "../store/change-reads.ts";
@@ -9,7 +8,7 @@ import { findMailboxByRole, mailboxExists } from "../store/mailbox-reads.ts";
 import { type ListPosition, listMessageRows, type MessageFilter } from "../store/message-list.ts";
 import { readMessage, readMessages, type StoredContents, type StoredMessage } from "../store/message-reads.ts";
 import { requireScope } from "./auth.ts";
-import { ChangeSchema, State } from "./change-json.ts";
+import { State, tellChange, ToldChange } from "./change-json.ts";
 import { within } from "./deadline.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { loadMessage, MessageParams, messageIdOf } from "./load-message.ts";
@@ -171,10 +170,11 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
       config: requireScope("mail:read"),
       schema: {
         tags,
-        summary: "Every change of the message, oldest first: what, when, by whom, on what evidence",
+        summary:
+          "Every change of the message, oldest first: what, when, by whom, on what evidence, and how to get another outcome",
         params: MessageParams,
         querystring: Strict(pageQuery),
-        response: { 200: Type.Object({ items: Type.Array(ChangeSchema), nextCursor: Nullable(Type.String()), state: State }) },
+        response: { 200: Type.Object({ items: Type.Array(ToldChange), nextCursor: Nullable(Type.String()), state: State }) },
       },
     },
     async (request, reply) => {
@@ -187,7 +187,7 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
       if (changes.length === 0 && (await readMessage(deps.db, account.id, id)) === null) throw notFound("message");
       const state = formatState(account.stateEpoch, account.headSeq);
       void reply.header("etag", `"${state}"`);
-      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: toChangeJson }), state };
+      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: tellChange }), state };
     },
   );
 };

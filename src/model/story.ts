@@ -1,0 +1,159 @@
+/**
+ * The log in plain words: one sentence for each change, and what its reader can do where another outcome is wanted. Whoever adds a
+ * reason adds its sentence here; a test holds the two together.
+ */
+import type { DecidedChange } from "./change.ts";
+
+interface Telling {
+  readonly text: string;
+  /** What to do to get the other outcome; null: nothing is to be done, or nothing can be. */
+  readonly otherwise?: string;
+}
+
+const undo = "To take it back, POST …/changes/{seq}/undo.";
+const restore = "To have it back in its place, POST …/restore before `recoverableUntil`.";
+const drainPolicy = "To have such mail treated otherwise, set the policy `onPop3Drain`; ask …/policy/simulate first.";
+const expungePolicy = "To keep what is deleted upstream, set the policy `onUserExpunge` to `keep`; ask …/policy/simulate first.";
+const holdChoice = "Decide it: POST …/holds/{holdId}/approve or …/reject.";
+const writeAgain = "It is not tried again by itself: repeat the operation when the server allows it.";
+
+/** By reason; of reasons that stand for several kinds of change, `kind reason`. */
+const tellings: Readonly<Record<string, Telling>> = {
+  backfilled: { text: "It was there when the account was first read." },
+  delivered: { text: "It came in." },
+  copied: { text: "A copy of mail that was here already appeared on the server." },
+  octets_came: { text: "Its octets came; until then it was known to be listed only." },
+  upstream_flags: { text: "A device changed its keywords on the mail server.", otherwise: undo },
+  upstream_move: { text: "Another client moved it on the mail server.", otherwise: undo },
+  upstream_reappeared: { text: "It is shown on the server again." },
+  upstream_created: { text: "The mailbox appeared on the mail server." },
+  upstream_renamed: { text: "Another client renamed the mailbox." },
+  upstream_deleted: { text: "The mailbox is gone from the mail server: two complete lists, a minute apart, lacked it." },
+  default_mailbox: { text: "Every account has this mailbox." },
+  trash_needed: { text: "Something was thrown away, and there was no Trash." },
+  shown_by_both: { text: "POP3 and IMAP show the same mail; it is one message with the older id." },
+  weak_seen: {
+    text: "The server marked it as read because a POP3 device retrieved it. Nobody opened it, so that it stays unread.",
+    otherwise: "To believe the server, set the policy `pop3Seen` to `accept`.",
+  },
+  self_inflicted_seen: { text: "Samebox had to retrieve it over POP3, which marked it as read; that was taken back." },
+  revert_refused: { text: "The server refused to mark it as unread again, so that it is read here, too." },
+  pop3_seen_reverted: { text: "It was set back to unread on the server: a POP3 device had only retrieved it." },
+  user_expunge: { text: "A device deleted it on the mail server.", otherwise: `${restore} ${expungePolicy}` },
+  retention: { text: "The server removed it from Trash or Junk for its age.", otherwise: restore },
+  mailbox_deleted: { text: "Its mailbox was deleted on the mail server.", otherwise: restore },
+  unknown: {
+    text: "It is gone from the mail server, and nothing tells why: a POP3 device, webmail or a rule may have taken it.",
+    otherwise: `${restore} If a POP3 device reads this account, set the policy \`pop3Devices\` to \`declared\`.`,
+  },
+  pop3_drain: {
+    text: "A POP3 device took it from the server. That is no wish to delete it.",
+    otherwise: drainPolicy,
+  },
+  pop3_drain_via_trash: { text: "A POP3 device took it; this server moves such mail to Trash.", otherwise: drainPolicy },
+  restored_after_drain: { text: "It was put back on the server, into a mailbox that POP3 does not show." },
+  self: { text: "Samebox removed it from the server, as the policy `serverCopy` asks; it stays here." },
+  lost_before_durable: { text: "It was gone before its octets could be read: nothing of it but its listing was ever here." },
+  came_and_went_unseen: {
+    text: "Mail came and went between two looks, so that nobody here has seen it.",
+    otherwise: "Let POP3 devices leave mail on the server for some days, or look more often (SAMEBOX_POLL_SECONDS).",
+  },
+  mass_vanish: {
+    text: "Much of the mailbox is gone at once, which is not believed without a second thought.",
+    otherwise: holdChoice,
+  },
+  mass_drain: { text: "Much of the maildrop is gone at once.", otherwise: holdChoice },
+  mass_flag_loss: { text: "Many messages lost the same keyword at once.", otherwise: holdChoice },
+  inconsistent_views: { text: "IMAP no longer shows it and POP3 still does.", otherwise: holdChoice },
+  epoch: { text: "The mailbox was numbered anew, and too little of it is known again.", otherwise: holdChoice },
+  octets_damaged: { text: "Stored octets are not what they were; they are fetched again." },
+  mass_vanish_released: {
+    text: "It stayed away while much was gone; it is kept here.",
+    otherwise: "To be rid of it, DELETE it.",
+  },
+  mass_vanish_rejected: { text: "Somebody said that it is to stay here although the server lost it." },
+  epoch_rejected: { text: "Somebody said that what the renumbered mailbox lacks is to stay here." },
+  uidvalidity_changed: { text: "The server numbered the mailbox anew; every message kept its id." },
+  ids_replaced: { text: "The server gave new unique-ids to its mail; every message kept its id." },
+  api_keywords: { text: "An app changed its keywords.", otherwise: undo },
+  api_move: { text: "An app moved it.", otherwise: undo },
+  api_copy: { text: "An app copied it." },
+  api_import: { text: "An app imported it." },
+  api_trash: { text: "An app moved it to Trash.", otherwise: "POST …/restore brings it back." },
+  api_remove: { text: "An app took it out of this mailbox; it is in another one.", otherwise: restore },
+  api_restore: { text: "An app brought it back.", otherwise: undo },
+  api_undo: { text: "An app took an earlier change back.", otherwise: undo },
+  api_purge: { text: "An app destroyed it. Its octets are gone." },
+  api_write: { text: "What an app had changed is now so on the mail server, too." },
+  concurrent_keywords: {
+    text: "Two devices changed the same keyword without knowing of each other; the safer value stands.",
+    otherwise: "Set the keyword again: a change made now comes after both.",
+  },
+  grow_only: { text: "This keyword says that something was sent; it is never taken away." },
+  concurrent_location: {
+    text: "Two devices put it in different places without knowing of each other; one had to give way.",
+    otherwise: "Move it again: a move made now comes after both.",
+  },
+  no_permission: { text: "The mail server does not allow this change; here it stands.", otherwise: writeAgain },
+  unsupported: { text: "The mail server cannot keep this; here it stands." },
+  no_effect: { text: "The mail server said yes, again and again, and did nothing.", otherwise: writeAgain },
+  no_answer: { text: "The mail server did not answer, again and again.", otherwise: writeAgain },
+  octets_missing: { text: "It could not be put back: its octets are not here." },
+  not_found: { text: "The server took it and does not show it; it is not sent again, so that there are no two of it." },
+};
+
+const byKind: Readonly<Record<string, string>> = {
+  "message.created": "It is here.",
+  "message.keywords": "Its keywords changed.",
+  "message.moved": "It was moved.",
+  "message.kept": "It is gone upstream and stays here.",
+  "message.removed": "It was removed, and can be brought back.",
+  "message.restored": "It is back.",
+  "message.purged": "It was destroyed.",
+  "write.applied": "The mail server has it so, too.",
+  "write.failed": "The mail server does not have it so.",
+  "hold.closed": "What was held is decided.",
+};
+
+const namesOf = (value: unknown): string => (Array.isArray(value) ? value.map(String).toSorted().join(", ") : "");
+
+/** Which keywords came and went. */
+const keywordsTold = ({ kind, before, after }: DecidedChange): string => {
+  if (kind !== "message.keywords") return "";
+  const [was, is] = [before?.["keywords"], after?.["keywords"]].map((list) => (Array.isArray(list) ? list.map(String) : []));
+  const added = namesOf(is?.filter((one) => was?.includes(one) !== true));
+  const removed = namesOf(was?.filter((one) => is?.includes(one) !== true));
+  const parts = [...(added === "" ? [] : [`set: ${added}`]), ...(removed === "" ? [] : [`taken away: ${removed}`])];
+  return parts.length === 0 ? "" : ` (${parts.join("; ")})`;
+};
+
+const standsFor: Readonly<Partial<Record<DecidedChange["kind"], string>>> = {
+  "message.kept": " It is kept here.",
+  "message.removed": " It is removed here, too, and can be brought back for a while.",
+  "message.restored": " It is back.",
+};
+
+const hasLoser = (one: unknown): one is { readonly loser: unknown } => typeof one === "object" && one !== null && "loser" in one;
+
+const loserIn = (evidence: readonly unknown[]): string => {
+  const told = evidence.find(hasLoser);
+  if (told === undefined) return "";
+  return ` What gave way: ${typeof told.loser === "string" ? told.loser : JSON.stringify(told.loser)}.`;
+};
+
+const certainty = ({ confidence }: DecidedChange): string => {
+  if (confidence === null || confidence >= 0.97) return "";
+  return confidence >= 0.85 ? " This is fairly sure." : " This is a guess from what was seen.";
+};
+
+export const hasTelling = (reason: string): boolean => reason in tellings;
+
+/** What happened, and what to do for another outcome (null: nothing is to be done). */
+export const storyOf = (change: DecidedChange): { readonly text: string; readonly otherwise: string | null } => {
+  const { kind, reason, evidence } = change;
+  const told = tellings[reason];
+  const policy = evidence.some((one) => typeof one === "object" && one !== null && "policyChanged" in one);
+  const by = policy ? " Another policy was set since." : "";
+  const text = `${told?.text ?? byKind[kind] ?? "Something changed."}${keywordsTold(change)}${certainty(change)}${reason.startsWith("api_") ? "" : (standsFor[kind] ?? "")}${by}${loserIn(evidence)}`;
+  return { text, otherwise: told?.otherwise ?? null };
+};

@@ -19,6 +19,7 @@ import { registerDocs, registerOpenApi } from "./docs.ts";
 import { answerBrokenRequest, answerError } from "./errors.ts";
 import { registerEvents } from "./events.ts";
 import { registerFleet } from "./fleet.ts";
+import { registerEndpoints } from "./endpoints.ts";
 import { registerHolds } from "./holds.ts";
 import { registerPolicy } from "./policy.ts";
 import { registerHealth, registerMetrics } from "./health.ts";
@@ -128,6 +129,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerAccountActions(app, deps);
   registerHolds(app, deps);
   registerPolicy(app, deps);
+  registerEndpoints(app, deps);
   registerProbe(app, deps);
   registerMailboxes(app, deps);
   registerMessages(app, deps);

@@ -4,6 +4,7 @@
  */
 import type { Because, Fence } from "../model/account.ts";
 import type { AccountId, EndpointId } from "../model/ids.ts";
+import { forgetItems } from "../store/endpoint-removal.ts";
 import { type AccountState, type EndpointState, readAccountState } from "../store/account-state.ts";
 import type { LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
@@ -103,13 +104,22 @@ export class AccountLane {
     const account = await readAccountState(this.ground.services.db, this.accountId);
     const endpoints = account === null || account.deleted ? [] : wanted(account);
     const ids = new Set(endpoints.map(({ id }) => id));
-    for (const [id, lane] of this.lanes) if (!ids.has(id)) await this.drop(id, lane);
+    const gone = [...this.lanes].filter(([id]) => !ids.has(id));
+    for (const [id, lane] of gone) await this.drop(id, lane);
+    if (account !== null && !account.deleted) await this.forget(account, gone);
     for (const endpoint of endpoints) {
       let lane = this.lanes.get(endpoint.id);
       if (lane === undefined) this.lanes.set(endpoint.id, (lane = this.make(endpoint)));
       if (account !== null) await lane.take(account, endpoint);
     }
     this.loaded = true;
+  }
+
+  /** What lanes still wrote when their endpoints were removed already. */
+  private async forget({ endpoints }: AccountState, gone: readonly (readonly [EndpointId, EndpointLane])[]): Promise<void> {
+    for (const [id] of gone)
+      if (!endpoints.some((endpoint) => endpoint.id === id))
+        await this.ground.services.db.transaction((tx) => forgetItems(tx, this.accountId, id));
   }
 
   private make(endpoint: EndpointState): EndpointLane {

@@ -6,6 +6,7 @@ import { changesOf, messagesOf, type SeenMessage, statusOf } from "../support/ac
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { pop3Endpoint } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let fresh: FreshDatabase;
@@ -196,5 +197,89 @@ describe("another client", () => {
     expect((await kindsOf(life))["message.created"]).toBe(count + 2);
     await device.close();
     expect(await bodiesRead(life)).toBe(count + 2);
+  });
+});
+
+describe("an account that goes from one protocol to the other", () => {
+  interface ShownEndpoint {
+    readonly id: string;
+    readonly protocol: string;
+  }
+
+  interface Bound {
+    readonly items: readonly {
+      readonly placements: readonly {
+        readonly bindings: readonly { readonly endpointId: string; readonly protocol: string }[];
+      }[];
+    }[];
+  }
+
+  const protocolsOf = async ({ accountId }: Life): Promise<readonly string[]> => {
+    const { body } = await daemon.call<Bound>("GET", `/v1/accounts/${accountId}/messages?limit=500`);
+    const shown = body.items.flatMap(({ placements }) =>
+      placements.map(({ bindings }) => bindings.map(({ protocol }) => protocol)),
+    );
+    return [...new Set(shown.map((protocols) => protocols.toSorted().join(" ")))];
+  };
+
+  const boundBy = (life: Life, protocols: string): Promise<true> =>
+    eventually(
+      `all is bound by ${protocols}`,
+      async () => {
+        expect(await protocolsOf(life)).toEqual([protocols]);
+        expect((await statusOf(daemon, life.accountId)).syncState).toBe("live");
+        return true;
+      },
+      patience,
+    );
+
+  const add = async ({ accountId }: Life, endpoint: unknown): Promise<void> => {
+    const { status, body } = await daemon.call("PATCH", `/v1/accounts/${accountId}`, { endpoints: [endpoint] });
+    expect(status, JSON.stringify(body)).toBe(200);
+  };
+
+  const remove = async ({ accountId }: Life, protocol: string): Promise<number> => {
+    const { body } = await daemon.call<{ endpoints: ShownEndpoint[] }>("GET", `/v1/accounts/${accountId}`);
+    const id = body.endpoints.find((endpoint) => endpoint.protocol === protocol)?.id ?? "";
+    return (await daemon.call("DELETE", `/v1/accounts/${accountId}/endpoints/${id}`)).status;
+  };
+
+  it("keeps every id both ways, and reads no body again", { timeout: 240_000 }, async () => {
+    await using server = await startDovecot({ users: 1 });
+    const life = await begin(server);
+    const [imap] = dovecotAccount(server, 1).endpoints;
+    expect(await remove(life, "imap")).toBe(409);
+    await add(life, pop3Endpoint(server, 1));
+    await boundBy(life, "imap pop3");
+    expect(await remove(life, "imap")).toBe(204);
+    expect(await remove(life, "imap")).toBe(404);
+    await boundBy(life, "pop3");
+    expect(await messagesOf(daemon, life.accountId)).toEqual(life.messages);
+    await add(life, imap);
+    await boundBy(life, "imap pop3");
+    expect(await remove(life, "pop3")).toBe(204);
+    await boundBy(life, "imap");
+    expect(await messagesOf(daemon, life.accountId)).toEqual(life.messages);
+    expect((await kindsOf(life))["message.created"]).toBe(count);
+    expect(await bodiesRead(life)).toBe(count);
+    expect([...(await server.log()).matchAll(/retr=(\d+)/g)].map(([, retrs]) => Number(retrs))).not.toContain(1);
+  });
+
+  it("keeps every id where one server takes the place of another", { timeout: 240_000 }, async () => {
+    await using server = await startDovecot({ users: 1 });
+    await server.deliver({ user: "user1", mailbox: "Work", messages: Array.from({ length: 20 }, (_, at) => mail(`w${at}`)) });
+    const life = await begin(server);
+    await add(life, pop3Endpoint(server, 1));
+    await eventually("INBOX is bound by both", async () => (await protocolsOf(life)).includes("imap pop3"), patience);
+    expect(await remove(life, "imap")).toBe(204);
+    await add(life, dovecotAccount(server, 1).endpoints[0]);
+    await eventually(
+      "all has its number again",
+      async () => (await protocolsOf(life)).every((protocols) => protocols.includes("imap")),
+      patience,
+    );
+    expect(await messagesOf(daemon, life.accountId)).toEqual(life.messages);
+    expect((await kindsOf(life))["message.created"]).toBe(count + 20);
+    expect(await bodiesRead(life)).toBe(count + 20);
   });
 });

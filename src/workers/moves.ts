@@ -56,7 +56,8 @@ export interface Followed {
 }
 
 /**
- * Binds what was moved here. What comes to INBOX is nearly always new: it is compared only where another mailbox has shrunk.
+ * Binds what was moved here. A single mail that comes to INBOX is nearly always new, and must not wait: it is compared only where
+ * another mailbox is seen to have shrunk.
  * What is still where it was is a copy, and is read.
  */
 export const followMoves = async (
@@ -67,7 +68,8 @@ export const followMoves = async (
   signal: AbortSignal,
 ): Promise<Followed> => {
   const followed = { bound: new Array<number>(), missing: false };
-  if (ranges.length === 0 || mailbox.cursor === null || (mailbox.role === "inbox" && !shrunk)) return followed;
+  const several = ranges.length > 1 || ranges.some(({ from, to }) => to > from);
+  if (ranges.length === 0 || mailbox.cursor === null || (mailbox.role === "inbox" && !shrunk && !several)) return followed;
   const { path, cursor } = mailbox;
   for await (const heads of session.heads({ path, uidValidity: cursor.uidValidity, ranges }, signal)) {
     const pairs = await findLike(context, mailbox, heads);

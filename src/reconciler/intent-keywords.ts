@@ -63,6 +63,12 @@ const dotsOf = (keyword: string, { seen, said }: KeywordHistory): readonly Keywo
   return fold(found);
 };
 
+/** Do others stand over who says now that a keyword is there, or not, and had seen nothing of what they said? */
+export const standsAgainst = (keyword: string, is: boolean, said: readonly SaidKeywords[]): boolean => {
+  const dots = dotsOf(keyword, { seen: [], said });
+  return dots.length > 0 && valueOf(keyword, [...dots, { is, place: 0n, source: "" }]) !== is;
+};
+
 /** What had to give way: somebody wanted the keyword to be there (`set`), or not to be. */
 export interface LostValue {
   readonly keyword: string;

@@ -4,7 +4,9 @@ import type { MessageId, PlacementId } from "../model/ids.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
 import { broughtBack, type Claim } from "./claims.ts";
 import type { FlagFact } from "./flag-loss.ts";
+import type { SaidKeywords } from "./intent-keywords.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
+import { weigh } from "./opinions.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
 import { type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
@@ -95,15 +97,18 @@ const applyFlags = (
   placement: PlacementView,
   fact: FlagFact,
   seen: SeenOutcome | null = null,
+  said: readonly SaidKeywords[] = [],
 ): void => {
   const shadow = placement.binding?.shadowFlags ?? [];
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
   if (seen?.revert === true) return revertSeen(draft, scope, placement, seen);
-  const keywords = mergeObserved({
+  const merged = mergeObserved({
     canonical: placement.keywords,
     shadow,
     observed: [...fact.flags, ...(fact.unasserted ?? [])],
   });
+  const { keywords, outvoted } = weigh(placement.keywords, merged, said, `endpoint ${scope.endpointId}`);
+  for (const entry of outvoted) record(draft, change(scope, placement, entry));
   if (sameKeywords(keywords, placement.keywords)) return;
   const index = record(
     draft,
@@ -327,6 +332,8 @@ export interface FlagsInput {
   readonly seen: SeenDecision | null;
   /** UIDs whose shadow was given what we said ourselves. */
   readonly echoes?: ReadonlySet<number>;
+  /** What was said of placements over the API since they were looked at last. */
+  readonly opinions?: ReadonlyMap<PlacementId, readonly SaidKeywords[]>;
 }
 
 const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
@@ -340,7 +347,14 @@ export const reconcileFlags = (input: FlagsInput): Decision => {
     // A MODSEQ bump with equal flags is not an assertion (F1), and an echo of nothing writes nothing (I8).
     if (placement === undefined) continue;
     if (input.echoes?.has(fact.uid) !== true && sameFlags(placement.binding?.shadowFlags ?? [], fact.flags)) continue;
-    applyFlags(draft, input.scope, placement, fact, input.seen === null ? null : seenOutcome(fact.uid, input.seen));
+    applyFlags(
+      draft,
+      input.scope,
+      placement,
+      fact,
+      input.seen === null ? null : seenOutcome(fact.uid, input.seen),
+      input.opinions?.get(placement.id),
+    );
   }
   return draft;
 };

@@ -209,6 +209,20 @@ export const moveCommands = async (account: AccountTx, moves: readonly CommandMo
   );
 };
 
+/** What is under way for placements stands for the operation that wanted them last: whoever ends it has to look again. */
+const claimOpen = async (
+  { tx, accountId }: Pick<AccountTx, "tx" | "accountId">,
+  endpointId: EndpointId,
+  placementIds: readonly PlacementId[],
+  opId: string,
+): Promise<void> => {
+  await tx.query({
+    name: "commands_claim_open",
+    text: `update commands set op_id = $4 where account_id = $1 and endpoint_id = $2 and placement_id = any($3::uuid[]) and op_id is not null and ended_at is null`,
+    values: [accountId, endpointId, placementIds, opId],
+  });
+};
+
 /**
  * What upstream lacks of these placements is owed from now on, because an operation wants it: the one way by which an intent gets
  * there. A placement owes each verb once at a time; the operation that wanted it last stands for all. Nothing where they agree.
@@ -220,6 +234,7 @@ export const planIntentCommands = async (
   opId: string,
 ): Promise<void> => {
   if (placementIds.length === 0) return;
+  await claimOpen(account, endpointId, placementIds, opId);
   const placements = await loadPlacements(account, endpointId, placementIds);
   const rows = placements.flatMap((placement) =>
     owedVerbs(placement).map((verb) => ({ id: uuidv7(), placement_id: placement.id, verb })),

@@ -86,6 +86,10 @@ interface SaidRow extends SaidKeywords {
   readonly places: readonly SaidPlace[];
 }
 
+export interface Opinion extends SaidKeywords {
+  readonly opId: string;
+}
+
 /** What was said and seen of the placements after `base`. */
 export const loadHistory = async (
   account: AccountTx,
@@ -162,4 +166,30 @@ export const findByOctets = async (account: AccountTx, sha256: Buffer): Promise<
     values: [account.accountId, sha256],
   });
   return rows[0]?.id ?? null;
+};
+
+/**
+ * What was said of keywords of placements since nobody knows whether the endpoint had shown otherwise: after `since`, or, where
+ * that is null, after the last good look at the endpoint; and after the last time that an item and its placement agreed.
+ */
+export const loadOpinions = async (
+  account: AccountTx,
+  { endpointId, placementIds, since }: { endpointId: EndpointId; placementIds: readonly PlacementId[]; since: Date | null },
+): Promise<ReadonlyMap<PlacementId, readonly Opinion[]>> => {
+  if (placementIds.length === 0) return new Map();
+  const { rows } = await account.tx.query<Opinion & { readonly of: PlacementId }>({
+    name: "intent_opinions",
+    text: `select p.id as of, i.op_id as "opId", i.seq, i.changes = 0 as silent, i.device_id as "deviceId", i.base_seq as base,
+             i.said->'keywords' as keywords
+           from placements p
+           join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.active
+           join endpoints e on e.account_id = p.account_id and e.id = $2
+           join intents i on i.account_id = p.account_id and i.message_id = p.message_id and i.status in ('applied', 'superseded')
+             and i.said is not null and coalesce(i.said->>'placementId', p.id::text) = p.id::text
+             and (i.seq > b.synced_seq or (i.seq = b.synced_seq and i.changes = 0))
+             and i.created_at > coalesce($4, e.last_success_at, 'infinity'::timestamptz)
+           where p.account_id = $1 and p.id = any($3::uuid[]) order by i.seq, i.created_at`,
+    values: [account.accountId, endpointId, placementIds, since],
+  });
+  return Map.groupBy(rows, ({ of }) => of);
 };

@@ -109,6 +109,8 @@ const agrees = (row: PlacementRow): boolean =>
 
 const syncOf = (placement: PlacementRow, bound: readonly PlacementRow[]): StoredPlacement["sync"] => {
   const { masked } = placement;
+  // A maildrop has neither keywords nor mailboxes to agree on (K2).
+  if (bound.length > 0 && bound.every(({ protocol }) => protocol === "pop3")) return "canonical_only";
   if (bound.length > 0) return bound.every(agrees) ? "synced" : masked.includes("store") ? "masked" : "pending";
   if (placement.kept && masked.includes("append")) return "masked";
   // Removed here and gone there is agreement, too.

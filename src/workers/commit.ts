@@ -21,6 +21,7 @@ import { confirmClaims, loadClaims } from "./claims.ts";
 import { believedFlags } from "./flag-loss.ts";
 import { loadBoundAgainst } from "./echoes.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { opinionsOn, oweOpinions } from "./opinions.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { drainToTrash, judgeSeen, type SeenSurroundings } from "./seen.ts";
 
@@ -237,13 +238,15 @@ export const commitObservation = async (
     const seen = await judgeSeen(account, context, mailbox, { ...request, around: request.around, bound, at });
     const { whole = false, regressed = false } = request;
     const facts = await believedFlags(account, context, mailbox, { flags: request.flags, bound, whole, regressed, at });
-    const flags = reconcileFlags({ scope, facts, bound, seen, echoes });
+    const opinions = await opinionsOn(account, context, mailbox, { bound, facts });
+    const flags = reconcileFlags({ scope, facts, bound, seen, echoes, opinions });
     await applyDecision(account, flags, surroundings);
     if (seen?.earlier != null) {
       const { uid } = seen.earlier;
       const placement = (await loadBound(account, scope, [uid])).bound.get(uid);
       if (placement !== undefined) await applyDecision(account, revertEarlier(scope, seen, placement), surroundings);
     }
+    await oweOpinions(account, context, flags, opinions);
     messagesStored.inc({ op: "updated" }, flags.placements.length);
     const counted = stepOf(mailbox, request, bound);
     const known = context.modseq.known;

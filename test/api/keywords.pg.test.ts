@@ -157,6 +157,22 @@ describe("devices that were offline", () => {
     expect((await changesSince(before)).at(-1)).toMatchObject({ kind: "conflict.resolved", evidence: [{ loser: "set" }] });
   });
 
+  test("S122 a base older than the log still merges, and may destroy nothing", async () => {
+    const id = await mail();
+    const base = await state();
+    await patch(id, { $flagged: true });
+    await rows.db.query({ text: `delete from changes where account_id = $1`, values: [rows.accountId] });
+    expect((await api.request(`${account()}/changes?since=${base}`)).body).toMatchObject({ code: "cannot_calculate_changes" });
+    expect((await patch(id, { $flagged: null, $seen: true }, { device: "A2", base })).body).toMatchObject({
+      status: "applied",
+      message: { keywords: { $flagged: true, $seen: true } },
+    });
+    const purge = { method: "DELETE", headers: { "if-match": `"${base}"` } };
+    expect((await api.request(`${account()}/messages/${formatId("msg", id)}?purge=true`, purge)).body.code).toBe(
+      "state_mismatch",
+    );
+  });
+
   test("a state that the account was never in is a mismatch", async () => {
     const id = await mail();
     for (const base of ["0.999999", "7.0"])

@@ -50,3 +50,13 @@ export const makeDue = (url: string, accountId: string): Promise<void> =>
       accountId.replace(/^acc_/, ""),
     ]);
   });
+
+/** Flags of every item that is bound, as they were seen last. */
+export const shadowsOf = (url: string, accountId: string): Promise<readonly string[]> =>
+  withClient(url, async (client) => {
+    const { rows } = await client.query<{ flags: string[] }>(
+      `select shadow_flags as flags from bindings where account_id = $1 and active`,
+      [accountId.replace(/^acc_/, "")],
+    );
+    return rows.flatMap(({ flags }) => flags);
+  });

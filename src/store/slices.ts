@@ -65,7 +65,11 @@ export interface BoundItems {
 }
 
 /** Placements bound to the given UIDs of a scope; all of the scope when `uids` is null. */
-export const loadBound = async (account: AccountTx, scope: Scope, uids: readonly number[] | null): Promise<BoundItems> => {
+export const loadBound = async (
+  account: Pick<AccountTx, "tx" | "accountId">,
+  scope: Scope,
+  uids: readonly number[] | null,
+): Promise<BoundItems> => {
   if (uids?.length === 0) return { bound: new Map(), closed: new Set() };
   const { rows } = await account.tx.query<PlacementRow>({
     name: uids === null ? "bound_all" : "bound_uids",

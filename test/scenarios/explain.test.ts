@@ -1,0 +1,102 @@
+/** `npm run explain`: the legs of an account on the terminal, and nothing done about them. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { dumpCanonical, markWrites, rowsWrittenSince } from "../support/canonical-dump.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon, testSecretKey } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { eventually } from "../support/eventually.ts";
+import { upstreamOf } from "../support/pop3-account.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+const script = fileURLToPath(new URL("../../scripts/explain.ts", import.meta.url));
+
+let server: Dovecot;
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  server = await startDovecot({ users: 1 });
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+  await server.stop();
+});
+
+const explain = async (...words: string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> => {
+  const child = spawn(process.execPath, [script, ...words], {
+    env: {
+      PATH: process.env["PATH"],
+      DATABASE_URL: fresh.url,
+      SAMEBOX_SECRET_KEY: testSecretKey,
+      SAMEBOX_DATA_DIR: tmpdir(),
+      SAMEBOX_ALLOW_PRIVATE_HOSTS: "true",
+      SAMEBOX_ALLOW_CLEARTEXT: "true",
+    },
+  });
+  const said = { out: "", err: "" };
+  child.stdout.on("data", (chunk: Buffer) => (said.out += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (said.err += chunk.toString()));
+  const [code] = (await once(child, "close")) as [number];
+  return { code, ...said };
+};
+
+const mail = (n: number): Buffer => Buffer.from(`Subject: m${n}\r\n\r\nbody of m${n}\r\n`);
+
+describe("npm run explain", () => {
+  it("lays the legs beside each other, says what would follow, and obeys nothing", { timeout: 120_000 }, async () => {
+    const { user } = server.account(1);
+    await server.deliver({ user, mailbox: "INBOX", messages: [1, 2, 3, 4].map(mail) });
+    const id = await liveAccount(daemon, dovecotAccount(server, 1));
+    const agreed = await explain(id);
+    expect(agreed).toMatchObject({ code: 0, err: "" });
+    expect(agreed.out).toContain("INBOX: 4 equal, 0 not");
+
+    await daemon.call("POST", `/v1/accounts/${id}/pause`);
+    await eventually("nobody is at it", async () => {
+      const { body } = await daemon.call<{ syncState: string }>("GET", `/v1/accounts/${id}/status`);
+      return body.syncState === "paused";
+    });
+    {
+      await using device = await server.device(1);
+      await device.select("INBOX");
+      await device.command("UID STORE 1 +FLAGS (\\Seen)");
+      await device.command("UID STORE 2 +FLAGS (\\Deleted)");
+      await device.command("UID EXPUNGE 2");
+    }
+    await server.deliver({ user, mailbox: "INBOX", messages: [mail(5)] });
+    const { body } = await daemon.call<{ items: { id: string; subject: string }[] }>("GET", `/v1/accounts/${id}/messages`);
+    const third = body.items.find(({ subject }) => subject === "m3");
+    await daemon.call("PATCH", `/v1/accounts/${id}/messages/${third?.id ?? ""}`, { keywords: { $flagged: true } });
+
+    const before = [await dumpCanonical(fresh.url), await upstreamOf(server, 1)];
+    const mark = await markWrites(fresh.url);
+    const told = await explain(id, "INBOX");
+    expect(told).toMatchObject({ code: 0, err: "" });
+    expect(await rowsWrittenSince(fresh.url, mark)).toBe(0n);
+    expect([await dumpCanonical(fresh.url), await upstreamOf(server, 1)]).toEqual(before);
+
+    const lines = told.out.split("\n").map((line) => line.trim().replace(/ plc_[0-9a-f]+/, ""));
+    expect(lines).toContain("INBOX: 1 equal, 4 not");
+    expect(lines).toContain("UID 1: server [$seen], here [], agreed [] -> take over +$seen");
+    expect(lines).toContain("UID 2: server not shown, here [], agreed [] -> look for it elsewhere, then decide why it is gone");
+    expect(lines).toContain("UID 3: server [], here [$flagged], agreed [] -> send store +$flagged");
+    expect(lines).toContain("UID 5: server [], here not here, agreed nothing -> fetch it");
+    expect(told.out).toMatch(/owed: store of plc_[0-9a-f]+ because api_write, planned after 0 tries/);
+  });
+
+  it("says what it needs", { timeout: 60_000 }, async () => {
+    expect(await explain()).toMatchObject({ code: 2, err: "Usage: npm run explain -- <account> [mailbox]\n" });
+    const unknown = await explain("nobody@example.test");
+    expect(unknown).toMatchObject({
+      code: 2,
+      err: "There is no account nobody@example.test. Give its id (acc_…) or its address.\n",
+    });
+  });
+});

@@ -28,6 +28,7 @@ import { defaultRetryTimes } from "./workers/backoff.ts";
 import { ParseQueue } from "./workers/parsing.ts";
 import { AccountPolicies } from "./workers/policies.ts";
 import { IntentWrites } from "./workers/intents.ts";
+import { MailboxIntentWrites } from "./workers/mailbox-intents.ts";
 import { WorkerProber } from "./workers/prober.ts";
 import { Supervisor } from "./workers/supervisor.ts";
 
@@ -137,6 +138,7 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): P
     prober,
     writes: new IntentWrites(limits),
     policies: new AccountPolicies(),
+    mailboxWrites: new MailboxIntentWrites(),
     onUnparsed: (account) => parsing.add(account),
     log,
     draining: () => started.stopping,

@@ -55,7 +55,7 @@ const toProblem = (reason: string): ProblemError | null => {
 };
 
 /** The last change that the caller says to have seen; null: `If-Match` is not there. @throws ProblemError `state_mismatch`. */
-const readBase = (request: FastifyRequest, account: AccountRow): bigint | null => {
+export const readBase = (request: FastifyRequest, account: AccountRow): bigint | null => {
   const header = request.headers["if-match"];
   if (header === undefined || header === "*") return null;
   const { epoch, seq } = readState(/^"(.*)"$/.exec(header)?.[1] ?? header, "header", "/if-match");

@@ -1,15 +1,19 @@
 /** The mailboxes of an account. */
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import { formatState } from "../model/change.ts";
-import { formatId } from "../model/ids.ts";
-import { listMailboxes } from "../store/mailbox-reads.ts";
+import { toChangeJson } from "../model/change-json.ts";
+import { formatId, type MailboxId, parseId } from "../model/ids.ts";
+import { readMailboxChanges } from "../store/change-reads.ts";
+import { type ListedMailbox, listMailboxes, mailboxExists } from "../store/mailbox-reads.ts";
 import { requireScope } from "./auth.ts";
-import { State } from "./change-json.ts";
+import { ChangeSchema, State } from "./change-json.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
-import { Nullable, Words } from "./schemas.ts";
+import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
+import { notFound } from "./problem.ts";
+import { Nullable, Strict, Words } from "./schemas.ts";
 import type { ApiDeps, App } from "./types.ts";
 
-const Mailbox = Type.Object(
+export const Mailbox = Type.Object(
   {
     id: Type.String(),
     name: Type.String(),
@@ -22,6 +26,50 @@ const Mailbox = Type.Object(
   },
   { title: "Mailbox" },
 );
+
+export const MailboxParams = Type.Object({ accountId: Type.String(), mailboxId: Type.String() });
+
+/** Of a request for one mailbox. @throws ProblemError `not_found` for what no mailbox can be called. */
+export const mailboxIdOf = (request: { readonly params: Static<typeof MailboxParams> }): MailboxId => {
+  const id = parseId<MailboxId>("mbx", request.params.mailboxId);
+  if (id === null) throw notFound("mailbox");
+  return id;
+};
+
+export const toMailboxJson = (mailbox: ListedMailbox): Static<typeof Mailbox> => ({
+  ...mailbox,
+  id: formatId("mbx", mailbox.id),
+  parentId: mailbox.parentId === null ? null : formatId("mbx", mailbox.parentId),
+});
+
+const StoryCursor = Type.Tuple([Type.Integer({ minimum: 0 })]);
+
+const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
+  app.get(
+    "/v1/accounts/:accountId/mailboxes/:mailboxId/explain",
+    {
+      config: requireScope("mail:read"),
+      schema: {
+        tags: ["mail"],
+        summary: "Every change of the mailbox itself, oldest first: what, when, by whom, on what evidence",
+        params: MailboxParams,
+        querystring: Strict(pageQuery),
+        response: { 200: Type.Object({ items: Type.Array(ChangeSchema), nextCursor: Nullable(Type.String()), state: State }) },
+      },
+    },
+    async (request, reply) => {
+      const account = await loadAccount(deps, request);
+      const id = mailboxIdOf(request);
+      const limit = pageLimit(request.query);
+      const after = BigInt(decodeCursor(request.query.cursor, StoryCursor)?.[0] ?? 0);
+      if (!(await mailboxExists(deps.db, account.id, id))) throw notFound("mailbox");
+      const changes = await readMailboxChanges(deps.db, account.id, id, { after, limit: limit + 1 });
+      const state = formatState(account.stateEpoch, account.headSeq);
+      void reply.header("etag", `"${state}"`);
+      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: toChangeJson }), state };
+    },
+  );
+};
 
 export const registerMailboxes = (app: App, deps: Pick<ApiDeps, "db">): void => {
   app.get(
@@ -42,13 +90,10 @@ export const registerMailboxes = (app: App, deps: Pick<ApiDeps, "db">): void => 
       const mailboxes = await listMailboxes(deps.db, account.id);
       void reply.header("etag", `"${state}"`);
       return {
-        items: mailboxes.map((mailbox) => ({
-          ...mailbox,
-          id: formatId("mbx", mailbox.id),
-          parentId: mailbox.parentId === null ? null : formatId("mbx", mailbox.parentId),
-        })),
+        items: mailboxes.map(toMailboxJson),
         state,
       };
     },
   );
+  registerExplain(app, deps);
 };

@@ -28,6 +28,7 @@ import { registerKeys } from "./keys.ts";
 import { registerLimits } from "./limits.ts";
 import { registerMailboxes } from "./mailboxes.ts";
 import { registerMessageContent } from "./message-content.ts";
+import { registerMailboxWrites } from "./mailbox-writes.ts";
 import { registerMessageWrites } from "./message-writes.ts";
 import { registerMessages } from "./messages.ts";
 import { registerProbe } from "./probe.ts";
@@ -132,6 +133,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerEndpoints(app, deps);
   registerProbe(app, deps);
   registerMailboxes(app, deps);
+  registerMailboxWrites(app, deps);
   registerMessages(app, deps);
   registerMessageContent(app, deps);
   registerMessageWrites(app, deps);

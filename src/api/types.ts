@@ -8,6 +8,7 @@ import type { Prober } from "../model/diagnosis.ts";
 import type { Policies } from "../model/policy-effects.ts";
 import type { Writes } from "../model/writes.ts";
 import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
+import type { MailboxWrites } from "../model/mailbox-intent.ts";
 import type { Bell } from "../queue/bell.ts";
 import type { ChangeListener } from "../store/change-listener.ts";
 import type { Database, Tx } from "../store/database.ts";
@@ -45,6 +46,7 @@ export interface ApiDeps {
   readonly prober: Prober;
   readonly writes: Writes<Tx>;
   readonly policies: Policies<Tx>;
+  readonly mailboxWrites: MailboxWrites<Tx>;
   /** An account has mail that was not parsed yet. */
   readonly onUnparsed: (account: { readonly id: AccountId; readonly tenantId: TenantId }) => void;
   readonly log: Logger;

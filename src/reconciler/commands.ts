@@ -7,7 +7,7 @@ import { flagOfKeyword, keepsFlag, keywordsOfFlags, type Role } from "../model/m
 import type { PlacementView } from "./state.ts";
 
 /** Sent so often and not confirmed, it has failed: every intent ends (I16). */
-const mostTries = 10;
+export const mostTries = 10;
 /** From then on a store is sent without its condition (W3). */
 const conditionalTries = 6;
 /** Room in a mailbox comes back when somebody makes it. */
@@ -43,14 +43,14 @@ export interface Waiting {
   readonly progress?: true;
 }
 
-const end = (status: EndStatus, outcome: string): Ending => ({ kind: "end", status, outcome });
+export const end = (status: EndStatus, outcome: string): Ending => ({ kind: "end", status, outcome });
 export const wait = (afterMs: number, outcome: string | null = null): Waiting => ({
   kind: "wait",
   afterMs,
   outcome,
   unsettled: false,
 });
-const unsettled = (afterMs: number, outcome: string): Waiting => ({ kind: "wait", afterMs, outcome, unsettled: true });
+export const unsettled = (afterMs: number, outcome: string): Waiting => ({ kind: "wait", afterMs, outcome, unsettled: true });
 
 /** Full backoff without jitter: a lane sends one command at a time. */
 const retryAfterMs = (attempts: number, firstMs: number): number => Math.min(retryMostMs, firstMs * 2 ** Math.min(attempts, 20));

@@ -6,6 +6,7 @@
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandPlan } from "../model/command.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { MailboxFence, MailboxVerb } from "../model/mailbox-command.ts";
 import type { AbsenceTrace } from "./vanish-evidence.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
 
@@ -104,16 +105,35 @@ export interface MailboxView {
   readonly name: string;
   readonly parentId: MailboxId | null;
   readonly role: Role | null;
+  /** `api` without a role: its owner wants it to have none. */
   readonly roleSource: RoleSource | null;
   readonly subscribed: boolean;
-  readonly upstream: {
-    readonly path: string;
-    readonly objectId: string | null;
-    readonly uidValidity: number | null;
-    readonly uidNext: number | null;
-    /** First complete survey that lacked it; null while present. */
-    readonly absentSince: number | null;
-  } | null;
+  /** The last change of it. */
+  readonly changedSeq: bigint;
+  /** What somebody wants of it at the endpoint and is not settled. */
+  readonly pending: PendingMailbox | null;
+  readonly upstream: MailboxAddress | null;
+}
+
+/** The shadow of a mailbox: where the endpoint was last seen to have it. */
+export interface MailboxAddress {
+  readonly path: string;
+  readonly delimiter: string | null;
+  readonly selectable: boolean;
+  readonly objectId: string | null;
+  readonly uidValidity: number | null;
+  readonly uidNext: number | null;
+  /** First complete survey that lacked it; null while present. */
+  readonly absentSince: number | null;
+}
+
+export interface PendingMailbox {
+  readonly verb: MailboxVerb;
+  /** When it was last asked for. */
+  readonly at: number;
+  readonly deviceId: string | null;
+  /** Null: nothing was sent. */
+  readonly fence: MailboxFence | null;
 }
 
 /** Everything a decision consists of while it is being made. Local to one call; never leaves the room half made. */

@@ -83,6 +83,22 @@ export const readChanges = async (db: Queryable, accountId: AccountId, since: Lo
   };
 };
 
+/** Every change of one mailbox itself, not of what is in it, after `after`, in order, at most `limit`. */
+export const readMailboxChanges = async (
+  db: Queryable,
+  accountId: AccountId,
+  mailboxId: MailboxId,
+  page: { readonly after: bigint; readonly limit: number },
+): Promise<Change[]> => {
+  const { rows } = await db.query<ChangeRow>({
+    name: "changes_of_mailbox",
+    text: `select ${columns} from changes c where c.account_id = $1 and c.mailbox_id = $2 and c.message_id is null and c.seq > $3
+           order by c.seq limit $4`,
+    values: [accountId, mailboxId, page.after, page.limit],
+  });
+  return rows.map((row) => toChange(accountId, row));
+};
+
 /** Every change of one message after `after`, in order, at most `limit`. */
 export const readMessageChanges = async (
   db: Queryable,

@@ -6,6 +6,7 @@ import { uuidv7 } from "uuidv7";
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandFence, CommandPlan, CommandReason, EndStatus, FlagsSaid, OpenStatus } from "../model/command.ts";
 import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
+import type { MailboxFence } from "../model/mailbox-command.ts";
 import { owedVerbs } from "../reconciler/plan.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
@@ -77,7 +78,7 @@ export const listOpenCommands = async (
              b.shadow_modseq as b_shadow_modseq, m.sha256 as m_sha256, m.size as m_size
            ${commandTables}
              left join intents i on i.account_id = c.account_id and i.op_id = c.op_id
-           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown')
+           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.mailbox_id is null
              and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
                                and h.reason <> 'octets_damaged')
            order by c.due_at nulls first, c.attempts, c.planned_at, c.id limit ${mostOpen}`,
@@ -150,7 +151,7 @@ export const hasStubs = async (db: Queryable, accountId: AccountId, scope: Scope
 /** C3: from here on it may have been done, whatever becomes of us. */
 export const fenceCommands = async (
   account: AccountTx,
-  fenced: readonly { readonly id: string; readonly fence: CommandFence }[],
+  fenced: readonly { readonly id: string; readonly fence: CommandFence | MailboxFence }[],
   at: Date,
 ): Promise<void> => {
   await account.tx.query({
@@ -169,7 +170,7 @@ export interface CommandMove {
   readonly outcome: string | null;
   readonly dueAt: Date | null;
   /** Absent: as it was. */
-  readonly fence?: CommandFence;
+  readonly fence?: CommandFence | MailboxFence;
   /** Of the log: what tells of it. */
   readonly changes: readonly DecidedChange[];
   /** The tries begin anew. */

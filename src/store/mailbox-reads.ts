@@ -1,5 +1,7 @@
 /** Mailboxes of an account as the API shows them: the tree with its counters. */
+import type { EndStatus, OpenStatus } from "../model/command.ts";
 import type { AccountId, MailboxId } from "../model/ids.ts";
+import type { MailboxVerb } from "../model/mailbox-command.ts";
 import type { Role } from "../model/mail.ts";
 import type { Queryable } from "./database.ts";
 
@@ -14,8 +16,11 @@ export interface ListedMailbox {
   readonly totalMessages: number;
   /** Those of them without `$seen`. */
   readonly unreadMessages: number;
-  /** `pending`: its first reading goes on, or it cannot be read now. `canonical_only`: no endpoint has it. */
-  readonly sync: "synced" | "pending" | "canonical_only";
+  /**
+   * `held`: a breaker holds something back in it. `pending`: its first reading goes on, it cannot be read now, or what was asked
+   * for is not done upstream. `masked`: the server does not take its name or its place. `canonical_only`: no endpoint has it.
+   */
+  readonly sync: "synced" | "pending" | "held" | "masked" | "canonical_only";
 }
 
 interface MailboxRow {
@@ -27,6 +32,10 @@ interface MailboxRow {
   readonly unread: bigint;
   readonly upstream: bigint;
   readonly read_whole: boolean;
+  readonly held: boolean;
+  /** Of the last command about it; null: there was none. */
+  readonly command: OpenStatus | EndStatus | null;
+  readonly verb: MailboxVerb | null;
 }
 
 /** The path of a mailbox. A parent that is gone, or a circle, ends it. */
@@ -43,6 +52,10 @@ const pathOf = (row: MailboxRow, byId: ReadonlyMap<MailboxId, MailboxRow>): stri
 };
 
 const syncOf = (row: MailboxRow): ListedMailbox["sync"] => {
+  const { held, command, verb } = row;
+  if (held) return "held";
+  if (command === "planned" || command === "sent" || command === "unknown") return "pending";
+  if (verb === "place" && (command === "masked" || command === "failed")) return "masked";
   if (row.upstream === 0n) return "canonical_only";
   return row.read_whole ? "synced" : "pending";
 };
@@ -52,8 +65,12 @@ export const listMailboxes = async (db: Queryable, accountId: AccountId): Promis
   const { rows } = await db.query<MailboxRow>({
     name: "mailboxes_list",
     text: `select m.id, m.name, m.parent_id, m.role, coalesce(n.total, 0) as total, coalesce(n.unread, 0) as unread,
-             coalesce(u.upstream, 0) as upstream, coalesce(u.read_whole, false) as read_whole
+             coalesce(u.upstream, 0) as upstream, coalesce(u.read_whole, false) as read_whole, c.status as command, c.verb,
+             exists (select from holds h where h.account_id = m.account_id and h.mailbox_id = m.id and h.closed_at is null
+                       and h.reason <> 'octets_damaged') as held
            from mailboxes m
+           left join lateral (select status, verb from commands where account_id = $1 and mailbox_id = m.id
+                              order by planned_at desc limit 1) c on true
            left join (select mailbox_id, count(*) as total, count(*) filter (where not keywords @> array['$seen']) as unread
                       from placements where account_id = $1 and lifecycle = 'live' group by mailbox_id) n on n.mailbox_id = m.id
            left join (select mailbox_id, count(*) as upstream,

@@ -26,13 +26,12 @@ export interface UpstreamMailbox {
   readonly flagsHeld: boolean;
 }
 
-const createOrder = (decision: MailboxDecision) => decision.mailboxes.filter((mailbox) => mailbox.created);
+const createOrder = (decision: Pick<MailboxDecision, "mailboxes">) => decision.mailboxes.filter((mailbox) => mailbox.created);
 
-/** Writes the tree, its log and the upstream addresses. */
-export const applyMailboxDecision = async (
+/** Writes the tree and its log. */
+export const writeMailboxes = async (
   account: AccountTx,
-  endpointId: EndpointId,
-  decision: MailboxDecision,
+  decision: Pick<MailboxDecision, "changes" | "mailboxes">,
   at: Date,
 ): Promise<void> => {
   const base = await appendChanges(account, decision.changes, at, null);
@@ -69,6 +68,16 @@ export const applyMailboxDecision = async (
              from jsonb_to_recordset($2::jsonb) as ${shape}`,
       values: [account.accountId, rows(createOrder(decision)), account.tenantId],
     });
+};
+
+/** Writes the tree, its log and the upstream addresses. */
+export const applyMailboxDecision = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  decision: MailboxDecision,
+  at: Date,
+): Promise<void> => {
+  await writeMailboxes(account, decision, at);
   await writeUpstream(account, endpointId, decision);
   await dropGone(account, endpointId, decision.gone, at);
 };

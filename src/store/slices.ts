@@ -1,5 +1,6 @@
 /** Reads for the reconciler: the slice of an account that one input touches. Always inside the account's transaction. */
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { MailboxFence, MailboxVerb } from "../model/mailbox-command.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
 import type { KnownMessage } from "../reconciler/items.ts";
 import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
@@ -175,7 +176,7 @@ export const loadPlacements = async (
 };
 
 /** Every live mailbox with its address at the endpoint. */
-export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId): Promise<MailboxView[]> => {
+export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId | null): Promise<MailboxView[]> => {
   const { rows } = await account.tx.query<{
     id: MailboxId;
     name: string;
@@ -183,18 +184,30 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId):
     role: Role | null;
     role_source: RoleSource | null;
     subscribed: boolean;
+    changed_seq: bigint;
     path: string | null;
+    delimiter: string | null;
+    selectable: boolean;
     object_id: string | null;
     uid_validity: bigint | null;
     uid_next: bigint | null;
     absent_since: Date | null;
+    verb: MailboxVerb | null;
+    planned_at: Date;
+    device_id: string | null;
+    fence: MailboxFence | null;
   }>({
     name: "mailbox_views",
-    text: `select m.id, m.name, m.parent_id, m.role, m.role_source, m.subscribed, u.path, u.object_id, u.uid_validity, u.uid_next, u.absent_since
-           from mailboxes m left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
+    text: `select m.id, m.name, m.parent_id, m.role, m.role_source, m.subscribed, m.changed_seq, u.path, u.delimiter, u.selectable, u.object_id,
+             u.uid_validity, u.uid_next, u.absent_since, c.verb, c.planned_at, i.device_id, c.fence
+           from mailboxes m
+           left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
+           left join commands c on c.account_id = m.account_id and c.mailbox_id = m.id and c.endpoint_id = $2 and c.ended_at is null
+           left join intents i on i.account_id = c.account_id and i.op_id = c.op_id
            where m.account_id = $1 and m.lifecycle = 'live'`,
     values: [account.accountId, endpointId],
   });
+  const number = (value: bigint | null): number | null => (value === null ? null : Number(value));
   return rows.map((row) => ({
     id: row.id,
     name: row.name,
@@ -202,17 +215,37 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId):
     role: row.role,
     roleSource: row.role_source,
     subscribed: row.subscribed,
+    changedSeq: row.changed_seq,
+    pending:
+      row.verb === null ? null : { verb: row.verb, at: row.planned_at.getTime(), deviceId: row.device_id, fence: row.fence },
     upstream:
       row.path === null
         ? null
         : {
             path: row.path,
+            delimiter: row.delimiter,
+            selectable: row.selectable,
             objectId: row.object_id,
-            uidValidity: row.uid_validity === null ? null : Number(row.uid_validity),
-            uidNext: row.uid_next === null ? null : Number(row.uid_next),
+            uidValidity: number(row.uid_validity),
+            uidNext: number(row.uid_next),
             absentSince: row.absent_since?.getTime() ?? null,
           },
   }));
+};
+
+/** All that is in a mailbox, oldest first, with the last binding of each at the endpoint. */
+export const loadLivePlacements = async (
+  account: AccountTx,
+  endpointId: EndpointId | null,
+  mailboxId: MailboxId,
+): Promise<PlacementView[]> => {
+  const { rows } = await account.tx.query<PlacementRow>({
+    name: "mailbox_placements",
+    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
+           where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' order by p.created_seq, p.id`,
+    values: [account.accountId, endpointId, mailboxId],
+  });
+  return rows.map(toView);
 };
 
 export interface CandidateGroup {

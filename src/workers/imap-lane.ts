@@ -131,6 +131,7 @@ export class ImapLane implements EndpointLane {
       mailboxes: new Map(),
       modseq: { known: endpoint.profile.modseqArithmetic ?? {} },
       trouble: this.health.trouble,
+      tree: { readAt: 0 },
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
     const candidates = await inAccount(db, fence, account.id, hasCandidates);

@@ -68,6 +68,8 @@ export interface LaneContext {
   /** What the server's mod-sequences were seen to count. */
   readonly modseq: { known: ModseqArithmetic };
   readonly trouble: Trouble;
+  /** When the survey began that the stored tree agrees with, in ms since 1970; 0: there was none. */
+  readonly tree: { readAt: number };
 }
 
 export const scopeOf = (context: LaneContext, mailbox: MailboxLane): Scope => ({

@@ -32,7 +32,7 @@ import { type ArrivalWindow, measureArrivals } from "./arrivals.ts";
 import type { LaneContext } from "./lane-state.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
-export type MaildropContext = Omit<LaneContext, "mailboxes" | "twoViews" | "modseq">;
+export type MaildropContext = Omit<LaneContext, "tree" | "mailboxes" | "twoViews" | "modseq">;
 
 export const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
   step("before maildrop commit");

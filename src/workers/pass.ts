@@ -105,12 +105,8 @@ const listsNothing = (): SyncError =>
     action: "Nothing; it is tried again by itself. If it stays, check host and port of the endpoint.",
   });
 
-/** Updates every mailbox whose counters moved since our cursors. */
-const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed> => {
-  const { context, session, memory } = input;
-  if (survey.mailboxes.length === 0) throw listsNothing();
-  await releaseEpochs(context);
-  await noteDecidedFlags(context);
+/** Brings the stored tree in step, where the listing is another one than the last that it was taken from. */
+const followTree = async ({ context, memory }: PassInput, survey: Survey): Promise<void> => {
   const print = treePrint(survey.mailboxes);
   if (print !== memory.treePrint || memory.treeWaiting) {
     const { waiting, gone } = await applySurvey(context, survey);
@@ -119,6 +115,16 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
     memory.candidates ||= gone;
     memory.treePrint = survey.complete ? print : "";
   }
+  if (survey.complete) context.tree.readAt = survey.startedAt.getTime();
+};
+
+/** Updates every mailbox whose counters moved since our cursors. */
+const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed> => {
+  const { context, session, memory } = input;
+  if (survey.mailboxes.length === 0) throw listsNothing();
+  await releaseEpochs(context);
+  await noteDecidedFlags(context);
+  await followTree(input, survey);
   const now = Date.now();
   const pollFlags = now - memory.fullPollAt > fullPollMs;
   if (pollFlags) memory.fullPollAt = now;

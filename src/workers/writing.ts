@@ -6,6 +6,7 @@ import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import { listOpenCommands, type OpenCommand } from "../store/commands.ts";
 import type { WriteInput } from "./command-run.ts";
+import { tendMailboxes } from "./mailbox-run.ts";
 import { putBack } from "./put-back.ts";
 import { storeFlags } from "./store-flags.ts";
 
@@ -14,21 +15,30 @@ const mostRounds = 5;
 /** A run begins nothing more after so long. */
 const mostMs = 10_000;
 
-/** Sends what is due. @returns when to look again, in ms since 1970; infinity: nothing is owed. */
-export const runCommands = async (input: WriteInput): Promise<number> => {
-  const until = Date.now() + mostMs;
+interface Run extends WriteInput {
+  readonly writer: () => Promise<MailboxWriter>;
+  readonly until: number;
+}
+
+const writeMessages = async (run: Run): Promise<number> => {
+  const { db, accountId, endpointId } = run.context;
+  for (let round = 0; ; round += 1) {
+    const commands = await listOpenCommands(db, accountId, endpointId);
+    const due = commands.filter(({ dueAt }) => (dueAt?.getTime() ?? 0) <= Date.now());
+    if (due.length === 0) return nextLook(commands);
+    if (Date.now() > run.until) return Date.now();
+    if (round === mostRounds) return Date.now() + run.retryFirstMs;
+    await storeFlags({ ...run, commands: due.filter(({ verb }) => verb === "store") });
+    await putBack({ ...run, commands: due.filter(({ verb }) => verb === "append") });
+  }
+};
+
+/** Runs one part on a connection of its own, so that what goes wrong there holds up no other. */
+const onConnection = async (input: WriteInput, part: (run: Run) => Promise<number>): Promise<number> => {
   let opened: MailboxWriter | null = null;
   const writer = async (): Promise<MailboxWriter> => (opened ??= await input.open());
   try {
-    for (let round = 0; ; round += 1) {
-      const commands = await listOpenCommands(input.context.db, input.context.accountId, input.context.endpointId);
-      const due = commands.filter(({ dueAt }) => (dueAt?.getTime() ?? 0) <= Date.now());
-      if (due.length === 0) return nextLook(commands);
-      if (Date.now() > until) return Date.now();
-      if (round === mostRounds) return Date.now() + input.retryFirstMs;
-      await storeFlags({ ...input, writer, until, commands: due.filter(({ verb }) => verb === "store") });
-      await putBack({ ...input, writer, until, commands: due.filter(({ verb }) => verb === "append") });
-    }
+    return await part({ ...input, writer, until: Date.now() + mostMs });
   } catch (error) {
     if (!(error instanceof SyncError) || error.kind === "stopped") throw error;
     input.context.log.warn({ failure: error.kind, scope: error.scope, err: error }, "commands wait");
@@ -37,6 +47,13 @@ export const runCommands = async (input: WriteInput): Promise<number> => {
     await (opened as MailboxWriter | null)?.close();
   }
 };
+
+/**
+ * Sends what is due, mailboxes last: what lies in them is written to under the paths that are known.
+ * @returns when to look again, in ms since 1970; infinity: nothing is owed.
+ */
+export const runCommands = async (input: WriteInput): Promise<number> =>
+  Math.min(await onConnection(input, writeMessages), await onConnection(input, tendMailboxes));
 
 const nextLook = (commands: readonly OpenCommand[]): number =>
   Math.min(Number.POSITIVE_INFINITY, ...commands.map(({ dueAt }) => dueAt?.getTime() ?? 0));

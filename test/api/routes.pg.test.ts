@@ -19,6 +19,8 @@ const bodies: Readonly<Record<string, unknown>> = {
   "post /v1/accounts": accountInput(),
   "patch /v1/accounts/{accountId}": { name: "Eve" },
   "patch /v1/accounts/{accountId}/messages/{messageId}": { keywords: { $seen: true } },
+  "post /v1/accounts/{accountId}/mailboxes": { name: "Work" },
+  "patch /v1/accounts/{accountId}/mailboxes/{mailboxId}": { name: "Work" },
   "post /v1/accounts/{accountId}/batch": { ops: [{ op: "delete", messageId: `msg_${"0".repeat(32)}` }] },
   "post /v1/probe": (accountInput()["endpoints"] as unknown[])[0],
   "post /v1/keys": { name: "k", scopes: ["mail:read"] },

@@ -30,6 +30,8 @@ const stored = (surveyed: SurveyedMailbox[]): MailboxView[] => {
     const seen = surveyed.find((one) => one.path === address?.path);
     return {
       ...mailbox,
+      changedSeq: 1n,
+      pending: null,
       upstream:
         address === undefined
           ? null

@@ -9,6 +9,7 @@ import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createSealer, type Sealer } from "../../src/store/sealing.ts";
 import { IntentWrites } from "../../src/workers/intents.ts";
 import { AccountPolicies } from "../../src/workers/policies.ts";
+import { MailboxIntentWrites } from "../../src/workers/mailbox-intents.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { type ApiDocument, breachOf } from "./contract.ts";
 import { freshDatabase } from "./postgres.ts";
@@ -102,6 +103,7 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     prober: { probe: () => Promise.resolve(null) },
     writes: new IntentWrites({ maxMessageBytes: 4 * 1024 * 1024, spoolDir: tmpdir() }),
     policies: new AccountPolicies(),
+    mailboxWrites: new MailboxIntentWrites(),
     onUnparsed: () => undefined,
     log: logger,
     draining: () => draining,

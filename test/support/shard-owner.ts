@@ -43,6 +43,7 @@ export const makeAccount = async (
     mailboxes: new Map(),
     modseq: { known: {} },
     trouble: new Trouble(),
+    tree: { readAt: 0 },
   };
   const mailbox = async (path: string, uidNext: number): Promise<MailboxLane> => {
     const mailboxId = uuidv7() as MailboxId;

@@ -143,7 +143,7 @@ create table mailboxes (
   changed_seq bigint not null,
   constraint mailboxes_pkey primary key (account_id, id),
   constraint mailboxes_role_is_known check (role in ('inbox', 'archive', 'drafts', 'sent', 'junk', 'trash')),
-  constraint mailboxes_role_needs_source check ((role is null) = (role_source is null)),
+  constraint mailboxes_role_needs_source check (case when role is null then coalesce(role_source, 'api') = 'api' else role_source is not null end),
   constraint mailboxes_lifecycle_is_known check (lifecycle in ('live', 'removed'))
 ) partition by hash (account_id);
 create unique index mailboxes_name_once_per_parent on mailboxes (account_id, parent_id, name) nulls not distinct where lifecycle = 'live';
@@ -374,6 +374,9 @@ create unique index commands_once on commands (account_id, placement_id, reason)
 create index commands_masked on commands (account_id, placement_id) where status = 'masked';
 -- What operations want of a placement is said once while it is open.
 create unique index commands_wanted on commands (account_id, placement_id, verb) where op_id is not null and ended_at is null;
+-- What is wanted of a mailbox is one thing at a time.
+create unique index commands_of_mailbox on commands (account_id, endpoint_id, mailbox_id) where mailbox_id is not null and ended_at is null;
+create index commands_ended_of_mailbox on commands (account_id, mailbox_id, planned_at) where mailbox_id is not null;
 
 -- Items that had to be RETRed while IMAP was down, noted before the server is asked: what is read then was read by nobody.
 create table retrievals (
@@ -434,6 +437,7 @@ create table changes (
   constraint changes_seq_is_positive check (seq > 0)
 ) partition by hash (account_id);
 create index changes_of_message on changes (account_id, message_id, seq);
+create index changes_of_mailbox on changes (account_id, mailbox_id, seq) where message_id is null;
 
 do $$
 declare

@@ -1,0 +1,65 @@
+/** Which listed mailbox is one that is known under another path (semantics D1), or one that a command of ours made or moved. */
+import type { MailboxId } from "../model/ids.ts";
+import type { SurveyedMailbox } from "../model/survey.ts";
+import type { MailboxView } from "./state.ts";
+
+type Boxes = ReadonlyMap<string, SurveyedMailbox>;
+
+const lifeAt = (boxes: Boxes, path: string): number | null => boxes.get(path)?.status?.uidValidity ?? null;
+
+/** Is it the one that was fenced, which went from one path to the other? */
+const wentAway = (boxes: Boxes, from: string, to: string, life: number | null): boolean =>
+  boxes.has(to) && (!boxes.has(from) || (life !== null && lifeAt(boxes, to) === life && lifeAt(boxes, from) !== life));
+
+/**
+ * What commands of ours explain, whether their answers came or not (ID-1, ID-2 of mailboxes): the path where it is now, with the
+ * mailbox. What lies below a renamed one goes along.
+ */
+export const findOwn = (boxes: Boxes, known: readonly MailboxView[]): Map<string, MailboxView> => {
+  const own = new Map<string, MailboxView>();
+  const byPath = new Map(known.flatMap((view) => (view.upstream === null ? [] : [[view.upstream.path, view] as const])));
+  for (const view of known) {
+    const { fence } = view.pending ?? { fence: null };
+    if (fence === null || byPath.has(fence.path) || own.has(fence.path)) continue;
+    const { step, path, from, uidValidity } = fence;
+    if (step === "create" && view.upstream === null && boxes.has(path)) own.set(path, view);
+    if (step !== "rename" || from === null || view.upstream?.path !== from || !wentAway(boxes, from, path, uidValidity)) continue;
+    own.set(path, view);
+    const below = `${from}${view.upstream.delimiter ?? "\u0000"}`;
+    for (const child of known) {
+      const old = child.upstream;
+      if (old === null || !old.path.startsWith(below)) continue;
+      const now = `${path}${old.path.slice(from.length)}`;
+      if (!byPath.has(now) && wentAway(boxes, old.path, now, old.uidValidity)) own.set(now, child);
+    }
+  }
+  return own;
+};
+
+/** D1: known mailboxes that a listed path continues, although the path is new: same object id, or same epoch and no other claim. */
+export const findRenames = (boxes: Boxes, known: readonly MailboxView[]): Map<string, MailboxView> => {
+  const lost = known.filter((view) => view.upstream !== null && !boxes.has(view.upstream.path));
+  const knownPaths = new Set(known.flatMap((view) => view.upstream?.path ?? []));
+  const fresh = [...boxes.values()].filter((box) => !knownPaths.has(box.path));
+  const claims = new Map<number, number>();
+  for (const box of boxes.values())
+    if (box.status !== null) claims.set(box.status.uidValidity, (claims.get(box.status.uidValidity) ?? 0) + 1);
+  const renames = new Map<string, MailboxView>();
+  const used = new Set<MailboxId>();
+  for (const box of fresh) {
+    const match = lost.find((view) => {
+      if (view.upstream === null || used.has(view.id)) return false;
+      if (box.objectId !== null || view.upstream.objectId !== null) return box.objectId === view.upstream.objectId;
+      const { uidValidity, uidNext } = view.upstream;
+      if (box.status === null || uidValidity === null || uidNext === null) return false;
+      // An empty mailbox carries nothing worth following, and a shared UIDVALIDITY proves nothing.
+      return (
+        uidNext > 1 && box.status.uidValidity === uidValidity && box.status.uidNext >= uidNext && claims.get(uidValidity) === 1
+      );
+    });
+    if (match === undefined) continue;
+    used.add(match.id);
+    renames.set(box.path, match);
+  }
+  return renames;
+};

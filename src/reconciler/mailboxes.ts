@@ -120,12 +120,13 @@ const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waitin
   const lost = missing.filter((view) => !isOwnRemoval(view));
   if (lost.length >= 5 && lost.length * 2 > listed.length) return { waiting: [], gone };
   const waiting: UpstreamWrite[] = [];
-  for (const { id, upstream, ...view } of lost) {
+  for (const view of lost) {
+    const { id, upstream } = view;
     if (upstream === null) continue;
     const { path, objectId, absentSince } = upstream;
     if (absentSince === null)
       waiting.push({ mailboxId: id, path, delimiter: null, selectable: false, objectId, absentSince: input.at });
-    else if (input.at - absentSince >= absentForMs) gone.push({ id, upstream, ...view });
+    else if (input.at - absentSince >= absentForMs) gone.push(view);
   }
   return { waiting, gone };
 };

@@ -1,12 +1,11 @@
 /** The mailboxes of an account. */
 import { type Static, Type } from "typebox";
 import { formatState } from "../model/change.ts";
-import { toChangeJson } from "../model/change-json.ts";
 import { formatId, type MailboxId, parseId } from "../model/ids.ts";
 import { readMailboxChanges } from "../store/change-reads.ts";
 import { type ListedMailbox, listMailboxes, mailboxExists } from "../store/mailbox-reads.ts";
 import { requireScope } from "./auth.ts";
-import { ChangeSchema, State } from "./change-json.ts";
+import { State, tellChange, ToldChange } from "./change-json.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
 import { notFound } from "./problem.ts";
@@ -51,10 +50,11 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
       config: requireScope("mail:read"),
       schema: {
         tags: ["mail"],
-        summary: "Every change of the mailbox itself, oldest first: what, when, by whom, on what evidence",
+        summary:
+          "Every change of the mailbox itself, oldest first: what, when, by whom, on what evidence, and how to get another outcome",
         params: MailboxParams,
         querystring: Strict(pageQuery),
-        response: { 200: Type.Object({ items: Type.Array(ChangeSchema), nextCursor: Nullable(Type.String()), state: State }) },
+        response: { 200: Type.Object({ items: Type.Array(ToldChange), nextCursor: Nullable(Type.String()), state: State }) },
       },
     },
     async (request, reply) => {
@@ -66,7 +66,7 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
       const changes = await readMailboxChanges(deps.db, account.id, id, { after, limit: limit + 1 });
       const state = formatState(account.stateEpoch, account.headSeq);
       void reply.header("etag", `"${state}"`);
-      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: toChangeJson }), state };
+      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: tellChange }), state };
     },
   );
 };

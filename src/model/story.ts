@@ -29,6 +29,33 @@ const tellings: Readonly<Record<string, Telling>> = {
   upstream_created: { text: "The mailbox appeared on the mail server." },
   upstream_renamed: { text: "Another client renamed the mailbox." },
   upstream_deleted: { text: "The mailbox is gone from the mail server: two complete lists, a minute apart, lacked it." },
+  api_created: { text: "An app made the mailbox." },
+  api_renamed: { text: "An app changed the mailbox's name, place or role." },
+  api_removed: { text: "An app removed the mailbox; it held nothing." },
+  mailbox_removed: { text: "An app removed its mailbox, and had its mail moved.", otherwise: undo },
+  target_mailbox_deleted: { text: "The mailbox it was to be moved to is gone; it stays where it was.", otherwise: undo },
+  role_taken: { text: "An app gave the mailbox's role to another one." },
+  name_taken: {
+    text: "Two mailboxes were to have one name; the one that the server has under it keeps it, and the other is numbered.",
+    otherwise: "Give it another name: PATCH …/mailboxes/{mailboxId}.",
+  },
+  concurrent_rename: {
+    text: "Two devices renamed the mailbox without knowing of each other; one had to give way.",
+    otherwise: "Rename it again: a name given now comes after both.",
+  },
+  name_has_delimiter: {
+    text: "The name has the character in it that separates levels on the mail server; here it stands.",
+    otherwise: "Give it another name: PATCH …/mailboxes/{mailboxId}.",
+  },
+  no_parent: { text: "The mailbox it lies in is not on the mail server; here it stands.", otherwise: writeAgain },
+  mailbox_not_empty: {
+    text: "The mailbox was to be removed, but there is mail in it by now; it stays.",
+    otherwise: "Remove it again, with ?moveMessagesTo=.",
+  },
+  mailbox_has_children: {
+    text: "The mailbox was to be removed, but other mailboxes lie in it by now; it stays.",
+    otherwise: "Move or remove those first.",
+  },
   default_mailbox: { text: "Every account has this mailbox." },
   trash_needed: { text: "Something was thrown away, and there was no Trash." },
   shown_by_both: { text: "POP3 and IMAP show the same mail; it is one message with the older id." },

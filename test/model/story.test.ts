@@ -9,7 +9,17 @@ import { chosenClasses } from "../../src/reconciler/policy-change.ts";
 const src = fileURLToPath(new URL("../../src/", import.meta.url));
 
 /** Reasons of changes of the account itself, and words that are no reasons of a change of mail. */
-const others = new Set(["renamed", "absent", "op_id_reused", "settings_changed", "paused", "resumed"]);
+const others = new Set([
+  "renamed",
+  "absent",
+  "op_id_reused",
+  "created",
+  "removed",
+  "awaits_upstream",
+  "settings_changed",
+  "paused",
+  "resumed",
+]);
 
 const reasonsIn = async (room: string): Promise<string[]> => {
   const files = (await readdir(join(src, room))).filter((file) => file.endsWith(".ts"));

@@ -50,7 +50,7 @@ const longestPath = 1000;
 const absentForMs = 60_000;
 
 /** Surveyed mailboxes by path, without duplicates and absurd names; a duplicate keeps the line that can be selected. */
-const usable = (surveyed: readonly SurveyedMailbox[]): Map<string, SurveyedMailbox> => {
+export const usable = (surveyed: readonly SurveyedMailbox[]): Map<string, SurveyedMailbox> => {
   const byPath = new Map<string, SurveyedMailbox>();
   for (const box of surveyed) {
     if (box.path === "" || box.path.length > longestPath) continue;

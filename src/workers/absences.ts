@@ -4,6 +4,7 @@ import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Survey } from "../model/observation.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { withCut } from "../reconciler/holds.ts";
+import { usable } from "../reconciler/mailboxes.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import type { SecondView } from "../reconciler/second-view.ts";
 import { type CutView, lostBeforeDurable as lostReason, type Resolution, resolveCandidates } from "../reconciler/vanish.ts";
@@ -25,6 +26,9 @@ import type { MaildropWitness } from "./maildrop-witness.ts";
  */
 export const isConsistentCut = (context: LaneContext, survey: Survey): boolean => {
   if (!survey.complete) return false;
+  const known = new Set([...context.mailboxes.values()].map(({ path }) => path));
+  // So might one that nobody has looked into yet.
+  for (const [path, { status }] of usable(survey.mailboxes)) if (status !== null && !known.has(path)) return false;
   const byPath = new Map(survey.mailboxes.map((mailbox) => [mailbox.path, mailbox]));
   for (const mailbox of context.mailboxes.values()) {
     if (!mailbox.selectable) continue;

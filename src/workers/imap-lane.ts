@@ -184,7 +184,7 @@ export class ImapLane implements EndpointLane {
       signal,
     });
     if (untold) this.quietSweeps = result.moved > 0 ? 0 : this.quietSweeps + 1;
-    if (mayOwe || result.moved > 0 || memory.commandsAt <= Date.now()) memory.commandsAt = await this.write(loaded, signal);
+    if (mayOwe || memory.commandsAt <= Date.now()) memory.commandsAt = await this.write(loaded, signal);
     await this.succeeded(loaded, session.profile, result.again);
     memory.unparsed ||= result.created > 0 || result.again;
     if (!result.again) this.parseWhatCame(loaded);

@@ -141,6 +141,8 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
     mailbox.answered = true;
     if (mailbox.cursor === null) await beginMailbox(context, mailbox, status);
     else if (mustLook(mailbox, status, pollFlags)) {
+      // Counters need not have moved for it to show something that is to be answered.
+      memory.commandsAt = 0;
       if (hasMoved(mailbox, status)) {
         followed.moved += 1;
         if (input.watching && mailbox.role === "inbox") safetyPollFound.inc();
@@ -173,6 +175,7 @@ const settle = async (input: PassInput): Promise<void> => {
     const survey = await input.session.survey(input.signal);
     if (isConsistentCut(context, survey)) {
       const left = await settleCandidates(context, survey, input.session.profile, input.witness);
+      memory.commandsAt = 0;
       memory.held = left.held;
       memory.candidates = left.awaited;
       return;

@@ -76,6 +76,8 @@ export class ApiClients {
     // Somebody has said something of it that the client cannot have seen.
     if (stale || shown !== placement.keywords.includes(keyword)) of.contested.add(flag);
     say(of, { flag, value: set, by: "api" });
+    // Which of several copies it will be said to is not ours to tell.
+    for (const other of this.#server.occurrences) if (other !== of && other.content === of.content) other.contested.add(flag);
     if (shown !== set) of.pending.set(flag, set);
   }
 

@@ -180,6 +180,7 @@ export class ServerModel {
       const flags = [...item.flags];
       const copy = this.append(target, { content: of.content, octets, date, flags: [], by, copyOf: of });
       copy.of.assertions.push(...of.assertions);
+      for (const flag of [...of.contested, ...of.pending.keys()]) copy.of.contested.add(flag);
       copy.of.retrieved = of.retrieved;
       copy.flags = new Set(flags);
       made.set(item.uid, copy.uid);

@@ -49,7 +49,7 @@ const isAtRest = ({ oracle }: Run): string | null => {
     oracle.atRest();
     return oracle.held.owed === 0 && oracle.held.holds === 0 && !oracle.held.placements.some(({ absent }) => absent)
       ? null
-      : "something is owed, held or missed";
+      : oracle.broken("I16", "something is owed, held or missed").message;
   } catch (error) {
     if (error instanceof Broken) return error.message;
     throw error;

@@ -167,6 +167,43 @@ export interface Stored {
   readonly permanentFlags: readonly string[] | null;
 }
 
+/** Items of one mailbox that are to be in another one. */
+export interface MoveRequest {
+  readonly path: string;
+  readonly uidValidity: number;
+  readonly uids: readonly number[];
+  readonly to: { readonly path: string; readonly uidValidity: number };
+}
+
+/** An item as it was read back, with its date. */
+export type ReadBack = FlagsFact & { readonly internalDate: Date };
+
+export interface Moved {
+  readonly kind: "moved";
+  /** What the server says to have become of them, read back there; of the others nothing is known (C2). */
+  readonly items: readonly { readonly from: number; readonly item: ReadBack }[];
+  /** The server cannot move: they are copies, and what was copied is there still. */
+  readonly copied: boolean;
+  /** Of the other mailbox. */
+  readonly permanentFlags: readonly string[] | null;
+}
+
+/** Items to be destroyed, each only if nothing changed since its mod-sequence; null: where there are none (C7). */
+export interface ExpungeRequest {
+  readonly path: string;
+  readonly uidValidity: number;
+  readonly items: readonly { readonly uid: number; readonly unchangedSince: bigint | null }[];
+}
+
+export interface Expunged {
+  readonly kind: "expunged";
+  /** Those that are there still. */
+  readonly facts: readonly FlagsFact[];
+  readonly conflicts: readonly number[];
+  /** The server cannot remove some and leave others: what is marked stays marked. */
+  readonly onlyMarked: boolean;
+}
+
 export interface AppendRequest {
   readonly path: string;
   readonly uidValidity: number;
@@ -178,7 +215,7 @@ export interface AppendRequest {
 export interface Appended {
   readonly kind: "appended";
   /** As read back by the UID that the server gave; null: it gave none, the item has to be looked for. */
-  readonly item: (FlagsFact & { readonly internalDate: Date }) | null;
+  readonly item: ReadBack | null;
 }
 
 export interface MailboxRename {
@@ -211,6 +248,10 @@ export interface MailboxWriter {
   store(request: StoreRequest, signal: AbortSignal): Promise<Stored | Refused>;
   /** Where the next item of a mailbox will come to lie. */
   position(path: string, signal: AbortSignal): Promise<{ readonly uidValidity: number; readonly uidNext: number } | Refused>;
+  /** Moves where the server can, else copies; never both. */
+  move(request: MoveRequest, signal: AbortSignal): Promise<Moved | Refused>;
+  /** Marks, and removes what is then shown as marked: these and no others (I19). */
+  expunge(request: ExpungeRequest, signal: AbortSignal): Promise<Expunged | Refused>;
   append(request: AppendRequest, signal: AbortSignal): Promise<Appended | Refused>;
   /** What the path of a mailbox beside INBOX begins with. */
   rootPrefix(signal: AbortSignal): Promise<string>;

@@ -13,7 +13,9 @@ export type RuleReason =
   /** We had to retrieve it over POP3 ourselves (K11). */
   | "self_inflicted_seen"
   /** A POP3 device took it from INBOX (V18). */
-  | "restored_after_drain";
+  | "restored_after_drain"
+  /** It was gone from where it was to be moved from (P8). */
+  | "source_gone";
 
 /** Why something is written: by a rule, or because somebody asked for it over the API. */
 export type CommandReason = RuleReason | "api_write";
@@ -27,6 +29,9 @@ interface Planned {
 export type CommandPlan =
   | (Planned & { readonly verb: "store"; readonly args: { readonly remove: readonly string[] } })
   | (Planned & { readonly verb: "append"; readonly args: Readonly<Record<string, never>> });
+
+/** `move` and `expunge` are only ever wanted by an operation. */
+export type CommandVerb = CommandPlan["verb"] | "move" | "expunge";
 
 /** `unknown`: the connection was lost before the answer came; never taken for failed (C9). */
 export type OpenStatus = "planned" | "sent" | "unknown";
@@ -45,11 +50,11 @@ export interface CommandFence {
   readonly uidValidity: number;
   /** Of a `store`: the mod-sequence at which the item was last seen, as decimal; null where the server has none. */
   readonly modseq?: string | null;
-  /** Of an `append`: the lowest UID that the item can have. */
+  /** Of an `append` or a `move`: the lowest UID that the item can have. */
   readonly uidNext?: number;
   /** Of an `append`: hex hash of the normal form of what was sent. */
   readonly hFull?: string;
-  /** Of a `store`: the flags that were said. Seeing them is no news, whoever looks (I8). */
+  /** Of a `store` and an `append`: the flags that were said. Seeing them is no news, whoever looks (I8). */
   readonly said?: FlagsSaid;
   /** Complete looks behind a lost answer that did not show the item. */
   readonly looks?: number;

@@ -1,31 +1,42 @@
 /** Items that we put upstream ourselves, or may have: nobody heard how it ended (ID-1, ID-2). */
 import type { PlacementId } from "../model/ids.ts";
-import type { PlacementView } from "./state.ts";
+import type { PlacementView, Scope } from "./state.ts";
 
-/** A placement whose octets were sent to a mailbox. */
+/** A placement whose octets were sent to a mailbox, or which was to be moved there. */
 export interface Claim {
   readonly commandId: string;
+  readonly verb: "append" | "move";
+  /** The operation that wanted it; null: a rule did. */
+  readonly opId: string | null;
+  /** Its place is the one where it is found: it is put back where nobody but us says where (V18). */
+  readonly putBack: boolean;
   readonly placement: PlacementView;
   /** Hex SHA-256 of the octets as they were sent, and of items that are the same mail in another form. */
   readonly hashes: ReadonlySet<string>;
+  /** The flags that it was sent with. */
+  readonly sent: readonly string[];
   /** Items below were there before (C3); null: the mailbox has begun a new epoch since, which says nothing of before. */
   readonly from: number | null;
 }
 
-/** The placement that an item brings back; it may only be one that is shown nowhere else (I13). */
+/** A placement is shown once (I13): what is to be moved from elsewhere may still be shown there. */
+const isOpen = ({ verb, putBack, placement: { kept, binding } }: Claim, scope: Scope): boolean => {
+  if (verb === "move") return binding?.active !== true || binding.mailboxId !== scope.mailboxId;
+  return binding?.active !== true && (kept || !putBack);
+};
+
+/** What an item is that one of the claims put there. */
 export const broughtBack = (
   claims: readonly Claim[],
+  scope: Scope,
   fact: { readonly uid: number; readonly sha256: string | null },
   { taken, sameEpoch }: { readonly taken: ReadonlySet<PlacementId>; readonly sameEpoch: boolean },
-): PlacementView | null => {
-  const claim = claims.find(
-    ({ placement, hashes, from }) =>
-      (sameEpoch ? from !== null && fact.uid >= from : from === null) &&
-      placement.kept &&
-      placement.binding?.active !== true &&
-      !taken.has(placement.id) &&
+): Claim | null =>
+  claims.find(
+    (claim) =>
+      (sameEpoch ? claim.from !== null && fact.uid >= claim.from : claim.from === null) &&
+      isOpen(claim, scope) &&
+      !taken.has(claim.placement.id) &&
       fact.sha256 !== null &&
-      hashes.has(fact.sha256),
-  );
-  return claim?.placement ?? null;
-};
+      claim.hashes.has(fact.sha256),
+  ) ?? null;

@@ -14,7 +14,7 @@ const conditionalTries = 6;
 const quotaWaitMs = 3_600_000;
 const retryMostMs = 15 * 60_000;
 /** The next looks at the mailbox tell more. */
-const lookAgainMs = 60_000;
+export const lookAgainMs = 60_000;
 
 export interface CommandView {
   readonly reason: CommandReason;
@@ -51,6 +51,9 @@ export const wait = (afterMs: number, outcome: string | null = null): Waiting =>
   unsettled: false,
 });
 export const unsettled = (afterMs: number, outcome: string): Waiting => ({ kind: "wait", afterMs, outcome, unsettled: true });
+
+/** Outcome of what waits for an item; it is looked at again as soon as there is one. */
+export const unbound = "unbound";
 
 /** Full backoff without jitter: a lane sends one command at a time. */
 const retryAfterMs = (attempts: number, firstMs: number): number => Math.min(retryMostMs, firstMs * 2 ** Math.min(attempts, 20));
@@ -107,7 +110,7 @@ const isServersOwn = (keyword: string): boolean =>
   keyword.startsWith("\\") || keyword === "$submitpending" || keyword === "$submitted";
 
 /** What is left to write, additions first, and what the mailbox would not keep. */
-const differenceOf = (
+export const differenceOf = (
   { keywords, binding }: PlacementView,
   { shown, remove, permanentFlags }: Pick<StoreView, "remove" | "permanentFlags"> & { readonly shown: readonly string[] },
 ): { readonly halves: readonly StoreHalf[]; readonly masked: readonly string[] } => {
@@ -135,7 +138,7 @@ export const reviewStore = (command: StoreView): StoreStep => {
   if (placement === null || placement.lifecycle !== "live" || placement.kept) return end("superseded", "gone");
   const { binding } = placement;
   // It is missing and not decided, or waits to be found in a new epoch (ID-8).
-  if (binding?.active !== true) return wait(lookAgainMs, "unbound");
+  if (binding?.active !== true) return wait(lookAgainMs, unbound);
   const shown = keywordsOfFlags(binding.shadowFlags);
   const { halves, masked } = differenceOf(placement, { ...command, shown });
   const [half] = halves;
@@ -172,15 +175,28 @@ export const octetsMissing = (): Ending => end("failed", "octets_missing");
 /** Complete looks that must not have shown the item before it is sent again (C3). */
 const looksBeforeRepeat = 2;
 
-export type AppendStep = Ending | { readonly kind: "send" } | { readonly kind: "look" };
+export type AppendStep = Ending | Waiting | { readonly kind: "send" } | { readonly kind: "look" };
 
 /** Is it still wanted, and is it known that it was not done? `wanted`: by the account's present policy. */
-export const reviewAppend = ({ placement, status, attempts }: CommandView, wanted: boolean): AppendStep => {
+export const reviewAppend = (command: CommandView, wanted: boolean): AppendStep => {
+  const { placement, status, attempts, reason } = command;
+  if (reason !== "restored_after_drain") return reviewPlacing(command);
   if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
   // It is shown again, wherever that is.
   if (!placement.kept) return end("superseded", "reappeared");
   if (status !== "planned") return { kind: "look" };
   if (!wanted) return end("superseded", "not_wanted");
+  return attempts >= mostTries ? end("failed", "no_effect") : { kind: "send" };
+};
+
+/** Of what is to become an item in its own mailbox. */
+const reviewPlacing = ({ placement, status, attempts, reason }: CommandView): AppendStep => {
+  if (placement === null) return end("superseded", "gone");
+  if (placement.binding?.active === true)
+    return status === "planned" ? end("superseded", "reappeared") : end("confirmed", reason);
+  if (status !== "planned") return { kind: "look" };
+  if (placement.lifecycle !== "live" || placement.kept) return end("superseded", "gone");
+  if (placement.absent || placement.binding?.closedReason === "epoch") return wait(lookAgainMs, unbound);
   return attempts >= mostTries ? end("failed", "no_effect") : { kind: "send" };
 };
 

@@ -3,10 +3,12 @@ import type { DecidedChange } from "../model/change.ts";
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
 import { broughtBack, type Claim } from "./claims.ts";
+import { type Contest, type Contests, contestSeen, noteContest } from "./contests.ts";
 import type { FlagFact } from "./flag-loss.ts";
 import type { SaidKeywords } from "./intent-keywords.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
 import { weigh } from "./opinions.ts";
+import { bindOwn } from "./own.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
 import { type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
@@ -46,6 +48,8 @@ export interface ItemsInput {
   /** What was sent upstream and may be among the items (ID-1, ID-2). */
   readonly claims?: readonly Claim[];
   readonly toTrash?: DrainToTrash | null;
+  /** Operations whose moves are under way; absent: there are none. */
+  readonly contests?: Contests;
   /** Unused ids, two per item: one for a message, one for a placement. */
   readonly freshIds: readonly string[];
   /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
@@ -101,6 +105,8 @@ const applyFlags = (
 ): void => {
   const shadow = placement.binding?.shadowFlags ?? [];
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
+  // What is purged has nothing to tell any more.
+  if (placement.lifecycle === "purged") return undefined;
   if (seen?.revert === true) return revertSeen(draft, scope, placement, seen);
   const merged = mergeObserved({
     canonical: placement.keywords,
@@ -140,17 +146,22 @@ interface Continuation {
   readonly confidence: number;
   /** The flags without what is to be taken back upstream; absent: nothing is. */
   readonly reverted?: readonly string[];
+  /** Of what we put there. */
+  readonly claim?: Claim;
+  /** An operation wants it elsewhere. */
+  readonly contest?: Contest | null;
 }
 
 type Test = (scope: Scope, placement: PlacementView) => boolean;
 
 const isBound = ({ binding }: PlacementView): boolean => binding?.active === true;
+const wasHere: Test = (scope, { binding }) => binding?.mailboxId === scope.mailboxId;
 const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
 
 /** Rules ID-5 a–d, in their order; `joined`: another endpoint of the account showed it before this one did (K12). */
 const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],
-  ["rebound", (scope, p) => p.lifecycle === "live" && isHere(scope, p) && !isBound(p) && p.binding?.closedReason === "epoch"],
+  ["rebound", (scope, p) => p.lifecycle === "live" && wasHere(scope, p) && !isBound(p) && p.binding?.closedReason === "epoch"],
   ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
   ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
   ["resurrected", (_, p) => p.lifecycle === "removed"],
@@ -184,12 +195,19 @@ const rules = {
 
 /** What we put there ourselves needs no likeness: the fence and the octets say that it is that (ID-1, ID-2). */
 const restored = (
-  claims: readonly Claim[] = [],
+  { claims = [], scope }: ItemsInput,
   fact: ItemFact,
   which: { readonly taken: ReadonlySet<PlacementId>; readonly sameEpoch: boolean },
 ): Continuation | null => {
-  const placement = broughtBack(claims, fact, which);
-  return placement === null ? null : { how: "restored", placement, confidence: 1 };
+  const claim = broughtBack(claims, scope, fact, which);
+  return claim === null ? null : { how: "restored", placement: claim.placement, confidence: 1, claim };
+};
+
+/** What an operation wanted there: its place was decided then. */
+const bindClaimed = (draft: Draft, scope: Scope, { claim, fact, freshId }: { claim: Claim; fact: ItemFact; freshId: string }) => {
+  const { verb, opId, placement, sent } = claim;
+  const leftBehind = verb === "move" && opId !== null ? { id: freshId as PlacementId, opId } : null;
+  bindOwn(draft, scope, { placement, fact, sent, unasserted: [], leftBehind });
 };
 
 /** What the placement shows as the reason of its being there; null: as before. */
@@ -200,50 +218,38 @@ const reasonOf = (how: Continuation["how"], elsewhere: boolean): string | null =
   return how === "moved" && elsewhere ? "upstream_move" : null;
 };
 
+const entryOf = (
+  { how, confidence }: Continuation,
+  { elsewhere, isNews }: { readonly elsewhere: boolean; readonly isNews: boolean },
+): (Pick<DecidedChange, "kind" | "reason" | "rule"> & Partial<DecidedChange>) | null => {
+  const rule = rules[how];
+  if (how === "resurrected" || how === "reappeared") return { kind: "message.restored", reason: "upstream_reappeared", rule };
+  if (how === "joined") return { kind: "message.merged", reason: "shown_by_both", rule, confidence };
+  if (elsewhere) return { kind: "message.moved", reason: reasonOf(how, elsewhere) ?? "upstream_move", rule, confidence };
+  return isNews ? { kind: "message.keywords", reason: "upstream_flags", rule: "F9" } : null;
+};
+
 const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued: Continuation): void => {
-  const { how, placement, confidence, reverted } = continued;
+  const { how, placement, reverted } = continued;
   const shadow = placement.binding?.shadowFlags ?? [];
   const keywords =
     how === "moved" || how === "drained"
       ? mergeObserved({ canonical: placement.keywords, shadow, observed: reverted ?? fact.flags })
       : mergeWithoutBase({ canonical: placement.keywords, observed: fact.flags });
-  const elsewhere = placement.mailboxId !== scope.mailboxId;
+  // It is where it was, or an operation that wants it elsewhere stands: the rest is up to that.
+  const stays = how === "rebound" || continued.contest?.winner === "wanted";
+  const mailboxId = stays ? placement.mailboxId : scope.mailboxId;
+  const elsewhere = placement.mailboxId !== mailboxId;
   const before = { mailboxId: placement.mailboxId, keywords: placement.keywords };
-  const after = { mailboxId: scope.mailboxId, keywords };
-  const again = how === "resurrected" || how === "reappeared";
-  let index: number | null = null;
-  if (again)
-    index = record(
-      draft,
-      change(scope, placement, { kind: "message.restored", before, after, reason: "upstream_reappeared", rule: rules[how] }),
-    );
-  else if (how === "joined")
-    index = record(
-      draft,
-      change(scope, placement, { kind: "message.merged", before, after, reason: "shown_by_both", rule: "K12", confidence }),
-    );
-  else if (elsewhere)
-    index = record(
-      draft,
-      change(scope, placement, {
-        kind: "message.moved",
-        before,
-        after,
-        reason: reasonOf(how, elsewhere) ?? "upstream_move",
-        rule: rules[how],
-        confidence,
-      }),
-    );
-  else if (!sameKeywords(keywords, placement.keywords))
-    index = record(
-      draft,
-      change(scope, placement, { kind: "message.keywords", before, after, reason: "upstream_flags", rule: "F9" }),
-    );
+  const after = { mailboxId, keywords };
+  const entry = entryOf(continued, { elsewhere, isNews: !sameKeywords(keywords, placement.keywords) });
+  const index = entry === null ? null : record(draft, change({ ...scope, mailboxId }, placement, { ...entry, before, after }));
+  if (continued.contest != null) noteContest(draft, scope, placement, continued.contest);
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
   if (index !== null || placement.absent || placement.kept)
     draft.placements.push({
       id: placement.id,
-      mailboxId: scope.mailboxId,
+      mailboxId,
       keywords,
       lifecycle: "live",
       kept: false,
@@ -283,14 +289,18 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const free = alike.flatMap(({ placements }) => placements.filter(({ id }) => !taken.has(id)));
     const claimed = input.claimed?.get(fact.uid);
     const continued =
-      restored(input.claims, fact, { taken, sameEpoch: true }) ??
+      restored(input, fact, { taken, sameEpoch: true }) ??
       (claimed === undefined ? continuation(scope, fact, free) : claimedContinuation(scope, claimed)) ??
-      restored(input.claims, fact, { taken, sameEpoch: false });
+      restored(input, fact, { taken, sameEpoch: false });
     // What it was when it was compared it is no more.
     if (continued === null && claimed !== undefined) return undefined;
     if (continued !== null) {
-      taken.add(continued.placement.id);
-      return continuePlacement(draft, scope, fact, asDrain(continued, fact, input.toTrash));
+      const { claim, placement } = continued;
+      taken.add(placement.id);
+      const freshId = input.freshIds[2 * item + 1] ?? "";
+      if (claim?.putBack === false) return bindClaimed(draft, scope, { claim, fact, freshId });
+      const contest = continued.how === "moved" ? contestSeen(scope, placement, input.contests) : null;
+      return continuePlacement(draft, scope, fact, { ...asDrain(continued, fact, input.toTrash), contest });
     }
     const existing = alike[0]?.id ?? keys.map((key) => madeHere.get(key)).find((made) => made !== undefined);
     const messageId = existing ?? (input.freshIds[2 * item] as MessageId);

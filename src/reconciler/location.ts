@@ -6,6 +6,7 @@ import type { ChangeKind } from "../model/change.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import { assertInto, type Dot, fold, placeOf, toSource } from "./dots.ts";
+import type { PlacementView } from "./state.ts";
 
 /** An entry of the log that says where a placement is, or that it is gone. */
 export interface LocationEntry {
@@ -122,7 +123,7 @@ export const contest = (dots: readonly PlaceDot[], said: PlaceDot, base: bigint)
 /** Where a placement was before the entries; null: nowhere. */
 export const placeBefore = (
   { located }: Pick<LocationHistory, "located">,
-  now: { readonly mailboxId: MailboxId; readonly lifecycle: "live" | "removed" },
+  now: { readonly mailboxId: MailboxId; readonly lifecycle: PlacementView["lifecycle"] },
 ): MailboxId | null => {
   const first = located.find(({ kind }) => kind !== "message.merged");
   if (first === undefined) return now.lifecycle === "live" ? now.mailboxId : null;

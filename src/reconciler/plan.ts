@@ -2,14 +2,28 @@
  * What is owed upstream for a placement, drawn from its legs: canonical state, and the binding with its shadow (semantics 1.6).
  * It is asked when an operation wants something and again when it is sent, so that whatever came in between counts.
  */
-import type { CommandPlan } from "../model/command.ts";
+import type { CommandVerb } from "../model/command.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
-import { sameKeywords } from "./keywords.ts";
+import { differenceOf } from "./commands.ts";
 import type { PlacementView } from "./state.ts";
 
-/** Verbs that would bring upstream to what the placement is, those that add first. Empty: they agree, or nothing is decided. */
-export const owedVerbs = (placement: PlacementView): readonly CommandPlan["verb"][] => {
-  const { lifecycle, kept, keywords, binding } = placement;
-  if (lifecycle !== "live" || kept || binding?.active !== true) return [];
-  return sameKeywords(keywordsOfFlags(binding.shadowFlags), keywords.toSorted()) ? [] : ["store"];
+/** Is it to become an item, and none is looked for? What lost its number with an epoch is found again, or missed (ID-8). */
+export const isUnplaced = ({ lifecycle, kept, absent, binding }: PlacementView): boolean =>
+  lifecycle === "live" && !kept && !absent && (binding === null || (!binding.active && binding.closedReason !== "epoch"));
+
+/**
+ * Verbs that would bring upstream to what the placement is. Empty: they agree, or it is no concern of the server (V19). What is
+ * missing and not decided yet is measured by its last item.
+ */
+export const owedVerbs = (placement: PlacementView): readonly CommandVerb[] => {
+  const { lifecycle, kept, mailboxId, binding } = placement;
+  if (lifecycle !== "live") return binding?.active === true ? ["expunge"] : [];
+  if (kept) return [];
+  if (binding === null || isUnplaced(placement)) return ["append"];
+  const shown = keywordsOfFlags(binding.shadowFlags);
+  const { halves, masked } = differenceOf(placement, { shown, remove: null, permanentFlags: null });
+  return [
+    ...(halves.length + masked.length > 0 ? (["store"] as const) : []),
+    ...(binding.mailboxId === mailboxId ? [] : (["move"] as const)),
+  ];
 };

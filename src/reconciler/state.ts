@@ -26,7 +26,7 @@ export interface PlacementView {
   readonly messageId: MessageId;
   readonly mailboxId: MailboxId;
   readonly keywords: readonly string[];
-  readonly lifecycle: "live" | "removed";
+  readonly lifecycle: "live" | "removed" | "purged";
   readonly kept: boolean;
   /** Its item was missing in an admitted read and nothing is decided yet (semantics 4.1, phase 1). */
   readonly absent: boolean;
@@ -95,8 +95,20 @@ export interface Decision {
   readonly bindings: readonly BindingWrite[];
   /** Bindings of this scope to close, by UID. */
   readonly closed: readonly { readonly uid: number; readonly reason: string }[];
+  /** Bindings of another scope of the endpoint that the items of this one leave. */
+  readonly vacated: readonly Vacated[];
   /** What is owed to the IMAP server; each is done once for its placement and reason. */
   readonly commands: readonly CommandPlan[];
+}
+
+/**
+ * A binding that a placement has no more, because its item was moved. Where it was copied the old item is there still: it becomes
+ * a placement of its own that is purged here and is to be removed there.
+ */
+export interface Vacated {
+  readonly from: Pick<BindingView, "mailboxId" | "epoch" | "uid">;
+  /** null: there is nothing any more. */
+  readonly leftBehind: { readonly id: PlacementId; readonly messageId: MessageId; readonly opId: string } | null;
 }
 
 /** A mailbox as the canonical store knows it, with its address at the endpoint that speaks (null: not there). */
@@ -144,6 +156,7 @@ export interface Draft {
   readonly placements: PlacementWrite[];
   readonly bindings: BindingWrite[];
   readonly closed: { uid: number; reason: string }[];
+  readonly vacated: Vacated[];
   readonly commands: CommandPlan[];
 }
 
@@ -154,6 +167,7 @@ export const emptyDraft = (): Draft => ({
   placements: [],
   bindings: [],
   closed: [],
+  vacated: [],
   commands: [],
 });
 

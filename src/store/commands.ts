@@ -4,7 +4,15 @@
  */
 import { uuidv7 } from "uuidv7";
 import type { DecidedChange } from "../model/change.ts";
-import type { CommandFence, CommandPlan, CommandReason, EndStatus, FlagsSaid, OpenStatus } from "../model/command.ts";
+import type {
+  CommandFence,
+  CommandPlan,
+  CommandReason,
+  CommandVerb,
+  EndStatus,
+  FlagsSaid,
+  OpenStatus,
+} from "../model/command.ts";
 import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
 import type { MailboxFence } from "../model/mailbox-command.ts";
 import { owedVerbs } from "../reconciler/plan.ts";
@@ -17,8 +25,9 @@ import { bindingColumns, loadPlacements, placementColumns, type PlacementRow, to
 /** A command that has not ended. */
 export interface OpenCommand {
   readonly id: string;
-  readonly verb: CommandPlan["verb"];
-  readonly args: { readonly remove?: readonly string[] };
+  readonly verb: CommandVerb;
+  /** `named`: each item was named, or it is a part of another command, so that no breaker guards it (B5). */
+  readonly args: { readonly remove?: readonly string[]; readonly named?: boolean };
   readonly reason: CommandReason;
   /** The operation that wanted it last, and whose it was; null: a rule did. */
   readonly opId: string | null;
@@ -96,29 +105,33 @@ export const listOpenCommands = async (
   });
 };
 
-/** An `append` that may have been done: one of the items of its mailbox may be what it put there. */
-export interface OpenAppend {
+/** An `append` or a `move` that may have been done: one of the items of its mailbox may be what it put there. */
+export interface OpenPlacing {
   readonly commandId: string;
+  readonly verb: "append" | "move";
+  readonly reason: CommandReason;
+  readonly opId: string | null;
   readonly fence: CommandFence;
   readonly placement: PlacementView;
-  readonly content: BlobRef;
+  /** null: it was purged meanwhile. */
+  readonly content: BlobRef | null;
 }
 
 /** Those of one mailbox, in the order they were planned: one of an earlier epoch, too, and one of which the server said no last. */
-export const loadOpenAppends = async (account: AccountTx, scope: Scope): Promise<readonly OpenAppend[]> => {
+export const loadOpenPlacings = async (account: AccountTx, scope: Scope): Promise<readonly OpenPlacing[]> => {
   const { rows } = await account.tx.query<CommandRow>({
-    name: "commands_append_open",
-    text: `select c.id as command_id, c.fence, ${placementColumns}, ${bindingColumns}, m.sha256 as m_sha256, m.size as m_size
+    name: "commands_placing_open",
+    text: `select c.id as command_id, c.verb, c.reason, c.op_id, c.fence, ${placementColumns}, ${bindingColumns}, m.sha256 as m_sha256, m.size as m_size
            ${commandTables}
-           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.verb = 'append'
+           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.verb in ('append', 'move')
              and c.fence->>'mailboxId' = $3 and p.id is not null
            order by c.planned_at, c.id`,
     values: [account.accountId, scope.endpointId, scope.mailboxId],
   });
   return rows.flatMap((row) => {
-    const { command_id: commandId, fence } = row;
-    const content = contentOf(row);
-    return fence === null || content === null ? [] : [{ commandId, fence, placement: toView(row), content }];
+    const { command_id: commandId, verb, reason, op_id: opId, fence } = row;
+    const placing = { commandId, reason, opId, placement: toView(row), content: contentOf(row) };
+    return fence === null || (verb !== "append" && verb !== "move") ? [] : [{ ...placing, verb, fence }];
   });
 };
 
@@ -224,6 +237,29 @@ const claimOpen = async (
   });
 };
 
+export interface WantedBy {
+  readonly opId: string;
+  /** One of several that were named together. */
+  readonly named?: boolean;
+  /** A verb that just came to its end. */
+  readonly except?: CommandVerb | null;
+}
+
+/** Our own removals of the last ten minutes by mailbox, but for those whose scope was named (B5). */
+export const countExpunges = async (
+  db: Queryable,
+  accountId: AccountId,
+  endpointId: EndpointId,
+): Promise<Map<string, number>> => {
+  const { rows } = await db.query<{ mailbox_id: string; n: bigint }>({
+    name: "commands_expunged",
+    text: `select fence->>'mailboxId' as mailbox_id, count(*) as n from commands
+           where account_id = $1 and endpoint_id = $2 and verb = 'expunge' and sent_at > now() - interval '10 minutes' and not args ? 'named' group by 1`,
+    values: [accountId, endpointId],
+  });
+  return new Map(rows.map((row) => [row.mailbox_id, Number(row.n)]));
+};
+
 /**
  * What upstream lacks of these placements is owed from now on, because an operation wants it: the one way by which an intent gets
  * there. A placement owes each verb once at a time; the operation that wanted it last stands for all. Nothing where they agree.
@@ -232,23 +268,25 @@ export const planIntentCommands = async (
   account: Pick<AccountTx, "tx" | "accountId" | "tenantId">,
   endpointId: EndpointId,
   placementIds: readonly PlacementId[],
-  opId: string,
+  { opId, named = false, except = null }: WantedBy,
 ): Promise<void> => {
   if (placementIds.length === 0) return;
   await claimOpen(account, endpointId, placementIds, opId);
   const placements = await loadPlacements(account, endpointId, placementIds);
   const rows = placements.flatMap((placement) =>
-    owedVerbs(placement).map((verb) => ({ id: uuidv7(), placement_id: placement.id, verb })),
+    owedVerbs(placement).flatMap((verb) => (verb === except ? [] : [{ id: uuidv7(), placement_id: placement.id, verb }])),
   );
   if (rows.length === 0) return;
   await account.tx.query({
     name: "commands_plan_intent",
     text: `insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status)
-           select $1, w.id, $2, $3, w.placement_id, w.verb, '{}', 'api_write', $5, 'planned'
+           select $1, w.id, $2, $3, w.placement_id, w.verb, $6::jsonb, 'api_write', $5, 'planned'
            from jsonb_to_recordset($4::jsonb) as w(id uuid, placement_id uuid, verb text)
+           where w.verb <> 'append' or not exists (
+             select from commands o where o.account_id = $1 and o.placement_id = w.placement_id and o.verb = 'append' and o.op_id is null and o.ended_at is null)
            on conflict (account_id, placement_id, verb) where op_id is not null and ended_at is null
            do update set op_id = excluded.op_id, due_at = case when commands.status = 'planned' then null else commands.due_at end`,
-    values: [account.accountId, account.tenantId, endpointId, JSON.stringify(rows), opId],
+    values: [account.accountId, account.tenantId, endpointId, JSON.stringify(rows), opId, JSON.stringify(named ? { named } : {})],
   });
 };
 

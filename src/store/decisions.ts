@@ -1,5 +1,7 @@
 /** Applies what the reconciler decided: set-based statements inside the account's transaction. */
 import { createHash } from "node:crypto";
+import { uuidv7 } from "uuidv7";
+import type { EndpointId } from "../model/ids.ts";
 import type { MessageHeaders } from "../model/mail.ts";
 import type { BindingWrite, Decision, NewMessage, NewPlacement, PlacementWrite, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
@@ -209,6 +211,38 @@ const closeBindings = async (account: AccountTx, scope: Scope, closed: Decision[
   });
 };
 
+/** Old bindings of moved placements end; what was only copied stays bound, to a placement that is purged and to be removed there. */
+const vacateBindings = async (account: AccountTx, endpointId: EndpointId, vacated: Decision["vacated"]): Promise<void> => {
+  if (vacated.length === 0) return;
+  const rows = vacated.map(({ from, leftBehind }) => ({
+    mailbox_id: from.mailboxId,
+    epoch: from.epoch,
+    uid: from.uid,
+    placement_id: leftBehind?.id ?? null,
+    message_id: leftBehind?.messageId ?? null,
+    op_id: leftBehind?.opId ?? null,
+    command_id: uuidv7(),
+  }));
+  await account.tx.query({
+    name: "bindings_vacate",
+    text: `with w as (
+             select * from jsonb_to_recordset($3::jsonb)
+               as w(mailbox_id uuid, epoch int, uid bigint, placement_id uuid, message_id uuid, op_id text, command_id uuid)),
+           left_behind as (
+             insert into placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, removed_at, reason, received_at, created_seq, changed_seq)
+             select $1, w.placement_id, $4, w.message_id, w.mailbox_id, '{}', 'purged', now(), 'superseded_copy_delete', m.received_at, $5, $5
+             from w join messages m on m.account_id = $1 and m.id = w.message_id where w.placement_id is not null),
+           owed as (
+             insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status)
+             select $1, w.command_id, $4, $2, w.placement_id, 'expunge', '{"named": true}', 'api_write', w.op_id, 'planned'
+             from w where w.placement_id is not null)
+           update bindings b set placement_id = coalesce(w.placement_id, b.placement_id), active = w.placement_id is not null,
+             closed_reason = case when w.placement_id is null then 'moved' end
+           from w where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = w.mailbox_id and b.epoch = w.epoch and b.uid = w.uid`,
+    values: [account.accountId, endpointId, JSON.stringify(rows), account.tenantId, account.headSeq],
+  });
+};
+
 export interface DecisionContext {
   /** Where the facts came from; null: from no endpoint, so that nothing is bound and no rule owes anything. */
   readonly scope: Scope | null;
@@ -239,6 +273,7 @@ export const applyDecision = async (
       : [
           writeBindings(account, scope, decision.bindings, context.existing),
           closeBindings(account, scope, decision.closed),
+          vacateBindings(account, scope.endpointId, decision.vacated),
           planCommands(account, scope.endpointId, decision.commands),
         ]),
   ]);

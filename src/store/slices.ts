@@ -169,7 +169,7 @@ export const loadPlacements = async (
   const { rows } = await account.tx.query<PlacementRow>({
     name: "placements_now",
     text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
-           where p.account_id = $1 and p.id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.id`,
+           where p.account_id = $1 and p.id = any($3::uuid[]) order by p.id`,
     values: [account.accountId, endpointId, ids],
   });
   return rows.map(toView);

@@ -7,7 +7,7 @@ import type { FetchedItem } from "../model/observation.ts";
 import type { Claim } from "../reconciler/claims.ts";
 import type { Decision, Scope } from "../reconciler/state.ts";
 import type { AccountTx } from "../store/account-tx.ts";
-import { loadOpenAppends, moveCommands, type OpenAppend } from "../store/commands.ts";
+import { loadOpenPlacings, moveCommands, type OpenPlacing } from "../store/commands.ts";
 import { commandsEnded } from "../telemetry/metrics.ts";
 
 /** Items that may be what one of the commands put there, by their octets, with the hash of their normal form. */
@@ -25,25 +25,31 @@ const normalForms = async (
   return forms;
 };
 
-const fromOf = ({ fence }: OpenAppend, scope: Scope): number | null =>
+const fromOf = ({ fence }: OpenPlacing, scope: Scope): number | null =>
   fence.epoch === scope.epoch ? (fence.uidNext ?? 1) : null;
+
+const sentWith = ({ verb, fence, placement }: OpenPlacing): readonly string[] =>
+  verb === "move" ? (placement.binding?.shadowFlags ?? []) : (fence.said?.flags ?? []);
 
 /** What a batch of items may confirm; nearly always nothing is open, and then nothing is hashed. */
 export const loadClaims = async (account: AccountTx, scope: Scope, items: readonly FetchedItem[]): Promise<readonly Claim[]> => {
   if (items.length === 0) return [];
-  const open = await loadOpenAppends(account, scope);
+  const open = await loadOpenPlacings(account, scope);
   if (open.length === 0) return [];
-  const sent = new Set(open.map(({ content }) => content.sha256.toString("hex")));
-  const from = Math.min(...open.map((append) => fromOf(append, scope) ?? 1));
+  const hashOf = ({ content }: OpenPlacing): string[] => (content === null ? [] : [content.sha256.toString("hex")]);
+  const sent = new Set(open.flatMap(hashOf));
+  const from = Math.min(...open.map((placing) => fromOf(placing, scope) ?? 1));
   const forms = await normalForms(items, sent, from);
-  return open.map((append) => {
-    const { commandId, placement, content, fence } = append;
+  return open.map((placing) => {
+    const { commandId, verb, reason, opId, placement, fence } = placing;
     const alike = [...forms].flatMap(([sha256, hFull]) => (hFull === fence.hFull ? [sha256] : []));
-    return { commandId, placement, hashes: new Set([content.sha256.toString("hex"), ...alike]), from: fromOf(append, scope) };
+    const hashes = new Set([...hashOf(placing), ...alike]);
+    const putBack = reason === "restored_after_drain";
+    return { commandId, verb, opId, putBack, placement, hashes, sent: sentWith(placing), from: fromOf(placing, scope) };
   });
 };
 
-/** Ends the commands whose items were seen; the log has told of it with the placement. */
+/** Ends what was put back and was seen; the log has told of it with the placement. The rest is confirmed when it is looked at. */
 export const confirmClaims = async (
   account: AccountTx,
   claims: readonly Claim[],
@@ -51,10 +57,10 @@ export const confirmClaims = async (
   at: Date,
 ): Promise<void> => {
   const shown = new Set(decision.bindings.map(({ placementId }) => placementId));
-  const confirmed = claims.filter(({ placement }) => shown.has(placement.id));
-  const moves = confirmed.map(({ commandId }) => ({
+  const confirmed = claims.filter(({ putBack, placement }) => putBack && shown.has(placement.id));
+  const moves = confirmed.map(({ commandId, opId }) => ({
     id: commandId,
-    opId: null,
+    opId,
     changes: [],
     status: "confirmed" as const,
     outcome: "restored_after_drain",

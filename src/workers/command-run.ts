@@ -2,14 +2,15 @@
 import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandReason } from "../model/command.ts";
+import type { MailboxId } from "../model/ids.ts";
 import { afterSetback, type Ending, type Waiting } from "../reconciler/commands.ts";
 import { acceptSeen } from "../reconciler/pop3-seen.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
-import { type CommandMove, moveCommands, type OpenCommand } from "../store/commands.ts";
+import { type CommandMove, moveCommands, type OpenCommand, planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { loadPlacements } from "../store/slices.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
-import type { LaneContext } from "./lane-state.ts";
+import type { LaneContext, MailboxLane } from "./lane-state.ts";
 
 export interface WriteInput {
   readonly context: LaneContext;
@@ -41,12 +42,12 @@ const rules = {
   pop3_drain_via_trash: "Z5",
   self_inflicted_seen: "K11",
   restored_after_drain: "V18",
+  source_gone: "P8",
 } as const;
 
-const ruleOf = ({ reason, verb }: OpenCommand): string => {
-  if (reason !== "api_write") return rules[reason];
-  return verb === "store" ? "C1" : "C3";
-};
+const verbRules = { store: "C1", move: "C2", append: "C3", expunge: "C7" } as const;
+
+const ruleOf = ({ reason, verb }: OpenCommand): string => (reason === "api_write" ? verbRules[verb] : rules[reason]);
 
 /** What is upstream now, or would be: of what an operation wanted, its state; of what a rule did, its words. */
 const saidBy = ({ verb, args, opId, placement }: OpenCommand): Record<string, unknown> =>
@@ -88,6 +89,16 @@ const moveOf = (endpointId: LaneContext["endpointId"], verdict: Verdict, at: Dat
 /** What the daemon took for no reading of the owner. What the owner wants unread stays so, whatever the server takes. */
 const reverts: ReadonlySet<CommandReason> = new Set(["pop3_seen_reverted", "pop3_drain_via_trash", "self_inflicted_seen"]);
 
+/** What an operation wanted may have become something else on the way; what is masked or failed is not wanted again by itself. */
+const planRest = async (account: AccountTx, { endpointId }: LaneContext, verdicts: readonly Verdict[]): Promise<void> => {
+  for (const { command, step } of verdicts) {
+    const { opId, placement, verb } = command;
+    if (opId === null || placement === null || step.kind === "wait") continue;
+    if (step.status !== "superseded" && step.status !== "confirmed") continue;
+    await planIntentCommands(account, endpointId, [placement.id], { opId, except: verb });
+  }
+};
+
 /** Z6: what could not be set back to unread. */
 const yieldSeen = async (
   account: AccountTx,
@@ -121,10 +132,23 @@ export const settleCommands = async (
     verdicts.map((verdict) => moveOf(context.endpointId, verdict, at)),
     at,
   );
+  await planRest(account, context, verdicts);
   await yieldSeen(account, context, verdicts, at);
   for (const { command, step } of verdicts)
     if (step.kind === "end") commandsEnded.inc({ verb: command.verb, status: step.status });
     else commandRetries.inc({ verb: command.verb, why: step.outcome ?? "waiting" });
+};
+
+/** Writes what became of commands. */
+export const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
+  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
+    settleCommands(account, run.context, verdicts, new Date()),
+  );
+
+/** A mailbox that can be written to now; null: it cannot. */
+export const laneOf = ({ context }: WriteRun, id: MailboxId | undefined): MailboxLane | null => {
+  const mailbox = id === undefined ? undefined : context.mailboxes.get(id);
+  return mailbox?.selectable === true && mailbox.cursor !== null && mailbox.parkedUntil <= Date.now() ? mailbox : null;
 };
 
 /** C9: an answer that did not come is not a no. The commands wait, each longer than the last time, or end after many. */

@@ -96,6 +96,6 @@ export const decideImport = async (
     changes: draft.changes.length,
   };
   await storeIntents(account, [journaled]);
-  if (endpointId !== null && placementId !== null) await planIntentCommands(account, endpointId, [placementId], opId);
+  if (endpointId !== null && placementId !== null) await planIntentCommands(account, endpointId, [placementId], { opId });
   return journaled;
 };

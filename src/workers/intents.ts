@@ -63,6 +63,8 @@ interface Session extends WriteSession {
   readonly base: bigint | null;
   /** It throws so much away that each needs an exact base. */
   readonly bulk: boolean;
+  /** One of several operations. */
+  readonly many: boolean;
 }
 
 const trashes = ({ op }: MailIntent, trash: MailboxId | null): boolean =>
@@ -156,7 +158,8 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
   );
   await storeIntents(account, journaled);
   if (session.endpointId !== null)
-    for (const { opId, placements } of touched) await planIntentCommands(account, session.endpointId, placements, opId);
+    for (const { opId, placements } of touched)
+      await planIntentCommands(account, session.endpointId, placements, { opId, named: session.many });
   return journaled;
 };
 
@@ -195,7 +198,8 @@ export class IntentWrites implements Writes<Tx> {
     const { mailboxes } = await loadAccountSlice(account, opened);
     const bulk = intents.filter((intent) => trashes(intent, trashIn(mailboxes))).length > mostTrashed;
     for (const run of runsOf(intents.filter(({ opId }) => !results.has(opId))))
-      for (const { opId, result } of await decideRun({ ...opened, base, bulk }, run)) results.set(opId, result);
+      for (const { opId, result } of await decideRun({ ...opened, base, bulk, many: intents.length > 1 }, run))
+        results.set(opId, result);
     return { results: intents.map(({ opId }) => results.get(opId) as IntentResult), state: stateOf(account) };
   }
 

@@ -1,5 +1,5 @@
 /**
- * Puts octets back that a POP3 device took (V18): into the archive, once, and never again on a guess. What was put there is bound by
+ * Puts octets where an operation wants them, or back where a POP3 device took them (V18): once, and never again on a guess. What was put there is bound by
  * the commit that every new item goes through; nothing else confirms it (C3, ID-1, ID-2).
  */
 import type { Appended, MailboxWriter, Refused } from "../endpoints/endpoint.ts";
@@ -25,17 +25,12 @@ import { inAccount } from "../store/account-tx.ts";
 import { type BlobRef, storedOctets } from "../store/blob-reads.ts";
 import { fenceCommands, hasStubs, type OpenCommand } from "../store/commands.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { noAnswer, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import { noAnswer, settle, type WriteRun } from "./command-run.ts";
 import { commitItems } from "./commit.ts";
 import { backfillDone, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** A mailbox just made is known after the next look. */
 const newMailboxMs = 1000;
-
-const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
-  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
-    settleCommands(account, run.context, verdicts, new Date()),
-  );
 
 const setBack = (run: WriteRun, command: OpenCommand, setback: Setback): Promise<void> =>
   settle(run, [{ command, step: afterSetback(setback, command.attempts, run.retryFirstMs) }]);
@@ -53,7 +48,7 @@ interface Sending {
 }
 
 /** The mailbox's present life and where the next item will lie there; null: it is to be looked at first. */
-const fenceFor = async (run: WriteRun, target: MailboxLane): Promise<Omit<Sending["fence"], "hFull"> | Refused | null> => {
+export const fenceFor = async (run: WriteRun, target: MailboxLane): Promise<Omit<Sending["fence"], "hFull"> | Refused | null> => {
   const position = await (await run.writer()).position(target.path, run.signal);
   if ("kind" in position) return position;
   if (position.uidValidity !== target.cursor?.uidValidity) return null;
@@ -70,11 +65,11 @@ const flagsOf = ({ keywords, binding }: PlacementView, { outcome }: OpenCommand)
 
 const appendOrUnknown = async (run: WriteRun, sending: Sending, writer: MailboxWriter): Promise<Appended | Refused> => {
   const { command, placement, octets, target, fence } = sending;
-  const { uidValidity } = fence;
+  const { uidValidity, said = { flags: [] } } = fence;
   const internalDate = new Date(placement.receivedAt);
   const request = { path: target.path, uidValidity, internalDate, octets };
   try {
-    return await writer.append({ ...request, flags: flagsOf(placement, command) }, run.signal);
+    return await writer.append({ ...request, flags: said.flags }, run.signal);
   } catch (error) {
     if (error instanceof SyncError && error.kind !== "stopped") await noAnswer(run, [command]);
     throw error;
@@ -134,7 +129,8 @@ const send = async (run: WriteRun, command: OpenCommand, target: MailboxLane): P
   const whole = await readWhole(run, content);
   if (whole === null) return settle(run, [{ command, step: octetsMissing() }]).then(() => true);
   const { octets, hFull } = whole;
-  return transmit(run, { command, placement, octets, target, fence: { ...position, hFull } }, await run.writer());
+  const said = { change: "add", flags: flagsOf(placement, command) } as const;
+  return transmit(run, { command, placement, octets, target, fence: { ...position, hFull, said } }, await run.writer());
 };
 
 /** Octets with the hash of their normal form; null: the store does not have all of them. */
@@ -150,7 +146,7 @@ const readWhole = async (run: WriteRun, content: BlobRef): Promise<{ octets: Oct
   }
 };
 
-const lookFirst = async (run: WriteRun, command: OpenCommand): Promise<void> => {
+export const lookFirst = async (run: WriteRun, command: OpenCommand): Promise<void> => {
   run.lookAround();
   await settle(run, [{ command, step: outOfReach() }]);
 };
@@ -165,7 +161,7 @@ const isRead = async (run: WriteRun, mailbox: MailboxLane, fence: CommandFence):
 };
 
 /** Was it done? A look that shows nothing up to the newest item counts against it; a mailbox that is gone holds nothing. */
-const look = async (run: WriteRun, command: OpenCommand): Promise<void> => {
+export const look = async (run: WriteRun, command: OpenCommand): Promise<void> => {
   const { fence } = command;
   const target = fence === null ? undefined : run.context.mailboxes.get(fence.mailboxId);
   const whole = fence === null || target === undefined || (await isRead(run, target, fence));
@@ -175,7 +171,7 @@ const look = async (run: WriteRun, command: OpenCommand): Promise<void> => {
   await settle(run, [{ command, step: next, ...(fence !== null && looks !== null && { fence: { ...fence, looks } }) }]);
 };
 
-const placeFor = async (run: WriteRun): Promise<MailboxLane | Refused | "made"> => {
+const placeToRestore = async (run: WriteRun): Promise<MailboxLane | Refused | "made"> => {
   const place = restorePlace([...run.context.mailboxes.values()]);
   if (place !== null) return place;
   const writer = await run.writer();
@@ -183,25 +179,48 @@ const placeFor = async (run: WriteRun): Promise<MailboxLane | Refused | "made"> 
   return made.kind === "refused" ? made : "made";
 };
 
+/** Where it is wanted; null: there is no such mailbox upstream, or not yet. */
+const placeOf = ({ context }: WriteRun, { placement }: OpenCommand): MailboxLane | null => {
+  const mailbox = placement === null ? undefined : context.mailboxes.get(placement.mailboxId);
+  return mailbox?.selectable === true ? mailbox : null;
+};
+
+/** @returns whether it is worth while to try others now. */
+const place = async (
+  run: WriteRun,
+  command: OpenCommand,
+  toRestore: () => ReturnType<typeof placeToRestore>,
+): Promise<boolean> => {
+  const where = command.reason === "restored_after_drain" ? await toRestore() : placeOf(run, command);
+  if (where === null) await settle(run, [{ command, step: outOfReach() }]);
+  else if (where === "made") await settle(run, [{ command, step: wait(newMailboxMs, "no_mailbox") }]);
+  else if ("kind" in where) await notNow(run, command, where.why);
+  else if (where.cursor === null || where.parkedUntil > Date.now()) await lookFirst(run, command);
+  else return send(run, command, where);
+  return true;
+};
+
 /** Sends every append of a run that is still wanted, one after the other. */
 export const putBack = async (run: WriteRun): Promise<void> => {
   const isWanted = run.context.policy.onPop3Drain === "restore";
   const reviewed = run.commands.map((command) => ({ command, next: reviewAppend(command, isWanted) }));
-  const ended = reviewed.flatMap(({ command, next }) => (next.kind === "end" ? [{ command, step: next }] : []));
-  if (ended.length > 0) await settle(run, ended);
+  const settled = reviewed.flatMap(({ command, next }) =>
+    next.kind === "end" || next.kind === "wait" ? [{ command, step: next }] : [],
+  );
+  if (settled.length > 0) await settle(run, settled);
   for (const { command, next } of reviewed) if (next.kind === "look") await look(run, command);
   const wanted = reviewed.flatMap(({ command, next }) => (next.kind === "send" ? [command] : []));
-  if (wanted.length === 0) return;
-  const place = await placeFor(run);
-  if (place === "made") run.lookAround();
+  let asked: ReturnType<typeof placeToRestore> | null = null;
+  const toRestore = async () => {
+    asked ??= placeToRestore(run);
+    if ((await asked) === "made") run.lookAround();
+    return asked;
+  };
   for (const [at, command] of wanted.entries()) {
     if (Date.now() > run.until) return;
-    if (place === "made") await settle(run, [{ command, step: wait(newMailboxMs, "no_mailbox") }]);
-    else if ("kind" in place) await notNow(run, command, place.why);
-    else if (place.cursor === null || place.parkedUntil > Date.now()) await lookFirst(run, command);
-    else if (!(await send(run, command, place))) {
-      const others = wanted.slice(at + 1).map((other) => ({ command: other, step: afterSetback("over_quota", 0, 0) }));
-      return settle(run, others);
-    }
+    if (await place(run, command, toRestore)) continue;
+    const others = wanted.slice(at + 1).map((other) => ({ command: other, step: afterSetback("over_quota", 0, 0) }));
+    if (others.length > 0) await settle(run, others);
+    return;
   }
 };

@@ -12,7 +12,7 @@ import { applyDecision } from "../store/decisions.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 import { loadBoundAgainst } from "./echoes.ts";
-import { noAnswer, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import { noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
 
 /** C4. */
 const batchMost = 500;
@@ -50,11 +50,6 @@ const mailboxOf = (run: WriteRun, { command }: Wanted): Pick<Batch, "mailbox" | 
   if (mailbox?.selectable !== true || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) return null;
   return { mailbox, uidValidity: mailbox.cursor.uidValidity };
 };
-
-const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
-  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
-    settleCommands(account, run.context, verdicts, new Date()),
-  );
 
 const fenceOf = (
   run: WriteRun,
@@ -154,5 +149,39 @@ export const storeFlags = async (run: WriteRun): Promise<void> => {
   for (const group of batchesOf(wanted)) {
     const place = group[0] === undefined ? null : mailboxOf(run, group[0]);
     if (place !== null) await sendBatch(run, { ...place, wanted: group, said: saidIn(group) });
+  }
+};
+
+/** Takes the mark of a device away from what was moved with it: what was wanted gone from where it was is there no more (3.3). */
+export const unmark = async (run: WriteRun, commands: readonly OpenCommand[]): Promise<void> => {
+  const { context } = run;
+  for (const [mailboxId, group] of Map.groupBy(commands, ({ placement }) => placement?.binding?.mailboxId)) {
+    const mailbox = mailboxId === undefined ? undefined : context.mailboxes.get(mailboxId);
+    if (mailbox?.cursor == null || mailbox.parkedUntil > Date.now()) continue;
+    const items = group.map(({ placement }) => ({ uid: placement?.binding?.uid ?? 0, unchangedSince: null }));
+    const { uidValidity } = mailbox.cursor;
+    const request = { path: mailbox.path, uidValidity, items, change: "remove", flags: ["\\Deleted"] } as const;
+    const outcome = await (await run.writer()).store(request, run.signal);
+    if (outcome.kind === "refused") {
+      const verdicts = group.map((command) => ({ command, step: afterSetback(outcome.why, command.attempts, run.retryFirstMs) }));
+      await settle(run, verdicts);
+      continue;
+    }
+    const scope = scopeOf(context, mailbox);
+    await inAccount(context.db, context.fence, context.accountId, async (account) => {
+      const at = new Date();
+      const { bound, echoes } = await loadBoundAgainst(account, scope, {
+        uids: items.map(({ uid }) => uid),
+        facts: outcome.facts,
+      });
+      const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null, echoes });
+      await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null });
+      // Whether it is so or not, it was moved.
+      const verdicts = group.map((command) => ({
+        command,
+        step: { kind: "end", status: "confirmed", outcome: command.reason } as const,
+      }));
+      await settleCommands(account, context, verdicts, at);
+    });
   }
 };

@@ -4,9 +4,12 @@
  */
 import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
+import { unbound } from "../reconciler/commands.ts";
 import { listOpenCommands, type OpenCommand } from "../store/commands.ts";
 import type { WriteInput } from "./command-run.ts";
+import { expungeItems } from "./expunge-items.ts";
 import { tendMailboxes } from "./mailbox-run.ts";
+import { moveItems } from "./move-items.ts";
 import { putBack } from "./put-back.ts";
 import { storeFlags } from "./store-flags.ts";
 
@@ -24,12 +27,12 @@ const writeMessages = async (run: Run): Promise<number> => {
   const { db, accountId, endpointId } = run.context;
   for (let round = 0; ; round += 1) {
     const commands = await listOpenCommands(db, accountId, endpointId);
-    const due = commands.filter(({ dueAt }) => (dueAt?.getTime() ?? 0) <= Date.now());
+    const due = commands.filter((command) => dueTime(command) <= Date.now());
     if (due.length === 0) return nextLook(commands);
     if (Date.now() > run.until) return Date.now();
     if (round === mostRounds) return Date.now() + run.retryFirstMs;
-    await storeFlags({ ...run, commands: due.filter(({ verb }) => verb === "store") });
-    await putBack({ ...run, commands: due.filter(({ verb }) => verb === "append") });
+    // What adds comes first, what destroys comes last (1.6).
+    for (const [verb, send] of senders) await send({ ...run, commands: due.filter((command) => command.verb === verb) });
   }
 };
 
@@ -48,12 +51,22 @@ const onConnection = async (input: WriteInput, part: (run: Run) => Promise<numbe
   }
 };
 
+const senders = [
+  ["append", putBack],
+  ["store", storeFlags],
+  ["move", moveItems],
+  ["expunge", expungeItems],
+] as const;
+
+/** What waits for an item need not wait longer once there is one. */
+const dueTime = ({ dueAt, outcome, placement }: OpenCommand): number =>
+  outcome === unbound && placement?.binding?.active === true ? 0 : (dueAt?.getTime() ?? 0);
+
+const nextLook = (commands: readonly OpenCommand[]): number => Math.min(Number.POSITIVE_INFINITY, ...commands.map(dueTime));
+
 /**
  * Sends what is due, mailboxes last: what lies in them is written to under the paths that are known.
  * @returns when to look again, in ms since 1970; infinity: nothing is owed.
  */
 export const runCommands = async (input: WriteInput): Promise<number> =>
   Math.min(await onConnection(input, writeMessages), await onConnection(input, tendMailboxes));
-
-const nextLook = (commands: readonly OpenCommand[]): number =>
-  Math.min(Number.POSITIVE_INFINITY, ...commands.map(({ dueAt }) => dueAt?.getTime() ?? 0));

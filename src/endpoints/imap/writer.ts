@@ -13,9 +13,13 @@ import type {
   AppendRequest,
   Doomed,
   EndpointLimits,
+  Expunged,
+  ExpungeRequest,
   MailboxOutcome,
   MailboxRename,
   MailboxWriter,
+  Moved,
+  MoveRequest,
   OpenRequest,
   Refused,
   Stored,
@@ -29,6 +33,7 @@ import { openBulkWire } from "./bulk-login.ts";
 import { classify } from "./classify.ts";
 import * as mailboxes from "./mailbox-verbs.ts";
 import { refusalOf, refused } from "./refusals.ts";
+import { copiedUids } from "./copied-uids.ts";
 import { uidsOf, uint32Of } from "./tokens.ts";
 
 const connectMs = 30_000;
@@ -131,6 +136,42 @@ class ImapWriter implements MailboxWriter {
     return { kind: "stored", facts, conflicts, permanentFlags };
   }
 
+  async move(request: MoveRequest, signal: AbortSignal): Promise<Moved | Refused> {
+    const opened = await this.#select("SELECT", request, signal);
+    if (isRefused(opened)) return opened;
+    const verb = this.#can("MOVE") ? "MOVE" : "COPY";
+    const { uids, to } = request;
+    const answer = await this.#named(to.path, (name) => `UID ${verb} ${setOf(uids)} ${name}`, signal);
+    const moved = copiedUids(answer, uids, to.uidValidity);
+    // A part may be done all the same (C4).
+    if (answer.status !== "OK" && moved.size === 0) return refusalOf(answer);
+    const there = moved.size === 0 ? opened : await this.#select("SELECT", to, signal);
+    const facts = moved.size === 0 || isRefused(there) ? [] : await this.#facts([...moved.values()], there.keepsModseqs, signal);
+    const read = new Map(facts.map((fact) => [fact.uid, fact]));
+    const items = [...moved].flatMap(([from, uid]) => {
+      const { internalDate = null, ...fact } = read.get(uid) ?? { uid, flags: [], modseq: null };
+      return internalDate === null ? [] : [{ from, item: { ...fact, internalDate } }];
+    });
+    return { kind: "moved", items, copied: verb === "COPY", permanentFlags: isRefused(there) ? null : there.permanentFlags };
+  }
+
+  async expunge(request: ExpungeRequest, signal: AbortSignal): Promise<Expunged | Refused> {
+    const marking = { ...request, change: "add", flags: ["\\Deleted"] } as const;
+    const stored = await this.store(marking, signal);
+    if (isRefused(stored)) return stored;
+    if (!keepsFlag(stored.permanentFlags, "\\Deleted")) return refused("no_permission");
+    const isMarked = ({ flags }: FlagsFact): boolean => flags.some((flag) => flag.toLowerCase() === "\\deleted");
+    const marked = stored.facts.filter((fact) => isMarked(fact) && !stored.conflicts.includes(fact.uid)).map(({ uid }) => uid);
+    const { conflicts, facts } = stored;
+    const onlyMarked = !this.#can("UIDPLUS");
+    if (onlyMarked || marked.length === 0) return { kind: "expunged", facts, conflicts, onlyMarked };
+    const answer = await this.#ask(`UID EXPUNGE ${setOf(marked)}`, signal);
+    if (answer.status !== "OK") return refusalOf(answer);
+    const uids = request.items.map(({ uid }) => uid);
+    // Mod-sequences do not matter any more: what is there still is looked at anew.
+    return { kind: "expunged", facts: await this.#facts(uids, stored.facts[0]?.modseq != null, signal), conflicts, onlyMarked };
+  }
+
   async position(path: string, signal: AbortSignal): Promise<{ uidValidity: number; uidNext: number } | Refused> {
     // Not by STATUS alone: of the mailbox that is open it may tell what was (RFC 9051 §6.3.11).
     const opened = await this.#named(path, (name) => `EXAMINE ${name}`, signal);
@@ -173,6 +214,10 @@ class ImapWriter implements MailboxWriter {
 
   subscribe(path: string, on: boolean, signal: AbortSignal): Promise<void> {
     return mailboxes.subscribe(this.#speaker(signal), path, on);
+  }
+
+  #can(capability: string): boolean {
+    return this.#request.profile.capabilities?.includes(capability) === true;
   }
 
   async close(): Promise<void> {

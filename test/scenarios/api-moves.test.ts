@@ -1,0 +1,205 @@
+/** Mail that an app moves, throws away, destroys and brings: the server follows, once, whatever happens on the way. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changesOf, mailboxesOf, messagesOf } from "../support/account-view.ts";
+import { itemsIn, moveTo, phone, settledCommands, write } from "../support/api-writes.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon, testAdminKey } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { staysQuiet } from "../support/pop3-account.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+const words =
+  "IMAP4rev1 SASL-IR ENABLE IDLE NAMESPACE UNSELECT CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE ESEARCH CONDSTORE QRESYNC";
+const raw = (subject: string): Buffer => Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@moves.test>\r\n\r\n.\r\n`);
+
+let server: Dovecot;
+let proxy: FaultProxy;
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  server = await startDovecot({ users: 14 });
+  proxy = await startFaultProxy({ port: server.imapPort });
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+  await proxy.stop();
+  await server.stop();
+});
+
+const account = async (n: number, of: Dovecot = server, port = proxy.port): Promise<string> => {
+  await using device = await of.device(n);
+  const mail = (subject: string, flags: readonly string[] = []) => ({ raw: raw(subject), flags });
+  await device.appendAll("INBOX", [mail("one", ["\\Seen", "Blue"]), mail("two"), mail("stays")]);
+  const body = dovecotAccount(of, n);
+  const endpoints = body.endpoints.map((endpoint) => ({ ...endpoint, port }));
+  return await liveAccount(daemon, { ...body, endpoints }); // Before the device is disposed.
+};
+
+const logOf = async (accountId: string, from = 3) =>
+  (await changesOf(daemon, accountId)).filter(({ kind }) => /^(message|write|conflict)/.test(kind)).slice(from);
+
+const kindsOf = async (accountId: string): Promise<readonly string[]> =>
+  (await logOf(accountId)).map(({ kind, rule }) => `${kind} ${rule}`);
+
+describe("a move", () => {
+  it("S44 C2 I8: is one MOVE, keeps id and flags, and its echo is no news", { timeout: 60_000 }, async () => {
+    const accountId = await account(1);
+    const before = await messagesOf(daemon, accountId);
+    await moveTo(daemon, accountId, "one", "Archive");
+    expect((await settledCommands(fresh.url, accountId)).map(({ verb, status, attempts }) => [verb, status, attempts])).toEqual([
+      ["move", "confirmed", 1],
+    ]);
+    expect(await itemsIn(server, 1, "Archive")).toEqual(["one Blue \\Seen"]);
+    expect(await itemsIn(server, 1, "INBOX")).toEqual(["stays", "two"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    expect((await messagesOf(daemon, accountId)).get("one")).toEqual({ ...before.get("one"), in: ["Archive"] });
+    expect(await kindsOf(accountId)).toEqual(["message.moved P1", "write.applied C2"]);
+  });
+
+  it("C7 C8: without MOVE it is a copy, and what was copied is removed and nothing else", { timeout: 60_000 }, async () => {
+    await using bare = await startDovecot({ users: 1, extraConfig: `imap_capability = ${words} UIDPLUS` });
+    const accountId = await account(1, bare, bare.imapPort);
+    await using device = await bare.device(1);
+    await device.select("INBOX");
+    await device.store(3, "+", ["\\Deleted"]);
+    await moveTo(daemon, accountId, "one", "Archive");
+    const commands = await settledCommands(fresh.url, accountId);
+    expect(commands.map(({ verb, status }) => [verb, status])).toEqual([
+      ["move", "confirmed"],
+      ["expunge", "confirmed"],
+    ]);
+    expect(await itemsIn(bare, 1, "Archive")).toEqual(["one Blue \\Seen"]);
+    expect(await itemsIn(bare, 1, "INBOX")).toEqual(["stays \\Deleted", "two"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    expect((await kindsOf(accountId)).filter((kind) => kind.startsWith("message"))).toEqual(["message.moved P1"]);
+  });
+
+  it("C7: without UIDPLUS the copy's source is marked and left, and shown by nobody here", { timeout: 60_000 }, async () => {
+    await using bare = await startDovecot({ users: 1, extraConfig: `imap_capability = ${words}` });
+    const accountId = await account(1, bare, bare.imapPort);
+    await moveTo(daemon, accountId, "one", "Archive");
+    const commands = await settledCommands(fresh.url, accountId);
+    expect(commands.map(({ verb, status, outcome }) => [verb, status, outcome])).toEqual([
+      ["move", "confirmed", "api_write"],
+      ["expunge", "masked", "pending_expunge"],
+    ]);
+    expect(await itemsIn(bare, 1, "INBOX")).toEqual(["one Blue \\Deleted \\Seen", "stays", "two"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
+  });
+
+  it("3.3: takes a mark of deletion away from what was moved with it", { timeout: 60_000 }, async () => {
+    const accountId = await account(2);
+    await using device = await server.device(2);
+    await device.select("INBOX");
+    await device.store(1, "+", ["\\Deleted"]);
+    await moveTo(daemon, accountId, "one", "Archive");
+    await settledCommands(fresh.url, accountId);
+    expect(await itemsIn(server, 2, "Archive")).toEqual(["one Blue \\Seen"]);
+  });
+
+  it("C9 ID-2: whose answer is lost is found where it went, and not made again", { timeout: 60_000 }, async () => {
+    const accountId = await account(3);
+    let lost = 0;
+    proxy.change({
+      toClient: {
+        before: (piece) => {
+          if (piece.includes("COPYUID") && (lost += 1) === 1) proxy.resetAll();
+        },
+      },
+    });
+    await moveTo(daemon, accountId, "one", "Archive");
+    const commands = await settledCommands(fresh.url, accountId);
+    proxy.change({});
+    expect(lost).toBe(1);
+    expect(commands.map(({ verb, status, attempts }) => [verb, status, attempts])).toEqual([["move", "confirmed", 1]]);
+    expect(await itemsIn(server, 3, "Archive")).toEqual(["one Blue \\Seen"]);
+    expect(await kindsOf(accountId)).toEqual(["message.moved P1", "write.applied C2"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("S109 C3: that never arrived is sent again after looks that do not show it", { timeout: 60_000 }, async () => {
+    const accountId = await account(4);
+    let sent = 0;
+    proxy.change({
+      toServer: {
+        before: (piece) => {
+          if (piece.includes("UID MOVE") && (sent += 1) === 1) proxy.resetAll();
+        },
+      },
+    });
+    await moveTo(daemon, accountId, "one", "Archive");
+    const [command] = await settledCommands(fresh.url, accountId, 50_000);
+    proxy.change({});
+    expect(command).toMatchObject({ status: "confirmed", attempts: 2 });
+    expect(await itemsIn(server, 4, "Archive")).toEqual(["one Blue \\Seen"]);
+  });
+});
+
+describe("mail thrown away, brought back, destroyed", () => {
+  it("goes to Trash and comes back to where it was", { timeout: 60_000 }, async () => {
+    const accountId = await account(5);
+    await write(daemon, accountId, "one", { method: "DELETE" });
+    await settledCommands(fresh.url, accountId);
+    expect(await itemsIn(server, 5, "Trash")).toEqual(["one Blue \\Seen"]);
+    await write(daemon, accountId, "one", { method: "POST", suffix: "/restore", body: {} });
+    await settledCommands(fresh.url, accountId);
+    expect(await itemsIn(server, 5, "INBOX")).toEqual(["one Blue \\Seen", "stays", "two"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("I19: a purge removes that item upstream and no other, not even one that is marked", { timeout: 60_000 }, async () => {
+    const accountId = await account(6);
+    await using device = await server.device(6);
+    await device.select("INBOX");
+    await device.store(2, "+", ["\\Deleted"]);
+    const { id = "" } = (await messagesOf(daemon, accountId)).get("one") ?? {};
+    const path = `/v1/accounts/${accountId}/messages/${id}`;
+    const { headers } = await daemon.call("GET", path);
+    const answer = await daemon.call("DELETE", `${path}?purge=true`, undefined, { "if-match": headers.get("etag") ?? "" });
+    expect(answer.body).toMatchObject({ status: "applied" });
+    expect((await settledCommands(fresh.url, accountId)).map(({ verb, status }) => [verb, status])).toEqual([
+      ["expunge", "confirmed"],
+    ]);
+    expect(await itemsIn(server, 6, "INBOX")).toEqual(["stays", "two \\Deleted"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+});
+
+describe("mail that is brought", () => {
+  it("is put where it is wanted, with its flags, once", { timeout: 60_000 }, async () => {
+    const accountId = await account(7);
+    const body = raw("brought");
+    const response = await fetch(`${daemon.url}/v1/accounts/${accountId}/messages?keywords=$flagged,green`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${testAdminKey}`, "content-type": "message/rfc822", ...phone },
+      body,
+    });
+    expect(response.status).toBe(201);
+    expect((await settledCommands(fresh.url, accountId)).map(({ verb, status }) => [verb, status])).toEqual([
+      ["append", "confirmed"],
+    ]);
+    expect(await itemsIn(server, 7, "INBOX")).toEqual(["brought \\Flagged green", "one Blue \\Seen", "stays", "two"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    expect((await logOf(accountId)).map(({ kind, rule }) => [kind, rule])).toEqual([
+      ["message.created", expect.anything()],
+      ["write.applied", "C3"],
+    ]);
+  });
+
+  it("P9: a copy is another item of the same message", { timeout: 60_000 }, async () => {
+    const accountId = await account(8);
+    const { id = "" } = (await mailboxesOf(daemon, accountId)).get("Archive") ?? {};
+    await write(daemon, accountId, "one", { body: { mailboxIds: { [id]: true } } });
+    await settledCommands(fresh.url, accountId);
+    expect((await itemsIn(server, 8, "Archive")).map((item) => item.toLowerCase())).toEqual(["one \\seen blue"]);
+    expect(await itemsIn(server, 8, "INBOX")).toEqual(["one Blue \\Seen", "stays", "two"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive", "INBOX"]);
+  });
+});

@@ -135,7 +135,7 @@ export const placeBefore = (
 export const placeFor = (
   deviceId: string,
   history: LocationHistory,
-  now: { readonly mailboxId: MailboxId; readonly lifecycle: "live" | "removed" },
+  now: { readonly mailboxId: MailboxId; readonly lifecycle: PlacementView["lifecycle"] },
 ): MailboxId | null => {
   const own = history.placed.findLast((one) => one.deviceId === deviceId);
   return own === undefined ? placeBefore(history, now) : own.mailboxId;

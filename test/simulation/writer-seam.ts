@@ -3,9 +3,13 @@ import type {
   Appended,
   AppendRequest,
   Doomed,
+  Expunged,
+  ExpungeRequest,
   MailboxOutcome,
   MailboxRename,
   MailboxWriter,
+  Moved,
+  MoveRequest,
   Refused,
   Stored,
   StoreRequest,
@@ -49,6 +53,54 @@ class ModelWriter implements MailboxWriter {
       items.map(({ uid }) => uid),
     );
     return { kind: "stored", facts, ...opened };
+  }
+
+  async move({ uids, to, ...of }: MoveRequest): Promise<Moved | Refused> {
+    const { quirks } = this.#server;
+    const moved = await this.#ask(`move ${of.path} ${to.path}`, () => {
+      const mailbox = this.#select(of);
+      if ("kind" in mailbox) return mailbox;
+      if (!this.#server.mailboxes.has(to.path)) return refused("no_mailbox");
+      const made = this.#server.move(of.path, uids, to.path);
+      const told = quirks.uidplus && this.#server.at(to.path).uidValidity === to.uidValidity;
+      return {
+        made: told ? made : new Map<number, number>(),
+        permanentFlags: permanentFlagsOf(this.#server, this.#server.at(to.path)),
+      };
+    });
+    if ("kind" in moved) return moved;
+    const { made, permanentFlags } = moved;
+    const read = new Map((await this.#facts(to.path, [...made.values()])).map((fact) => [fact.uid, fact]));
+    const dates = new Map((this.#server.mailboxes.get(to.path)?.items ?? []).map(({ uid, date }) => [uid, date]));
+    const items = [...made].flatMap(([from, uid]) => {
+      const [fact, internalDate] = [read.get(uid), dates.get(uid)];
+      return fact === undefined || internalDate === undefined ? [] : [{ from, item: { ...fact, internalDate } }];
+    });
+    return { kind: "moved", items, copied: false, permanentFlags };
+  }
+
+  async expunge({ items, ...of }: ExpungeRequest): Promise<Expunged | Refused> {
+    const stored = await this.store({ ...of, items, change: "add", flags: ["\\Deleted"] });
+    if (stored.kind === "refused") return stored;
+    const { conflicts } = stored;
+    const marked = stored.facts.filter(({ uid, flags }) => flags.includes("\\Deleted") && !conflicts.includes(uid));
+    const onlyMarked = !this.#server.quirks.uidplus;
+    if (onlyMarked) return { kind: "expunged", facts: stored.facts, conflicts, onlyMarked };
+    const done = await this.#ask(`expunge ${of.path}`, () => {
+      const mailbox = this.#select(of);
+      if ("kind" in mailbox) return mailbox;
+      const still = marked
+        .map(({ uid }) => uid)
+        .filter((uid) => mailbox.items.some((item) => item.uid === uid && item.flags.has("\\Deleted")));
+      this.#server.expunge(of.path, still, "daemon");
+      return null;
+    });
+    if (done !== null) return done;
+    const facts = await this.#facts(
+      of.path,
+      items.map(({ uid }) => uid),
+    );
+    return { kind: "expunged", facts, conflicts, onlyMarked };
   }
 
   position(path: string): Promise<{ uidValidity: number; uidNext: number } | Refused> {

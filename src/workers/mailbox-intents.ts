@@ -72,7 +72,7 @@ const decide = async (account: AccountTx, request: MailboxWriteRequest): Promise
   const said = { opId, deviceId, base, kind: op.op, args, said: null, result: { ...result, messageId: null, warnings: [] } };
   await storeIntents(account, [{ ...said, seq: account.headSeq, changes: Number(account.headSeq - before) }]);
   if (endpointId === null) return result;
-  await planIntentCommands(account, endpointId, moved, opId);
+  await planIntentCommands(account, endpointId, moved, { opId });
   await wantMailboxes(account, endpointId, plans, opId);
   return result;
 };

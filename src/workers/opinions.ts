@@ -36,6 +36,6 @@ export const oweOpinions = async (
   const outvoted = new Set(changes.flatMap(({ kind, placementId }) => (kind === "conflict.resolved" ? (placementId ?? []) : [])));
   for (const id of outvoted) {
     const opId = opinions.get(id)?.at(-1)?.opId;
-    if (opId !== undefined) await planIntentCommands(account, endpointId, [id], opId);
+    if (opId !== undefined) await planIntentCommands(account, endpointId, [id], { opId });
   }
 };

@@ -15,7 +15,9 @@ export type RuleReason =
   /** A POP3 device took it from INBOX (V18). */
   | "restored_after_drain"
   /** It was gone from where it was to be moved from (P8). */
-  | "source_gone";
+  | "source_gone"
+  /** The server lost them: nobody took them away (F9, B3). */
+  | "flags_lost";
 
 /** Why something is written: by a rule, or because somebody asked for it over the API. */
 export type CommandReason = RuleReason | "api_write";
@@ -25,9 +27,12 @@ interface Planned {
   readonly reason: RuleReason;
 }
 
-/** Keywords of `remove` are taken away upstream while the canonical placement lacks them; `append` puts its octets back. */
+/**
+ * Keywords of `remove` are taken away upstream while the canonical placement lacks them; without it, upstream is to have the flags that
+ * the placement has. `append` puts its octets back.
+ */
 export type CommandPlan =
-  | (Planned & { readonly verb: "store"; readonly args: { readonly remove: readonly string[] } })
+  | (Planned & { readonly verb: "store"; readonly args: { readonly remove?: readonly string[] } })
   | (Planned & { readonly verb: "append"; readonly args: Readonly<Record<string, never>> });
 
 /** `move` and `expunge` are only ever wanted by an operation. */

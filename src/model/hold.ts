@@ -29,7 +29,7 @@ export const holdChoices: Readonly<Record<string, HoldChoice | null>> = {
   /** Too much lost the same flag at once (B3). */
   mass_flag_loss: {
     approve: "The flags were taken away on purpose, and go here, too.",
-    reject: "The flags stay as they are here.",
+    reject: "The flags stay as they are here, and the server is given them again.",
   },
   /** A mailbox was numbered anew, and is hardly the one it was (B4). */
   epoch: {

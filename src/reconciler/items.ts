@@ -1,7 +1,7 @@
 /** New upstream items: which message and which placement each one is (semantics 2.4), and flags of known items (F1). */
 import type { DecidedChange } from "../model/change.ts";
 import type { MessageId, PlacementId } from "../model/ids.ts";
-import { keywordsOfFlags } from "../model/mail.ts";
+import { keepsFlag, keywordsOfFlags } from "../model/mail.ts";
 import { broughtBack, type Claim } from "./claims.ts";
 import { type Contest, type Contests, contestSeen, noteContest } from "./contests.ts";
 import type { FlagFact } from "./flag-loss.ts";
@@ -50,6 +50,8 @@ export interface ItemsInput {
   readonly toTrash?: DrainToTrash | null;
   /** Operations whose moves are under way; absent: there are none. */
   readonly contests?: Contests;
+  /** What the mailbox keeps; null: not known, or everything. */
+  readonly permanentFlags?: readonly string[] | null;
   /** Unused ids, two per item: one for a message, one for a placement. */
   readonly freshIds: readonly string[];
   /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
@@ -91,6 +93,13 @@ const revertSeen = (draft: Draft, scope: Scope, placement: PlacementView, { rule
   draft.commands.push({ placementId: id, verb: "store", args: { remove: ["$seen"] }, reason: "pop3_seen_reverted" });
 };
 
+/** What the server lacks without anybody having taken it away is given back to it, once (F9). */
+const giveBack = (draft: Draft, placementId: PlacementId, keywords: readonly string[], flags: readonly string[]): void => {
+  const shown = keywordsOfFlags(flags);
+  if (keywords.some((keyword) => !shown.includes(keyword)))
+    draft.commands.push({ placementId, verb: "store", args: {}, reason: "flags_lost" });
+};
+
 /**
  * Flags of an item that is bound already: differences to the shadow are assertions, the shadow becomes what was seen. `seen`:
  * what was made of a `\Seen` that is new.
@@ -115,6 +124,7 @@ const applyFlags = (
   });
   const { keywords, outvoted } = weigh(placement.keywords, merged, said, `endpoint ${scope.endpointId}`);
   for (const entry of outvoted) record(draft, change(scope, placement, entry));
+  if (fact.unasserted !== undefined) giveBack(draft, placement.id, keywords, fact.flags);
   if (sameKeywords(keywords, placement.keywords)) return;
   const index = record(
     draft,
@@ -229,13 +239,23 @@ const entryOf = (
   return isNews ? { kind: "message.keywords", reason: "upstream_flags", rule: "F9" } : null;
 };
 
-const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued: Continuation): void => {
+/** F9, F11: what moved has a common base with what it was, but for flags that this mailbox cannot keep; the others have none. */
+const keywordsAfter = (
+  { permanentFlags = null }: Pick<ItemsInput, "permanentFlags">,
+  { flags }: ItemFact,
+  { how, placement, reverted }: Continuation,
+): string[] => {
+  const { keywords: canonical, binding } = placement;
+  if (how !== "moved" && how !== "drained") return mergeWithoutBase({ canonical, observed: flags });
+  const shadow = binding?.shadowFlags ?? [];
+  const masked = shadow.filter((flag) => !keepsFlag(permanentFlags, flag));
+  return mergeObserved({ canonical, shadow, observed: [...(reverted ?? flags), ...masked] });
+};
+
+const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, continued: Continuation): void => {
+  const { scope } = input;
   const { how, placement, reverted } = continued;
-  const shadow = placement.binding?.shadowFlags ?? [];
-  const keywords =
-    how === "moved" || how === "drained"
-      ? mergeObserved({ canonical: placement.keywords, shadow, observed: reverted ?? fact.flags })
-      : mergeWithoutBase({ canonical: placement.keywords, observed: fact.flags });
+  const keywords = keywordsAfter(input, fact, continued);
   // It is where it was, or an operation that wants it elsewhere stands: the rest is up to that.
   const stays = how === "rebound" || continued.contest?.winner === "wanted";
   const mailboxId = stays ? placement.mailboxId : scope.mailboxId;
@@ -258,6 +278,7 @@ const continuePlacement = (draft: Draft, scope: Scope, fact: ItemFact, continued
       recoverableDays: null,
       change: index,
     });
+  if (how !== "moved" && how !== "drained" && how !== "restored") giveBack(draft, placement.id, keywords, fact.flags);
   if (reverted !== undefined)
     draft.commands.push({ placementId: placement.id, verb: "store", args: { remove: ["$seen"] }, reason: viaTrash });
 };
@@ -300,7 +321,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
       const freshId = input.freshIds[2 * item + 1] ?? "";
       if (claim?.putBack === false) return bindClaimed(draft, scope, { claim, fact, freshId });
       const contest = continued.how === "moved" ? contestSeen(scope, placement, input.contests) : null;
-      return continuePlacement(draft, scope, fact, { ...asDrain(continued, fact, input.toTrash), contest });
+      return continuePlacement(draft, input, fact, { ...asDrain(continued, fact, input.toTrash), contest });
     }
     const existing = alike[0]?.id ?? keys.map((key) => madeHere.get(key)).find((made) => made !== undefined);
     const messageId = existing ?? (input.freshIds[2 * item] as MessageId);

@@ -43,6 +43,7 @@ const rules = {
   self_inflicted_seen: "K11",
   restored_after_drain: "V18",
   source_gone: "P8",
+  flags_lost: "F9",
 } as const;
 
 const verbRules = { store: "C1", move: "C2", append: "C3", expunge: "C7" } as const;
@@ -51,7 +52,9 @@ const ruleOf = ({ reason, verb }: OpenCommand): string => (reason === "api_write
 
 /** What is upstream now, or would be: of what an operation wanted, its state; of what a rule did, its words. */
 const saidBy = ({ verb, args, opId, placement }: OpenCommand): Record<string, unknown> =>
-  opId === null ? { verb, ...args } : { verb, mailboxId: placement?.mailboxId, keywords: placement?.keywords };
+  opId === null && args.remove !== undefined
+    ? { verb, ...args }
+    : { verb, mailboxId: placement?.mailboxId, keywords: placement?.keywords };
 
 const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verdict): DecidedChange[] => {
   const { placement, reason, attempts, opId, deviceId } = command;

@@ -153,6 +153,7 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
       bound,
       known,
       claims,
+      permanentFlags: mailbox.permanentFlags,
       toTrash: await drainToTrash(account, context, mailbox, known),
       freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
       reason: request.reason,

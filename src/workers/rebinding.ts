@@ -42,8 +42,9 @@ export const commitPairs = (context: LaneContext, mailbox: MailboxLane, found: r
       [...claimed.values()].map(({ placement }) => [placement.id, { id: placement.messageId, placements: [placement] }]),
     );
     const toTrash = await drainToTrash(account, context, mailbox, arriving);
+    const { permanentFlags } = mailbox;
     const none = { known: new Map(), freshIds: [], reason: "delivered" } as const;
-    const decision = reconcileItems({ scope, items, bound, claimed, toTrash, ...none });
+    const decision = reconcileItems({ scope, items, bound, claimed, toTrash, permanentFlags, ...none });
     const existing = new Set([...bound.keys(), ...closed]);
     await applyDecision(account, decision, { scope, contents: [], existing, at: new Date(), inputId: null });
     return decision.bindings.map(({ uid }) => uid);

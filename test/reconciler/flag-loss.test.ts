@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { keywordsOfFlags } from "../../src/model/mail.ts";
 import { type FlagLossInput, judgeFlagLoss, withoutClears } from "../../src/reconciler/flag-loss.ts";
-import { reconcileFlags } from "../../src/reconciler/items.ts";
+import { reconcileFlags, reconcileItems } from "../../src/reconciler/items.ts";
 import type { PlacementView } from "../../src/reconciler/state.ts";
 
 const placement = (uid: number, shadowFlags: readonly string[], keywords = keywordsOfFlags(shadowFlags)): PlacementView => ({
@@ -91,5 +91,41 @@ describe("breaker B3", () => {
         for (const { uid, flags } of decision.bindings) expect(flags).toEqual(shown[uid]?.flags);
       }),
     );
+  });
+});
+
+describe("flags of what moved, and of what is bound anew", () => {
+  const continued = (absent: boolean, closedReason: string, permanentFlags: readonly string[] | null) => {
+    const before = placement(1, ["\\Seen", "\\Flagged", "Work"]);
+    const view = {
+      ...before,
+      absent,
+      binding: before.binding === null ? null : { ...before.binding, active: false, closedReason },
+    };
+    const item = { uid: 9, flags: ["\\Answered"], modseq: null, receivedAt: 0, sha256: null };
+    const claimed = new Map([[9, { placement: view, confidence: 0.9 }]]);
+    return reconcileItems({
+      scope,
+      items: [item],
+      bound: new Map(),
+      known: new Map(),
+      claimed,
+      permanentFlags,
+      freshIds: [],
+      reason: "delivered",
+    });
+  };
+
+  it("F11: a move clears what the mailbox could keep, and masks what it cannot", () => {
+    const { placements, commands } = continued(true, "absent", ["\\Seen", "\\Answered"]);
+    expect(placements[0]?.keywords).toEqual(["$answered", "$flagged", "work"]);
+    expect(commands).toEqual([]);
+    expect(continued(true, "absent", null).placements[0]?.keywords).toEqual(["$answered"]);
+  });
+
+  it("F9: a new epoch clears nothing, and what it lacks is owed to it", () => {
+    const { placements, commands } = continued(false, "epoch", null);
+    expect(placements[0]?.keywords).toEqual(["$answered", "$flagged", "$seen", "work"]);
+    expect(commands).toEqual([{ placementId: "p1", verb: "store", args: {}, reason: "flags_lost" }]);
   });
 });

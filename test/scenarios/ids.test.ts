@@ -104,6 +104,13 @@ describe("a server that lost what it knew", () => {
     await epochs(life, 1);
     expect(await messagesOf(daemon, life.accountId)).toEqual(life.messages);
     expect((await kindsOf(life))["message.keywords"]).toBeUndefined();
+    const lost = Array.from({ length: count }, (_, at) => flagsOf(at)).filter((flags) => flags.length > 0).length;
+    await eventually("the server has them again", async () => (await kindsOf(life))["write.applied"] === lost, patience);
+    await using device = await server.device(1);
+    await device.select("INBOX");
+    for (const [uid, flags] of await device.flags())
+      expect(flags.filter((flag) => flag !== "\\Recent").toSorted()).toEqual(flagsOf(uid - 1).toSorted());
+    await device.close();
     expect(await bodiesRead(life)).toBe(count);
   });
 

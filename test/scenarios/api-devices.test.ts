@@ -262,6 +262,14 @@ describe("places", () => {
     });
     await box.until("it has its star", async () => (await box.seen())?.keywords.includes("$flagged") === true);
     expect((await box.seen())?.in).toEqual(["Trash"]);
+    // The server had none.
+    await box.until("Trash is made upstream", async () => {
+      await using device = await server.device(10);
+      return device.select("Trash").then(
+        () => true,
+        () => false,
+      );
+    });
   });
 
   it("S86 what is gone upstream is brought back, with its octets", async () => {

@@ -69,7 +69,7 @@ const everything = (server: ServerModel, { items }: Mailbox, since: MailboxCurso
 const changed = (server: ServerModel, mailbox: Mailbox, request: ObserveRequest, since: MailboxCursor): Facts => {
   const { items, expunged, uidNext } = mailbox;
   const after = Number(since.highestModseq);
-  const method = server.quirks.changes === "qresync" ? "qresync" : "condstore";
+  const method = server.quirks.changes === "qresync" && since.uidNext > 1 ? "qresync" : "condstore";
   const flags = items.filter(({ uid, modseq }) => uid < since.uidNext && modseq > after).map((item) => factOf(server, item));
   const vanished =
     method === "condstore"

@@ -6,6 +6,7 @@ import type { Role } from "../model/mail.ts";
 import type { Pop3Devices } from "../model/pop3-devices.ts";
 import { type CutHistory, mayRelease } from "./holds.ts";
 import type { SecondView } from "./second-view.ts";
+import { settleWanted, type WantedElsewhere } from "./source-gone.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import type { AbsenceTrace } from "./vanish-evidence.ts";
 import {
@@ -79,6 +80,8 @@ export interface Candidate extends PlacementView {
   readonly durable: boolean;
   /** It may be put back: it is durable, and was not put back before (V18, I14). */
   readonly restorable: boolean;
+  /** An operation wanted it elsewhere than where it is missed; absent: nobody did. */
+  readonly wanted?: WantedElsewhere | null;
 }
 
 /** What one consistent cut shows beside the items themselves. */
@@ -230,6 +233,10 @@ export const resolveCandidates = (input: ResolveInput): Resolution => {
     }
     const { found, reason, outcome } = verdict;
     hinted ||= found.rule === "V15";
+    if (candidate.wanted != null && candidate.durable) {
+      settleWanted(draft, input.endpointId, { placement: candidate, wanted: candidate.wanted, found });
+      continue;
+    }
     const { id, mailboxId, messageId, keywords } = candidate;
     // What we removed ourselves is not wanted on the server any more; here it is.
     const keep = outcome.action === "keep" || outcome.action === "restore" || found.class === "self";

@@ -19,6 +19,7 @@ import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap } from "./arrivals.ts";
 import { confirmClaims, loadClaims } from "./claims.ts";
 import { believedFlags } from "./flag-loss.ts";
+import { loadContests } from "./contests.ts";
 import { loadBoundAgainst } from "./echoes.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { opinionsOn, oweOpinions } from "./opinions.ts";
@@ -125,6 +126,8 @@ export interface ItemsCommit {
   readonly move: CursorMove | null;
   /** No UID of the batch was ever bound in this epoch, so that nobody has to look for bindings. */
   readonly unbound?: boolean;
+  /** When the read ended that first showed the items, in ms since 1970; absent: just now. */
+  readonly readAt?: number;
   /** Of mail that is news: when it may have come. */
   readonly came?: ArrivalWindow;
 }
@@ -155,6 +158,10 @@ const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCo
       claims,
       permanentFlags: mailbox.permanentFlags,
       toTrash: await drainToTrash(account, context, mailbox, known),
+      contests: await loadContests(account, context, {
+        placements: [...known.values()].flatMap(({ placements }) => placements),
+        readAt: request.readAt ?? at.getTime(),
+      }),
       freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
       reason: request.reason,
     });

@@ -100,6 +100,7 @@ const takeNew = async (
       taken.created += await commitItems(context, mailbox, {
         batch: prepared,
         reason: "delivered",
+        readAt: seen.endedAt.getTime(),
         came: { after: mailbox.lookedAt, before: seen.startedAt.getTime() },
         move: {
           cursor: { ...cursor, uidNext: highest },

@@ -6,6 +6,7 @@ import { applyDecision } from "../store/decisions.ts";
 import { loadPlacements } from "../store/epochs.ts";
 import { loadBound } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
+import { loadContests } from "./contests.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { drainToTrash } from "./seen.ts";
 
@@ -43,8 +44,11 @@ export const commitPairs = (context: LaneContext, mailbox: MailboxLane, found: r
     );
     const toTrash = await drainToTrash(account, context, mailbox, arriving);
     const { permanentFlags } = mailbox;
+    // They were read just now: who says that they are elsewhere is weighed as of then.
+    const moved = [...claimed.values()].map(({ placement }) => placement);
+    const contests = await loadContests(account, context, { placements: moved, readAt: Date.now() });
     const none = { known: new Map(), freshIds: [], reason: "delivered" } as const;
-    const decision = reconcileItems({ scope, items, bound, claimed, toTrash, permanentFlags, ...none });
+    const decision = reconcileItems({ scope, items, bound, claimed, toTrash, contests, permanentFlags, ...none });
     const existing = new Set([...bound.keys(), ...closed]);
     await applyDecision(account, decision, { scope, contents: [], existing, at: new Date(), inputId: null });
     return decision.bindings.map(({ uid }) => uid);

@@ -5,6 +5,7 @@ import { itemsIn, moveTo, phone, settledCommands, write } from "../support/api-w
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, testAdminKey } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { eventually } from "../support/eventually.ts";
 import { staysQuiet } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
@@ -201,5 +202,85 @@ describe("mail that is brought", () => {
     expect(await itemsIn(server, 8, "INBOX")).toEqual(["one Blue \\Seen", "stays", "two"]);
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
     expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive", "INBOX"]);
+  });
+});
+
+describe("a move that a device was faster than", () => {
+  /** What a device does once before the daemon's MOVE reaches the server. */
+  const beforeMove = (work: () => Promise<unknown>): void => {
+    let done = false;
+    proxy.change({
+      toServer: {
+        before: async (piece) => {
+          if (!piece.includes("UID MOVE") || done) return;
+          done = true;
+          await work();
+        },
+      },
+    });
+  };
+
+  it("P2: mail that a device threw away is brought to where the app wants it", { timeout: 60_000 }, async () => {
+    const accountId = await account(9);
+    await using device = await server.device(9);
+    await device.select("INBOX");
+    beforeMove(() => device.move(1, "Trash"));
+    await moveTo(daemon, accountId, "one", "Archive");
+    await settledCommands(fresh.url, accountId, 50_000);
+    proxy.change({});
+    expect(await itemsIn(server, 9, "Archive")).toEqual(["one Blue \\Seen"]);
+    expect(await itemsIn(server, 9, "Trash")).toEqual([]);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
+    const resolved = (await logOf(accountId)).find(({ kind }) => kind === "conflict.resolved");
+    expect(resolved).toMatchObject({ rule: "P2", evidence: [{ loser: { rank: 3 }, winner: { source: "device phone" } }] });
+  });
+
+  it("P4: of two places alike the server's stands, and the other can be had by undo", { timeout: 60_000 }, async () => {
+    const accountId = await account(10);
+    await using device = await server.device(10);
+    await device.create("Work");
+    await eventually("Work is known", async () => (await mailboxesOf(daemon, accountId)).has("Work"));
+    await device.select("INBOX");
+    beforeMove(() => device.move(1, "Work"));
+    await moveTo(daemon, accountId, "one", "Archive");
+    await settledCommands(fresh.url, accountId, 50_000);
+    proxy.change({});
+    expect(await itemsIn(server, 10, "Work")).toEqual(["one Blue \\Seen"]);
+    expect(await itemsIn(server, 10, "Archive")).toEqual([]);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Work"]);
+    expect((await kindsOf(accountId)).filter((kind) => !kind.startsWith("write"))).toEqual([
+      "message.moved P1",
+      "message.moved ID-5a",
+      "conflict.resolved P4",
+    ]);
+  });
+
+  it("P8 I14: what a device destroyed is put where the app wants it, once", { timeout: 60_000 }, async () => {
+    const accountId = await account(11);
+    await using device = await server.device(11);
+    await device.select("INBOX");
+    beforeMove(() => device.expunge("1"));
+    await moveTo(daemon, accountId, "one", "Archive");
+    await eventually("it is there", async () => (await itemsIn(server, 11, "Archive")).length === 1, { timeoutMs: 40_000 });
+    await settledCommands(fresh.url, accountId, 40_000);
+    proxy.change({});
+    expect(await itemsIn(server, 11, "Archive")).toEqual(["one Blue \\Seen"]);
+    expect(await itemsIn(server, 11, "INBOX")).toEqual(["stays", "two"]);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
+    expect(await kindsOf(accountId)).toContain("conflict.resolved P8");
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("P8: what is in Trash for the app and destroyed by a device is kept here", { timeout: 60_000 }, async () => {
+    const accountId = await account(12);
+    await using device = await server.device(12);
+    await device.select("INBOX");
+    beforeMove(() => device.expunge("1"));
+    await write(daemon, accountId, "one", { method: "DELETE" });
+    await eventually("it is kept", async () => (await kindsOf(accountId)).includes("message.kept P8"), { timeoutMs: 40_000 });
+    proxy.change({});
+    await settledCommands(fresh.url, accountId, 40_000);
+    expect(await itemsIn(server, 12, "Trash")).toEqual([]);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Trash"]);
   });
 });

@@ -1,0 +1,87 @@
+/** Placements whose items are missing, with all that a decision about them needs (semantics 4). */
+import type { EndpointId, MailboxId } from "../model/ids.ts";
+import type { Role } from "../model/mail.ts";
+import type { Candidate } from "../reconciler/vanish.ts";
+import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
+import { viaTrash } from "../reconciler/via-trash.ts";
+import type { AccountTx } from "./account-tx.ts";
+import { lateRemoval } from "./removals.ts";
+import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
+
+export interface CandidateGroup {
+  /** Where they are missed, wherever an operation may want them. */
+  readonly mailboxId: MailboxId;
+  /** Live placements of the mailbox, candidates included. */
+  readonly live: number;
+  /** Of the mailbox now. */
+  readonly epoch: number;
+  readonly candidates: readonly Candidate[];
+}
+
+const missedIn = (row: Pick<PlacementRow, "mailbox_id" | "b_mailbox_id">): MailboxId => row.b_mailbox_id ?? row.mailbox_id;
+
+type AbsentRow = PlacementRow & {
+  role: Role | null;
+  own: boolean;
+  durable: boolean;
+  restorable: boolean;
+  wanted_role: Role | null;
+  appendable: boolean;
+  reason: string;
+  absence: AbsenceTrace | null;
+  epoch: number | null;
+};
+
+/** Absence candidates noted before `cutStartedAt`, by mailbox; a later one was not part of the cut. */
+export const loadCandidates = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  cutStartedAt: Date,
+): Promise<CandidateGroup[]> => {
+  const { rows } = await account.tx.query<AbsentRow>({
+    name: "absence_candidates",
+    text: `select ${placementColumns}, ${bindingColumns}, m.role, p.reason, p.absence, u.epoch,
+             exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
+                     and (c.status in ('sent', 'unknown', 'confirmed') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))) as own,
+             o.durability = 'durable' as durable, o.durability = 'durable' and not exists (
+               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append') as restorable,
+             t.role as wanted_role, not exists (
+               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.reason = 'source_gone') as appendable
+           from placements p
+           join messages o on o.account_id = p.account_id and o.id = p.message_id
+           join mailboxes t on t.account_id = p.account_id and t.id = p.mailbox_id
+           ${lastBinding}
+           join mailboxes m on m.account_id = p.account_id and m.id = coalesce(b.mailbox_id, p.mailbox_id)
+           left join upstream_mailboxes u on u.account_id = p.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
+           where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and p.absent_since <= $3`,
+    values: [account.accountId, endpointId, cutStartedAt],
+  });
+  if (rows.length === 0) return [];
+  const live = await account.tx.query<{ mailbox_id: MailboxId; live: bigint }>({
+    name: "live_counts",
+    text: `select mailbox_id, count(*) as live from placements where account_id = $1 and lifecycle = 'live' and mailbox_id = any($2::uuid[]) group by mailbox_id`,
+    values: [account.accountId, [...new Set(rows.map(missedIn))]],
+  });
+  const counts = new Map(live.rows.map((row) => [row.mailbox_id, Number(row.live)]));
+  const candidates = rows.map((row): Candidate => {
+    const view = toView(row);
+    return {
+      ...view,
+      absentSince: row.absent_since?.getTime() ?? 0,
+      trace: row.absence,
+      role: row.role,
+      ownCommand: row.own,
+      durable: row.durable,
+      restorable: row.restorable,
+      wanted: row.mailbox_id === missedIn(row) ? null : { role: row.wanted_role, appendable: row.appendable },
+      drainSuspect: row.role === "trash" && row.reason === viaTrash,
+      markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
+    };
+  });
+  return [...Map.groupBy(candidates, ({ binding, mailboxId }) => binding?.mailboxId ?? mailboxId)].map(([mailboxId, group]) => ({
+    mailboxId,
+    live: Math.max(counts.get(mailboxId) ?? 0, group.length),
+    epoch: rows.find((row) => missedIn(row) === mailboxId)?.epoch ?? 0,
+    candidates: group,
+  }));
+};

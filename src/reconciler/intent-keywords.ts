@@ -102,9 +102,10 @@ export const mergeSaid = (
   });
   const merged = new Set(current);
   const put = (keyword: string, is: boolean): unknown => (is ? merged.add(keyword) : merged.delete(keyword));
-  // Of a pair both are weighed: what one was set over comes back when that is taken away by who set it.
-  if (patch.some(([keyword]) => pair.includes(keyword)))
-    for (const keyword of pair) put(keyword, valueOf(keyword, dotsOf(keyword, history)) ?? current.includes(keyword));
+  // What `$notjunk` stood over, and the speaker has not seen, comes back when it goes.
+  const { $junk, $notjunk } = Object.fromEntries(patch);
+  if ($junk === undefined && $notjunk === false && dotsOf("$junk", history).some((dot) => dot.is && dot.source !== source))
+    merged.add("$junk");
   for (const { keyword, is, dots } of registers) if (is || !growsOnly(keyword)) put(keyword, valueOf(keyword, dots) ?? is);
   if (pair.every((keyword) => merged.has(keyword))) merged.delete("$junk");
   const lost = registers.flatMap(({ keyword, dots }) =>

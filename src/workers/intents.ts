@@ -1,7 +1,7 @@
 /** Intents of the API, decided in the transaction that their caller commits: canonical state first, upstream follows (Q4). */
 import { isDeepStrictEqual } from "node:util";
 import { uuidv7 } from "uuidv7";
-import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, MailIntent, MailOp } from "../model/intent.ts";
 import type { ImportRequest, WriteRequest, Writes, Written } from "../model/writes.ts";
 import type { Octets } from "../model/octets.ts";
@@ -23,7 +23,8 @@ import {
   loadMessagePlacements,
 } from "../store/intent-slices.ts";
 import { erasePurged, type JournaledIntent, loadIntents, storeIntents } from "../store/intents.ts";
-import { applyMailboxDecision } from "../store/mailbox-writes.ts";
+import { wantMailboxes } from "../store/mailbox-commands.ts";
+import { writeMailboxes } from "../store/mailbox-writes.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { collectOctets, decideImport, importArgs, type WriteSession } from "./imports.ts";
 
@@ -73,12 +74,19 @@ const trashes = ({ op }: MailIntent, trash: MailboxId | null): boolean =>
 const trashIn = (mailboxes: IntentSlice["mailboxes"]): MailboxId | null =>
   mailboxes.entries().find(([, role]) => role === "trash")?.[0] ?? null;
 
-/** Somebody throws mail away for the first time where no server has a place for that. */
-const makeTrash = async ({ account, deviceId, endpointId }: Session, at: Date): Promise<void> => {
-  // Addresses at an endpoint do not matter here.
-  const owner = endpointId ?? ("00000000-0000-0000-0000-000000000000" as EndpointId);
-  const decision = missingTrash({ known: await loadMailboxes(account, owner), freshId: uuidv7() as MailboxId, deviceId });
-  await applyMailboxDecision(account, owner, decision, at);
+/** Somebody throws mail away for the first time where no server has a place for that: one is made here, and then there. */
+const makeTrash = async ({ account, deviceId, endpointId }: Session, opId: string, at: Date): Promise<void> => {
+  const known = await loadMailboxes(account, endpointId);
+  const decision = missingTrash({ known, freshId: uuidv7() as MailboxId, deviceId });
+  await writeMailboxes(account, decision, at);
+  if (endpointId === null) return;
+  const missing = decision.mailboxes.filter(({ created }) => created);
+  await wantMailboxes(
+    account,
+    endpointId,
+    missing.map(({ id }) => ({ mailboxId: id, verb: "place" })),
+    opId,
+  );
 };
 
 /** All that the run is decided on; a function, so that each intent gets its own part. */
@@ -117,9 +125,9 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
   let sliceOf = await loadSlices(session, intents);
   const first = intents[0];
   if (first === undefined) return [];
-  const throws = intents.some((intent) => intent.op.op === "delete" && sliceOf(intent).placements.length > 0);
-  if (throws && trashIn(sliceOf(first).mailboxes) === null) {
-    await makeTrash(session, at);
+  const throwing = intents.find((intent) => intent.op.op === "delete" && sliceOf(intent).placements.length > 0);
+  if (throwing !== undefined && trashIn(sliceOf(first).mailboxes) === null) {
+    await makeTrash(session, throwing.opId, at);
     sliceOf = await loadSlices(session, intents);
   }
   const draft = emptyIntentDraft();
@@ -157,9 +165,12 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
     purged.flatMap(({ result }) => result.messageId ?? []),
   );
   await storeIntents(account, journaled);
-  if (session.endpointId !== null)
-    for (const { opId, placements } of touched)
-      await planIntentCommands(account, session.endpointId, placements, { opId, named: session.many });
+  // One request is of one device: the last operation that wanted something stands for all.
+  const last = touched.findLast(({ placements }) => placements.length > 0);
+  if (session.endpointId !== null && last !== undefined) {
+    const wanted = touched.flatMap(({ placements }) => placements);
+    await planIntentCommands(account, session.endpointId, wanted, { opId: last.opId, named: session.many });
+  }
   return journaled;
 };
 

@@ -1,11 +1,15 @@
 /** The mailbox tree of an account brought in step with a survey. */
 import { createHash } from "node:crypto";
 import { uuidv7 } from "uuidv7";
+import type { MailboxId } from "../model/ids.ts";
 import type { Survey, SurveyedMailbox } from "../model/observation.ts";
 import { reconcileSurvey } from "../reconciler/mailboxes.ts";
-import { inAccount } from "../store/account-tx.ts";
+import { emptyDraft, type MailboxView } from "../reconciler/state.ts";
+import { returnFromGone } from "../reconciler/target-gone.ts";
+import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import { applyDecision } from "../store/decisions.ts";
 import { applyMailboxDecision, readUpstream } from "../store/mailbox-writes.ts";
-import { loadMailboxes } from "../store/slices.ts";
+import { loadLivePlacements, loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type LaneContext, type MailboxLane, toMailboxLane } from "./lane-state.ts";
 
@@ -36,6 +40,22 @@ export const refreshMailboxes = async (context: LaneContext, bound: ReadonlyMap<
   }
 };
 
+/** D7: what was to be moved into a mailbox that is gone was never there. */
+const keepUnconfirmed = async (
+  account: AccountTx,
+  { endpointId }: LaneContext,
+  gone: readonly MailboxId[],
+  known: readonly MailboxView[],
+): Promise<void> => {
+  if (gone.length === 0) return;
+  const draft = emptyDraft();
+  const live = new Set(known.map(({ id }) => id).filter((id) => !gone.includes(id)));
+  const inboxId = known.find(({ role }) => role === "inbox")?.id ?? null;
+  for (const mailboxId of gone)
+    returnFromGone(draft, { placements: await loadLivePlacements(account, endpointId, mailboxId), mailboxId, live, inboxId });
+  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
+};
+
 /**
  * Decides what a survey means for the tree and writes it.
  * @returns whether mailboxes are waited for that may be gone (so that the next equal survey counts too), and whether any went.
@@ -53,6 +73,7 @@ export const applySurvey = async (context: LaneContext, survey: Survey): Promise
       freshIds,
       at: survey.endedAt.getTime(),
     });
+    await keepUnconfirmed(account, context, decided.gone, known);
     await applyMailboxDecision(account, context.endpointId, decided, survey.endedAt);
     const stillMissing = known.some((view) => view.upstream?.absentSince != null && !decided.gone.includes(view.id));
     return { waiting: stillMissing || decided.upstream.some((row) => row.absentSince !== null), gone: decided.gone.length > 0 };

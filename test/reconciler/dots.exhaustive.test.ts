@@ -43,6 +43,8 @@ interface Case {
   readonly words: Readonly<Partial<Record<RegisterValue, readonly string[]>>>;
   readonly patches: readonly (readonly [RegisterValue, Readonly<Record<string, boolean>>])[];
   readonly most: number;
+  /** Its patches name a part of the register, for which 1.2 has no word: only the orders are compared. */
+  readonly partly?: true;
 }
 
 const boolean = (register: string, bias: readonly RegisterValue[]): Case => ({
@@ -69,6 +71,19 @@ const cases: readonly Case[] = [
       ["notjunk", { $junk: false, $notjunk: true }],
     ],
     most: 3,
+  },
+  {
+    register: "$junk, of which one word is named",
+    bias: [],
+    words: { none: [], junk: ["$junk"], notjunk: ["$notjunk"] },
+    patches: [
+      ["junk", { $junk: true }],
+      ["notjunk", { $notjunk: true }],
+      ["none", { $junk: false }],
+      ["none", { $notjunk: false }],
+    ],
+    most: 3,
+    partly: true,
   },
 ];
 
@@ -161,7 +176,7 @@ describe("PB14 a register", () => {
                 world = arrive(world, arrival);
                 after.push(world.keywords.join());
               }
-              if (after.join("|") !== reference(one, initial, start, history).join("|"))
+              if (one.partly !== true && after.join("|") !== reference(one, initial, start, history).join("|"))
                 expect.fail(`not what the dots say: ${initial} ${describeHistory(history)} → ${after.join(" | ")}`);
               for (const order of orders.get(n) ?? []) {
                 const other = inOrder(start, history, seen, order);

@@ -81,18 +81,32 @@ class Box {
     return this.send(device, base, "PATCH", this.path, { mailboxIds });
   }
 
-  /** Flags of the one item of INBOX; null: it is not there. */
-  async upstream(): Promise<string | null> {
+  /** Flags of the one item of a mailbox; null: it is not there. */
+  async upstream(mailbox = "INBOX"): Promise<string | null> {
     await using device = await server.device(this.n);
-    await device.select("INBOX");
+    try {
+      await device.select(mailbox);
+    } catch {
+      return null;
+    }
+    const items = [...(await device.flags()).values()];
+    expect(items.length).toBeLessThan(2);
     return (
-      [...(await device.flags()).values()].map((flags) =>
+      items.map((flags) =>
         flags
           .filter((flag) => flag !== "\\Recent")
           .toSorted()
           .join(" "),
       )[0] ?? null
     );
+  }
+
+  /** It is in that mailbox and no more in INBOX, with those flags. */
+  arrives(mailbox: string, flags: string): Promise<boolean> {
+    return this.until<boolean>(`it is in ${mailbox}`, async () => {
+      const found = await this.upstream(mailbox);
+      return found === flags && (mailbox === "INBOX" || (await this.upstream()) === null);
+    });
   }
 
   async imap(how: "+" | "-", flag: string): Promise<void> {
@@ -251,6 +265,8 @@ describe("places", () => {
     expect(await box.move("A1", stale, "INBOX", "Other")).toMatchObject({ status: "applied", reason: "updated" });
     expect(await box.change("conflict.resolved")).toMatchObject({ rule: "P4" });
     expect((await box.seen())?.in).toEqual(["Other"]);
+    await box.arrives("Other", "");
+    expect(await box.upstream("Work")).toBeNull();
   });
 
   it("S71 a star meets a trash: it lies in Trash with the star", async () => {
@@ -262,6 +278,8 @@ describe("places", () => {
     });
     await box.until("it has its star", async () => (await box.seen())?.keywords.includes("$flagged") === true);
     expect((await box.seen())?.in).toEqual(["Trash"]);
+    // The server had no Trash.
+    await box.arrives("Trash", "\\Flagged");
   });
 
   it("S86 what is gone upstream is brought back, with its octets", async () => {
@@ -271,6 +289,8 @@ describe("places", () => {
     expect(await box.send("A1", null, "POST", `${box.path}/restore`)).toMatchObject({ status: "applied", reason: "updated" });
     expect(await box.seen()).toEqual({ in: ["INBOX"], keywords: [] });
     expect(await box.change("message.restored")).toMatchObject({ reason: "api_restore" });
+    await box.arrives("INBOX", "");
+    await staysQuiet(daemon, box.id, fresh.url);
   });
 
   it("S85 what was moved since is not destroyed", async () => {

@@ -138,7 +138,6 @@ create table mailboxes (
   role_source text,
   subscribed boolean not null default true,
   lifecycle text not null default 'live',
-  registers jsonb,
   created_seq bigint not null,
   changed_seq bigint not null,
   constraint mailboxes_pkey primary key (account_id, id),
@@ -253,8 +252,6 @@ create table placements (
   kept boolean not null default false,
   reason text not null,
   received_at timestamptz not null,
-  registers jsonb,
-  location jsonb,
   absent_since timestamptz,
   -- What the read that missed the item showed beside it: src/reconciler/vanish-evidence.ts.
   absence jsonb,

@@ -16,6 +16,7 @@ interface Described {
 
 /** Bodies that pass validation, for the routes that want one. */
 const bodies: Readonly<Record<string, unknown>> = {
+  "post /v1/accounts/{accountId}/policy/simulate": {},
   "post /v1/accounts": accountInput(),
   "patch /v1/accounts/{accountId}": { name: "Eve" },
   "patch /v1/accounts/{accountId}/messages/{messageId}": { keywords: { $seen: true } },
@@ -206,7 +207,8 @@ describe("every route that is not public", () => {
       Buffer.from('[-1,{"a":1}]').toString("base64url"),
     ])
       for (const list of lists) {
-        const reply = await send({ ...list, path: `${list.path}?cursor=${cursor}` }, { accountId }, {});
+        const json = bodies[`${list.method} ${list.path}`];
+        const reply = await send({ ...list, path: `${list.path}?cursor=${cursor}` }, { accountId }, { json });
         expect([named(list), reply.status, reply.body.errors?.[0]?.pointer]).toEqual([named(list), 400, "/cursor"]);
       }
   });

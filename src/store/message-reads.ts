@@ -21,7 +21,7 @@ export interface StoredPlacement {
   readonly keywords: readonly string[];
   readonly state: "live" | "kept" | "removed";
   /** What upstream has confirmed: all of it, not yet all, not all since it refuses the rest, or there is nothing that could. */
-  readonly sync: "synced" | "pending" | "masked" | "canonical_only";
+  readonly sync: "synced" | "pending" | "held" | "masked" | "canonical_only";
   readonly reason: string;
   readonly recoverableUntil: Date | null;
   readonly bindings: readonly StoredBinding[];
@@ -87,6 +87,10 @@ interface PlacementRow {
   readonly recoverable_until: Date | null;
   /** Verbs of what the server refused for ever. */
   readonly masked: string[];
+  /** An operation wants something of the server that is not done yet. */
+  readonly owed: boolean;
+  /** Something is held back in a mailbox that it is in, here or there. */
+  readonly held: boolean;
   readonly protocol: Protocol | null;
   readonly b_endpoint_id: EndpointId;
   readonly b_mailbox_id: MailboxId;
@@ -109,6 +113,8 @@ const agrees = (row: PlacementRow): boolean =>
 
 const syncOf = (placement: PlacementRow, bound: readonly PlacementRow[]): StoredPlacement["sync"] => {
   const { masked } = placement;
+  if (placement.lifecycle === "live" && bound.concat(placement).some(({ held }) => held)) return "held";
+  if (placement.owed) return "pending";
   // A maildrop has neither keywords nor mailboxes to agree on (K2).
   if (bound.length > 0 && bound.every(({ protocol }) => protocol === "pop3")) return "canonical_only";
   if (bound.length > 0) return bound.every(agrees) ? "synced" : masked.includes("store") ? "masked" : "pending";
@@ -150,6 +156,9 @@ const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly
     name: "placements_read",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.reason, p.recoverable_until,
              array(select c.verb from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.status = 'masked') as masked, e.protocol,
+             exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.op_id is not null and c.ended_at is null) as owed,
+             exists (select from holds h where h.account_id = p.account_id and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
+                       and h.reason <> 'octets_damaged') as held,
              b.endpoint_id as b_endpoint_id, b.mailbox_id as b_mailbox_id, b.uid as b_uid, b.uidl as b_uidl, b.shadow_flags as b_shadow_flags,
              u.uid_validity
            from placements p

@@ -47,6 +47,7 @@ test("a message is stored with its octets, keywords and time before it is answer
       receivedAt: "2026-01-02T03:04:05.000Z",
       keywords: { $seen: true, "project-x": true },
       mailboxIds: { [shown(work)]: true },
+      placements: [{ sync: "pending" }],
     },
   });
   expect(reply.headers.get("location")).toBe(`${box.account}/messages/${reply.body.message.id}`);

@@ -175,6 +175,7 @@ describe("a purge", () => {
       status: "rejected",
       reason: "mailbox_held",
     });
+    expect((await api.request(box.pathOf(mail))).body.placements).toMatchObject([{ sync: "held" }]);
   });
 });
 

@@ -65,6 +65,13 @@ describe("ID-3: a unique-id that tells the UID", () => {
     expect(answer.items).toEqual([{ kind: "head" }, { kind: "body", because: "unmatched" }]);
   });
 
+  it("is not believed of an item of another size, unless its header block says the same (ID-11)", () => {
+    const stored = [placement("a", { uid: 7, octets: 1000 })];
+    expect(first([item({ meaning: uid(7), size: 1004 })], stored)).toMatchObject({ kind: "bind", rule: "ID-3" });
+    expect(first([item({ meaning: uid(7), size: 1005 })], stored)).toEqual({ kind: "head" });
+    expect(first([{ ...withHead("head", 2000), meaning: uid(7) }], stored)).toMatchObject({ kind: "bind", rule: "ID-3" });
+  });
+
   it("says nothing of an item of another epoch", () => {
     expect(first([item({ meaning: { kind: "foreign" } })], [placement("a", { uid: 7 })])).toEqual({ kind: "head" });
   });

@@ -133,12 +133,21 @@ describe("a survey", () => {
     expect(mailboxes.filter((mailbox) => mailbox.role === "trash").map((mailbox) => mailbox.name)).toEqual(["Trash"]);
   });
 
-  it("keeps the name of the mailbox that stands and numbers the newcomer (D5)", () => {
-    const { mailboxes } = survey(
-      [box("INBOX"), box("a/b"), box("a", { delimiter: "." })].map((one) =>
-        one.path === "a/b" ? { ...one, delimiter: "." } : one,
-      ),
+  it("gives mailboxes whose names are cut to the same a number, and is quiet then (D5)", () => {
+    const long = "n".repeat(255);
+    const cut = long.slice(0, 251);
+    const boxes = [box("INBOX"), box(`${long}a`), box(`${long}b`), box(`${long}c`)];
+    const { mailboxes } = survey(boxes);
+    expect(mailboxes.map(({ name }) => name).sort()).toEqual(["INBOX", `${cut} (2)`, `${cut} (3)`, long]);
+    expect(survey(boxes, stored(boxes)).changes).toEqual([]);
+  });
+
+  it("never lets INBOX go, however often it is not listed (D12)", () => {
+    const known = stored([box("INBOX"), box("Work")]);
+    const missed = known.map((view) =>
+      view.upstream === null ? view : { ...view, upstream: { ...view.upstream, absentSince: 1 } },
     );
-    expect(new Set(mailboxes.map((mailbox) => `${mailbox.parentId}/${mailbox.name}`)).size).toBe(mailboxes.length);
+    const { gone } = survey([box("Elsewhere")], missed, 100_000);
+    expect(gone).toEqual(known.filter(({ name }) => name === "Work").map(({ id }) => id));
   });
 });

@@ -139,6 +139,18 @@ describe("candidates in one mailbox", () => {
     expect([held, changes.length]).toEqual([24, 20]);
   });
 
+  it.each(["trash", "junk"] as const)("B1: holds nothing of %s, from which mail is expected to go", (role) => {
+    const candidates = Array.from({ length: 25 }, (_, n) => candidate(n, { role }));
+    expect(resolve({ candidates })).toMatchObject({ held: 0, changes: { length: 25 } });
+  });
+
+  it("V1 V19: keeps here what we removed there, whatever the policy, and holds none of it", () => {
+    const candidates = Array.from({ length: 25 }, (_, n) => candidate(n, { ownCommand: true }));
+    const { held, changes, placements } = resolve({ candidates, policy: { ...defaultPolicy, onUserExpunge: "mirror" } });
+    expect([held, new Set(changes.map(({ kind, rule }) => `${kind} ${rule}`))]).toEqual([0, new Set(["message.kept V1"])]);
+    expect(placements.every(({ lifecycle, kept }) => lifecycle === "live" && kept)).toBe(true);
+  });
+
   it("holds nothing that is kept anyway, as where a POP3 device empties INBOX", () => {
     const { held, changes } = resolve({ pop3Devices: "learned" });
     expect(held).toBe(0);

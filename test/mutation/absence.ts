@@ -1,0 +1,248 @@
+/** Rules of what vanishes, of the breakers, and of what may be read at all. */
+import { type Mutant, mutantsOf } from "./mutant.ts";
+
+const vanish = "reconciler/vanish.test.ts";
+const rules = "reconciler/vanish-rules.test.ts";
+const maildropVanish = "reconciler/maildrop-vanish.test.ts";
+
+const gates: readonly Mutant[] = [
+  ...mutantsOf(
+    "endpoints/imap/observe.ts",
+    ["endpoints/imap/observe.imap.test.ts"],
+    [
+      [
+        "G1",
+        "a listing with fewer messages than EXISTS said is whole",
+        "return uids.length === exists && view.exists === exists ? uids : null;",
+        "return uids;",
+      ],
+      ["G1", "an expunge in the middle of a listing does not matter", "this.#wire.removals === this.#removals", "true"],
+      ["G5", "another UIDVALIDITY is the same mailbox", "if (view.uidValidity !== since.uidValidity) return false;", ""],
+      [
+        "G6",
+        "a count that does not add up is believed",
+        "if (expected === null || expected === opened.exists) return",
+        "if (true) return",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "endpoints/imap/wire.ts",
+    ["endpoints/imap/observe.imap.test.ts"],
+    [["G1", "a tagged OK that was cut short is whole", "cutShort.has(code)", "false"]],
+  ),
+  ...mutantsOf(
+    "endpoints/pop3/session.ts",
+    ["scenarios/pop3-servers.test.ts: S14"],
+    [
+      [
+        "G2",
+        "three commands need not agree",
+        "uidl === null || size === null || numbers.has(number)",
+        "uidl === null || size === null",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/incremental.ts",
+    ["scenarios/epoch.test.ts: shows empty for a while"],
+    [["G4", "a mailbox that shows empty is empty", "return Date.now() - mailbox.emptySince >= emptyConfirmMs;", "return true;"]],
+  ),
+  ...mutantsOf(
+    "workers/maildrop-pass.ts",
+    ["scenarios/pop3-only.test.ts: an empty listing is not believed"],
+    [["G4", "a maildrop that lists nothing is empty", "emptySince > 0 && Date.now() - emptySince < emptyMs", "false"]],
+  ),
+  ...mutantsOf(
+    "endpoints/deadline.ts",
+    ["endpoints/deadline.test.ts"],
+    [["G3", "a server may take for ever", "settle(() => reject(tooSlow(ms)));", ""]],
+  ),
+  ...mutantsOf(
+    "store/account-tx.ts",
+    ["store/leases.pg.test.ts"],
+    [
+      [
+        "G8",
+        "who lost its shard still writes",
+        "s.owner = $2 and s.epoch = $3 and a.id",
+        "$2 is not null and $3::bigint >= 0 and a.id",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/listing-window.ts",
+    ["reconciler/listing-window.test.ts"],
+    [
+      ["G9", "what slides out of a window is gone", "if (hasSlid(input, seen)) return", "if (false) return"],
+      ["G9", "what is hidden once it was retrieved is gone", "if (werePopped(input, seen)) return", "if (false) return"],
+      ["G9", "a window explains whatever goes", "? beyondEdge(input, seen) : new Set()", "? seen.gone : new Set()"],
+    ],
+  ),
+];
+
+const classes: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/vanish-rules.ts",
+    [rules],
+    [
+      ["V0", "what may be where nobody looked is gone", "seen.cutHasGaps && gone.class", "false && gone.class"],
+      [
+        "V1",
+        "what we removed has another cause",
+        'if (seen.ownCommand) return is("self", "V1", 1);\n  if (seen.foundElsewhere',
+        "if (seen.foundElsewhere",
+      ],
+      [
+        "V2",
+        "what is found elsewhere is gone",
+        "if (seen.foundElsewhere !== null) return moved(seen.foundElsewhere);\n  if (seen.shownByPop3After)",
+        "if (seen.shownByPop3After)",
+      ],
+      ["V2b", "any likeness is as good as an id", 'V2b", movedConfidence[level]', 'V2b", movedConfidence.L0'],
+      ["V3", "what POP3 hides is gone", 'if (seen.imap === "present")', "if (false)"],
+      ["V4", "what POP3 shows is gone", "if (seen.shownByPop3After)", "if (false)"],
+      ["V5", "what an epoch lacks is gone", 'if (seen.epochChanged) return is("epoch", "V5", null);', ""],
+      [
+        "V6",
+        "what is out of view is gone",
+        'if (seen.outsideWindow) return is("window_slide", "V6", 0.95);\n  if (seen.breakerTripped) return is("mass_vanish", "V7", null);\n  const',
+        "const",
+      ],
+      ["V7", "a mass is believed", 'if (seen.breakerTripped) return is("mass_vanish", "V7", null);\n  const', "const"],
+      ["V8", "a mailbox that is gone explains nothing", "if (seen.mailboxGone)", "if (false)"],
+      ["V9", "a mark explains nothing", "if (seen.markedDeleted)", "if (false)"],
+      ["V10", "Trash is never emptied by age", "if (seen.atRetentionAge)", "if (false)"],
+      ["V11", "Trash and Junk are as any other mailbox", 'if (seen.role === "trash" || seen.role === "junk") {', "if (false) {"],
+      ["V12", "the budget of MODSEQ proves nothing of a device", "if (expected && seen.storeExcluded)", "if (false)"],
+      ["V13", "the shape of a batch proves nothing", "if (expected && seen.batchShape)", "if (false)"],
+      ["V14", "a device that is known explains nothing", 'if (expected) return is("pop3_drain", "V14", 0.6);', ""],
+      ["V15", "a removal without a mark is an ordinary one", 'if (seen.storeExcluded) return is("unknown", "V15", 0.5);', ""],
+      ["V16", "what goes everywhere at once is deleted", 'seen.goneFromInboxToo && seen.pop3Devices === "declared"', "false"],
+      [
+        "V17",
+        "without a trace nothing is concluded",
+        'return is("user_expunge", "V17", 0.75);',
+        'return is("unknown", "V17", 0.75);',
+      ],
+      ["I3", "a guess can be undone no longer than what is sure", "certain ? days : Math.max(uncertainDays, days)", "days"],
+      ["V18", "what cannot be put back is", 'policy.onPop3Drain === "restore" && canRestore', 'policy.onPop3Drain === "restore"'],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/vanish-evidence.ts",
+    [rules, vanish],
+    [
+      ["V12", "two steps leave no room for a STORE either", "return left === 1n;", "return left >= 1n;"],
+      [
+        "V12",
+        "a server is believed before it was seen to count",
+        "const isLearned = known.store === true && known.expunge === true && known.refuted !== true;",
+        "const isLearned = true;",
+      ],
+      ["V13", "what a person had read is taken by a device", "|| batch.vanished.some((item) => item.stronglySeen)", ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/vanish.ts",
+    [vanish],
+    [
+      ["V4", "nobody waits for the maildrop", 'if (view === "awaited" && !candidate.ownCommand) return "awaited";', ""],
+      ["V15", "nobody hears of a device that may be there", 'hinted ||= found.rule === "V15";', ""],
+      ["V19", "what we removed ourselves goes here, too", ' || found.class === "self";', ";"],
+      ["I1", "what was gone before its octets were there is shown for ever", "if (believed && !candidate.durable)", "if (false)"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/via-trash.ts",
+    ["reconciler/via-trash.test.ts"],
+    [
+      ["V9", "a mark in INBOX is a device's", "&& !shadow.some(isDeleted)", ""],
+      ["Z5", "what was read before was not read", '!keywords.includes("$seen") &&', ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/maildrop-vanish.ts",
+    [maildropVanish],
+    [
+      [
+        "V7",
+        "a maildrop whose mail is gone loses it all",
+        '!released && input.hold !== "approved" && (input.doubtful || guarded)',
+        "false",
+      ],
+      ["G4", "a listing that shows nothing readable is believed", "(input.doubtful || guarded)", "guarded"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/commands.ts",
+    ["reconciler/commands.test.ts"],
+    [["V18", "mail is put back into INBOX", 'selectable && role !== "inbox" && path.toUpperCase() !== "INBOX"', "selectable"]],
+  ),
+  ...mutantsOf(
+    "workers/arrivals.ts",
+    ["scenarios/coverage.test.ts: is measured for what is news"],
+    [["V20", "what came and went unseen is not counted", "if (count === 0) return 0;", "return 0;"]],
+  ),
+  ...mutantsOf(
+    "reconciler/second-view.ts",
+    ["reconciler/second-view.test.ts"],
+    [["V4", "a listing from before the absence tells something", "listed.beganAt > absentSince", "true"]],
+  ),
+];
+
+const breakers: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/vanish.ts",
+    [vanish, maildropVanish],
+    [
+      ["B1", "thousands may go at once", "if (candidates >= 1000 * part) return true;", ""],
+      [
+        "B1",
+        "a third of a mailbox may go at once",
+        "if (candidates >= 20 * part && candidates >= 0.3 * part * live) return true;",
+        "",
+      ],
+      ["B1", "a whole mailbox may go at once", "return candidates >= 10 * part && candidates === live;", "return false;"],
+      ["B1", "what was marked counts as a mass", "!ownCommand && !markedDeleted && role", "!ownCommand && role"],
+      ["B1", "Trash is held as any other mailbox", 'role !== "trash" && role !== "junk"', "true"],
+      [
+        "B1",
+        "what is held is removed in the end",
+        'outcome: { action: "keep", recoverableDays: null },',
+        'outcome: { action: "remove", recoverableDays: 30 },',
+      ],
+      ["B2", "a server that was not well is believed as any other", "const part = unwell ? 0.5 : 1;", "const part = 1;"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/holds.ts",
+    ["reconciler/holds.test.ts"],
+    [
+      ["B1", "a hold ends sooner than six hours", "at - since >= releaseMs &&", ""],
+      ["B1", "one more look is enough", "history.cuts.some((cut) => cut < at && cut - since >= confirmMs)", "true"],
+      [
+        "I12",
+        "an absence in one epoch proves something in another",
+        "if (history?.epoch !== epoch) return false;",
+        "if (history === null) return false;",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/epoch.ts",
+    ["reconciler/epoch.test.ts"],
+    [
+      [
+        "B4",
+        "any mailbox of that name is the old one",
+        "rebound >= share * before || (rebound >= enough && rebound >= share * listed)",
+        "true",
+      ],
+      ["B4", "twenty are not enough", "|| (rebound >= enough && rebound >= share * listed)", ""],
+      ["B4", "twenty are enough, whatever contradicts", "(rebound >= enough && rebound >= share * listed)", "rebound >= enough"],
+    ],
+  ),
+];
+
+export const absence: readonly Mutant[] = [...gates, ...classes, ...breakers];

@@ -1,0 +1,304 @@
+/** Rules of identity, of mailboxes, and of what is written upstream. */
+import { type Mutant, mutantsOf } from "./mutant.ts";
+
+const identity: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/claims.ts",
+    ["reconciler/items.test.ts"],
+    [
+      ["ID-1", "what was there before the fence is ours", "fact.uid >= claim.from", "true"],
+      ["ID-2", "any octets behind the fence are ours", "claim.hashes.has(fact.sha256)", "true"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/identify.ts",
+    ["reconciler/identify.test.ts"],
+    [
+      ["ID-3", "a unique-id that tells the UID says nothing", 'found[index] = bind(placement, "L2", "ID-3");', ""],
+      ["ID-4", "a header block says nothing", 'bind(placement, "L4")', '{ kind: "body", because: "ambiguous" }'],
+      ["ID-4", "headers of several messages tell which", "one && wanted <= offered ? takeFirst", "true ? takeFirst"],
+      ["ID-5a", "what is missing is no better than another", "absent: 1, unbound: 2", "absent: 2, unbound: 1"],
+      ["ID-5b", "what an epoch unbound comes behind what is kept", "unbound: 2, kept: 3", "unbound: 3, kept: 2"],
+      ["ID-5c", "what is kept comes behind what is removed", "kept: 3, removed: 4", "kept: 4, removed: 3"],
+      ["ID-5d", "a removed placement comes back by its headers", 'standing === "removed" ||', ""],
+      ["ID-5e", "a twin is another message", "if (of === null) continue;", "continue;"],
+      ["ID-7", "what nobody knows is not made", 'found[index] = { kind: "create", rule: "ID-7" };', ""],
+      ["ID-10", "a contradiction does not end a codec", "if (contradictions.length > 0) return contradictions;", ""],
+      ["ID-11", "another size is believed", "Math.abs(size - octets) <= sizeTolerance", "true"],
+      ["K12", "what IMAP is to bring is read over POP3", 'imap === "behind" && meant', "false"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/items.ts",
+    ["reconciler/items.test.ts"],
+    [
+      [
+        "G7",
+        "items without octets are one message",
+        'filter((key) => typeof key === "string")',
+        "filter((key) => key !== undefined) as string[]",
+      ],
+      [
+        "ID-5a",
+        "a mail that moves is another one",
+        '["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],',
+        "",
+      ],
+      ["ID-5b", "a mail under a new number is another one", 'p.binding?.closedReason === "epoch"', "false"],
+      ["ID-5c", "a kept mail that comes again is another one", '["reappeared", (scope, p) => p.kept && isHere(scope, p)],', ""],
+      ["ID-5d", "a removed mail that comes again is another one", '["resurrected", (_, p) => p.lifecycle === "removed"],', ""],
+      ["ID-6", "of equals any is taken", "likeness(b) - likeness(a) ||", ""],
+      [
+        "ID-6",
+        "of equals the last is taken",
+        "(a.binding?.uid ?? 0) - (b.binding?.uid ?? 0)",
+        "(b.binding?.uid ?? 0) - (a.binding?.uid ?? 0)",
+      ],
+      ["ID-7", "equal octets in one batch are two messages", "for (const key of keys) madeHere.set(key, messageId);", ""],
+      ["I13", "two items continue one placement", "placements.filter(({ id }) => !taken.has(id))", "placements"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/epoch.ts",
+    ["reconciler/epoch.test.ts"],
+    [
+      [
+        "ID-8",
+        "header blocks do not tell mail that is numbered anew",
+        "if (headsTell(candidates, alike)) pairs.push",
+        "if (false) pairs.push",
+      ],
+      [
+        "ID-8",
+        "what a server calls its mail says nothing",
+        'pairs.push(...pairAlike(objects.get(key) ?? [], alike, "L1"));',
+        "pairs.push();",
+      ],
+      [
+        "ID-6",
+        "dates and flags do not tell equal mails apart",
+        "({ receivedAt, flags }) => `${receivedAt} ${printOf(flags)}`,",
+        "",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/maildrop.ts",
+    ["reconciler/maildrop.test.ts"],
+    [
+      ["ID-9", "ids that all changed are all gone", 'replaced ? "ids_replaced" : null', "null"],
+      ["ID-9", "an id of another size is the same item", "listed[place]?.size !== item.size", "false"],
+      ["ID-9b", "duplicates that are numbered anew are gone", "return partner === undefined ? [] : [{", "return true ? [] : [{"],
+    ],
+  ),
+  ...mutantsOf(
+    "endpoints/pop3/uidl-codec.ts",
+    ["endpoints/uidl-codec.prop.test.ts"],
+    [["ID-10", "one item proves a format", "const confirmationsNeeded = 3;", "const confirmationsNeeded = 1;"]],
+  ),
+];
+
+const mailboxes: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/mailbox-claims.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [
+      ["D1", "a mailbox that is renamed is another one", "renames.set(box.path, match);", ""],
+      ["D1", "a shared UIDVALIDITY is proof", "claims.get(uidValidity) === 1", "true"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailboxes.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [
+      ["D2", "one listing is enough", "input.at - absentSince >= absentForMs", "true"],
+      ["D2", "a listing that was cut short is enough", "if (!input.complete) return", "if (false) return"],
+      ["D2", "most mailboxes may go at once", "lost.length >= 5 && lost.length * 2 > listed.length", "false"],
+      ["D9", "a mailbox that goes leaves its mail as it was", "gone: gone.map(({ id }) => id)", "gone: []"],
+      ["D12", "INBOX is removed", '&& view.upstream?.path !== "INBOX"', ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-names.ts",
+    ["reconciler/mailbox-rules.test.ts", "reconciler/mailboxes.test.ts"],
+    [
+      ["D4", "a later rename over the API gives way", "return canonicalIsLater ? {", "return false ? {"],
+      [
+        "D4",
+        "a rename by a device is undone",
+        "if (canonical === shadow || canonical === observed)",
+        "if (canonical === observed)",
+      ],
+      ["D5", "two mailboxes have one name", "if (!isTaken(name)) return name;", "return name;"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-roles.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [
+      ["D10", "two mailboxes have one role", "if (given.has(role) || bearer.role !== null) continue;", ""],
+      ["D10", "a name is as good a claim as any", "strength[a.source] - strength[b.source] ||", ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-intents.ts",
+    ["reconciler/mailbox-rules.test.ts"],
+    [
+      ["D5", "who has seen a name gets a number for it", 'if (holder.changedSeq <= base) return "mailbox_exists";', ""],
+      ["D6", "a mailbox lies below itself", 'if (isCircle(view.id, parentId, known)) return "mailbox_cycle";', ""],
+      [
+        "D8",
+        "a mailbox goes with its mail",
+        'if (contents.live > 0 && moveTo === null) return rejected("mailbox_not_empty", id);',
+        "",
+      ],
+      [
+        "D8",
+        "a mailbox goes with what lies in it",
+        'if (known.some((one) => one.parentId === id)) return rejected("mailbox_has_children", id);',
+        "",
+      ],
+      ["D12", "INBOX has another name", 'return "inbox_fixed";', 'void "inbox_fixed";'],
+      [
+        "Q3",
+        "who removes a mailbox need not know what is in it",
+        'return rejected("state_mismatch", id);',
+        'void "state_mismatch";',
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-plan.ts",
+    ["reconciler/mailbox-rules.test.ts"],
+    [
+      ["D7", "what came into a mailbox goes with it", 'if (holds > 0) return end("failed", "mailbox_not_empty");', ""],
+      ["D7", "what is on its way out goes with it", 'if (busy) return wait(turnMs, "not_empty_yet");', ""],
+    ],
+  ),
+  ...mutantsOf(
+    "endpoints/imap/mailbox-verbs.ts",
+    ["endpoints/imap/mailbox-verbs.imap.test.ts"],
+    [
+      ["D8", "a mailbox is removed with what is in it", 'told("MESSAGES") !== 0 ||', ""],
+      ["D11", "a mailbox that is there is a failure", "return saysExists(answer) ?", "return false ?"],
+    ],
+  ),
+];
+
+const upstream: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/commands.ts",
+    ["reconciler/commands.test.ts"],
+    [
+      ["W1", "what is so already is written", "keywords.filter((keyword) => !shown.includes(keyword))", "keywords"],
+      [
+        "W1",
+        "what nobody wants any more is written",
+        "shown.includes(keyword) && !keywords.includes(keyword)",
+        "shown.includes(keyword)",
+      ],
+      ["W2", "what somebody reads meanwhile is set back", '(change === "remove" && keyword === "$seen")', "false"],
+      ["W2", "what somebody calls junk meanwhile is overwritten", 'keyword === "$junk" || keyword === "$notjunk" ||', ""],
+      [
+        "W3",
+        "a condition that never holds is repeated for ever",
+        "isDelicate(half) && attempts < conditionalTries",
+        "isDelicate(half)",
+      ],
+      ["W3", "a conflict is a failure", 'return conflict ? wait(0, "conflict") : ', "return "],
+      ["C1", "an OK confirms", "if (left.some((keyword) => sent.sent.keywords.includes(keyword)))", "if (false)"],
+      [
+        "C3",
+        "an append is sent again blindly",
+        'if (status !== "planned") return { kind: "look" };\n  if (!wanted)',
+        "if (!wanted)",
+      ],
+      ["C3", "one look is enough", "const looksBeforeRepeat = 2;", "const looksBeforeRepeat = 1;"],
+      [
+        "C5",
+        "what is refused for ever is tried again",
+        'if (setback === "no_permission" || setback === "unsupported") return end("masked", setback);',
+        "",
+      ],
+      ["C5", "a full account ends a command", 'if (setback === "over_quota") return wait(quotaWaitMs, setback);', ""],
+      ["C9", "an answer that is lost is a no", 'setback === "no_answer" ? unsettled', "false ? unsettled"],
+      ["I16", "a command has no end", 'if (attempts >= mostTries) return end("failed", setback);', ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/moves.ts",
+    ["reconciler/moves.test.ts"],
+    [
+      [
+        "C2",
+        "a move is done when it was sent",
+        "if (binding.mailboxId === mailboxId) {",
+        'if (binding.mailboxId === mailboxId || status === "sent") {',
+      ],
+      [
+        "C3",
+        "a move is sent again blindly",
+        'return status === "planned" ? { kind: "send" } : { kind: "look" };',
+        'return { kind: "send" };',
+      ],
+      ["C7", "what is wanted again is removed", 'if (lifecycle === "live") return end("superseded", "overtaken");', ""],
+      [
+        "I2",
+        "what is stored nowhere is removed",
+        'if (lifecycle === "removed" && !durable) return wait(lookAgainMs, "not_durable");',
+        "",
+      ],
+      ["B5", "all may be removed at once", 'room ? { kind: "send"', 'true ? { kind: "send"'],
+      ["B5", "thousands are few", "Math.max(50, Math.floor(items * 0.05))", "Math.max(5000, Math.floor(items * 0.05))"],
+    ],
+  ),
+  ...mutantsOf(
+    "endpoints/imap/refusals.ts",
+    ["endpoints/imap/refusals.test.ts"],
+    [["C5", "no response code says why", 'const said = refusals[code?.[0] ?? ""];', "const said = undefined;"]],
+  ),
+  ...mutantsOf(
+    "endpoints/imap/writer.ts",
+    ["endpoints/imap/writer.imap.test.ts"],
+    [
+      [
+        "W3",
+        "what the server left alone is not told",
+        'if (answer.code?.[0] === "MODIFIED") conflicts.push(...modified(answer.code[1], items));\n      else if',
+        "if",
+      ],
+      [
+        "W6",
+        "flags are not read back",
+        'return { kind: "stored", facts, conflicts, permanentFlags };',
+        'return { kind: "stored", facts: [], conflicts, permanentFlags };',
+      ],
+      [
+        "I12",
+        "a number of another epoch is written to",
+        'opened.uidValidity === of.uidValidity ? opened : refused("epoch")',
+        "opened",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "endpoints/imap/writer.ts",
+    ["endpoints/imap/writer.imap.test.ts"],
+    [["C4", "one item that was left alone stands for all", "named === null ? uids : uids.filter", "true ? uids : uids.filter"]],
+  ),
+  ...mutantsOf(
+    "endpoints/imap/observe.ts",
+    ["architecture/writes.test.ts"],
+    [["C6", "what reads can write", "const atom = (value", 'export const words = "UID STORE";\nconst atom = (value']],
+  ),
+  ...mutantsOf(
+    "reconciler/removal.ts",
+    ["reconciler/removal.test.ts"],
+    [
+      ["K4", "another size is removed all the same", "sizes.get(keyOf(item)) === item.size", "sizes.has(keyOf(item))"],
+      ["V1", "what a server removes late is no removal of ours", "removal.givenUp && !(gone && !doubtful)", "removal.givenUp"],
+    ],
+  ),
+];
+
+export const things: readonly Mutant[] = [...identity, ...mailboxes, ...upstream];

@@ -1,0 +1,222 @@
+/** What an item of a server is, and what its flags say, one case at a time; histories of them are properties. */
+import { describe, expect, it } from "vitest";
+import { defaultPolicy } from "../../src/model/account.ts";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
+import { type ItemFact, type ItemsInput, reconcileFlags, reconcileItems } from "../../src/reconciler/items.ts";
+import { mergeObserved, mergeWithoutBase, withSaid } from "../../src/reconciler/keywords.ts";
+import type { SeenVerdict } from "../../src/reconciler/pop3-seen.ts";
+import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
+
+const inbox = "inbox" as MailboxId;
+const work = "work" as MailboxId;
+const scope = { endpointId: "e" as EndpointId, mailboxId: inbox, epoch: 2 };
+
+const bindingOf = (rest: Partial<BindingView> = {}): BindingView => ({
+  mailboxId: inbox,
+  epoch: 1,
+  uid: 1,
+  active: false,
+  closedReason: "absent",
+  shadowFlags: [],
+  ...rest,
+});
+
+const placementOf = (id: string, rest: Partial<PlacementView> = {}): PlacementView => ({
+  id: id as PlacementId,
+  messageId: "m" as MessageId,
+  mailboxId: inbox,
+  keywords: [],
+  lifecycle: "live",
+  kept: false,
+  absent: false,
+  receivedAt: 0,
+  binding: null,
+  ...rest,
+});
+
+const factOf = (rest: Partial<ItemFact> = {}): ItemFact => ({
+  uid: 9,
+  flags: [],
+  modseq: null,
+  receivedAt: 0,
+  sha256: "aa",
+  ...rest,
+});
+
+/** Items turn up in INBOX while these placements have their octets. */
+const arrive = (placements: readonly PlacementView[], rest: Partial<ItemsInput> = {}) =>
+  reconcileItems({
+    scope,
+    items: [factOf()],
+    bound: new Map(),
+    known: placements.length === 0 ? new Map() : new Map([["aa", { id: "m" as MessageId, placements }]]),
+    freshIds: ["m1", "p1", "m2", "p2"],
+    reason: "delivered",
+    ...rest,
+  });
+
+const told = ({ changes, bindings }: ReturnType<typeof arrive>) => [
+  bindings.map(({ placementId }) => placementId).join(" "),
+  changes.map(({ kind, rule }) => `${kind} ${rule}`).join(", "),
+];
+
+describe("an item with octets that are known", () => {
+  it.each([
+    [
+      "ID-5a: is what is missing, wherever that was",
+      { absent: true, mailboxId: work, binding: bindingOf() },
+      "message.moved ID-5a",
+    ],
+    ["ID-5b: is what lost its number with its epoch", { binding: bindingOf({ closedReason: "epoch" }) }, ""],
+    ["K12: is what another endpoint had shown before", {}, "message.merged K12"],
+    ["ID-5c: is what was kept in this mailbox", { kept: true, binding: bindingOf() }, "message.restored ID-5c"],
+    ["ID-5d: is what was removed", { lifecycle: "removed" as const, binding: bindingOf() }, "message.restored ID-5d"],
+  ])("%s", (_, rest, change) => {
+    expect(told(arrive([placementOf("p", rest)]))).toEqual(["p", change]);
+  });
+
+  it.each([
+    ["what is shown", { binding: bindingOf({ active: true, closedReason: null }) }],
+    ["what is missing at another endpoint only", { absent: true, binding: bindingOf({ active: true, closedReason: null }) }],
+    ["what another mailbox kept", { kept: true, mailboxId: work, binding: bindingOf() }],
+    [
+      "what an epoch of another mailbox unbound",
+      { mailboxId: work, binding: bindingOf({ mailboxId: work, closedReason: "epoch" }) },
+    ],
+  ])("ID-5e: is not %s, but one more of its message", (_, rest) => {
+    expect(told(arrive([placementOf("p", rest)]))).toEqual(["p1", "message.created ID-5e"]);
+  });
+
+  it("ID-6: is of several the one of its date and flags, then the one of the lowest number", () => {
+    const missing = (id: string, uid: number, rest: Partial<PlacementView> = {}) =>
+      placementOf(id, { absent: true, binding: bindingOf({ uid }), ...rest });
+    const candidates = [missing("b", 2), missing("a", 1), missing("d", 3, { receivedAt: 5, keywords: ["$seen"] })];
+    const taken = (rest: Partial<ItemFact>) => told(arrive(candidates, { items: [factOf(rest)] }))[0];
+    expect(taken({ receivedAt: 5, flags: ["\\Seen"] })).toBe("d");
+    expect(taken({ receivedAt: 5 })).toBe("d");
+    expect(taken({})).toBe("a");
+    expect(told(arrive(candidates, { items: [factOf(), factOf({ uid: 10 })] }))[0]).toBe("a b");
+  });
+
+  it("I13: continues no placement that another item of the batch continues", () => {
+    const items = [factOf(), factOf({ uid: 10 })];
+    expect(told(arrive([placementOf("p", { absent: true, binding: bindingOf() })], { items }))[0]).toBe("p p2");
+  });
+});
+
+describe("an item with octets that nobody has", () => {
+  it("ID-7: is a message, and its twin one more of that", () => {
+    const { newMessages, newPlacements } = arrive([], { items: [factOf(), factOf({ uid: 10 })] });
+    expect(newMessages.map(({ id }) => id)).toEqual(["m1"]);
+    expect(newPlacements.map(({ id, messageId }) => [id, messageId])).toEqual([
+      ["p1", "m1"],
+      ["p2", "m1"],
+    ]);
+  });
+});
+
+describe("items whose octets a server does not give", () => {
+  it("G7: are messages of their own, for nobody knows what they are", () => {
+    const items = [factOf({ sha256: null }), factOf({ uid: 10, sha256: null })];
+    expect(arrive([placementOf("p", { absent: true, binding: bindingOf() })], { items }).newMessages.map(({ id }) => id)).toEqual(
+      ["m1", "m2"],
+    );
+  });
+});
+
+describe("what was sent upstream", () => {
+  const placement = placementOf("sent", { kept: true, mailboxId: work });
+  const why = { verb: "append", opId: null, putBack: true, sent: [] } as const;
+  const claim = { commandId: "c", ...why, placement, hashes: new Set(["aa"]), from: 9 };
+  const found = (fact: Partial<ItemFact>, rest: object = {}) =>
+    told(arrive([], { items: [factOf(fact)], claims: [{ ...claim, ...rest }] }))[0];
+
+  it("ID-1 ID-2: is what has its octets behind the fence, and nothing else", () => {
+    expect(found({})).toBe("sent");
+    expect(found({ uid: 8 })).toBe("p1");
+    expect(found({ sha256: "bb" })).toBe("p1");
+    expect(found({}, { placement: { ...placement, kept: false } })).toBe("p1");
+  });
+
+  it("ID-2: is found by its octets alone where the fence is of an earlier epoch", () => {
+    expect(found({ uid: 1 }, { from: null })).toBe("sent");
+  });
+});
+
+describe("flags of an item that is bound", () => {
+  const shown = (keywords: readonly string[], shadowFlags: readonly string[]) =>
+    placementOf("p", { keywords, binding: bindingOf({ active: true, closedReason: null, uid: 9, shadowFlags }) });
+  const weak: SeenVerdict = {
+    strength: "weak",
+    suspected: false,
+    rule: "Z2",
+    because: "retrieval_order",
+    items: 2,
+    highWater: 0,
+    besideDrain: false,
+  };
+  const look = (placement: PlacementView, flags: readonly string[], verdict: SeenVerdict | null = null) =>
+    reconcileFlags({
+      scope,
+      facts: [{ uid: 9, flags, modseq: 7n }],
+      bound: new Map([[9, placement]]),
+      seen:
+        verdict === null
+          ? null
+          : {
+              verdicts: new Map([[9, verdict]]),
+              earlier: null,
+              devices: "declared",
+              policy: { ...defaultPolicy, pop3Seen: "revert" },
+            },
+    });
+
+  it("F1: assert where they differ from what was agreed on, and leave the rest to us", () => {
+    const { placements } = look(shown(["$flagged", "ours"], ["\\Flagged"]), ["\\Seen"]);
+    expect(placements.map(({ keywords }) => keywords)).toEqual([["$seen", "ours"]]);
+  });
+
+  it("F1 I8: say nothing where they are what was agreed on, whatever their number", () => {
+    expect(look(shown(["ours"], ["\\Seen"]), ["\\Seen"])).toMatchObject({ changes: [], bindings: [], placements: [] });
+  });
+
+  it("F5 Z5: that a device left by downloading become the shadow and nothing else, and are taken back", () => {
+    const { placements, bindings, commands } = look(shown([], []), ["\\Seen"], weak);
+    expect(placements).toEqual([]);
+    expect(bindings).toMatchObject([{ placementId: "p", flags: ["\\Seen"] }]);
+    expect(commands).toEqual([{ placementId: "p", verb: "store", args: { remove: ["$seen"] }, reason: "pop3_seen_reverted" }]);
+  });
+
+  it("F6: are one keyword in whatever case", () => {
+    const { changes } = look(shown(["$junk"], ["$Junk"]), ["$JUNK"]);
+    expect(changes).toEqual([]);
+  });
+
+  it("F11: of a mail that moved have the base that it had, and of one that came back none", () => {
+    const before = { keywords: ["$flagged"], binding: bindingOf({ shadowFlags: ["\\Flagged"] }) };
+    const keywordsOf = (rest: Partial<PlacementView>) =>
+      arrive([placementOf("p", { ...before, ...rest })]).placements[0]?.keywords;
+    expect(keywordsOf({ absent: true })).toEqual([]);
+    expect(keywordsOf({ kept: true })).toEqual(["$flagged"]);
+    expect(keywordsOf({ lifecycle: "removed" })).toEqual(["$flagged"]);
+  });
+});
+
+describe("three legs", () => {
+  it("F3 F4: agree, but $mdnsent never goes", () => {
+    const legs = { canonical: ["$mdnsent", "a"], shadow: ["$MDNSent", "a"] };
+    expect(mergeObserved({ ...legs, observed: [] })).toEqual(["$mdnsent"]);
+    expect(mergeObserved({ canonical: ["a"], shadow: [], observed: ["a"] })).toEqual(["a"]);
+  });
+
+  it("F9: without a base a lack says nothing", () => {
+    expect(mergeWithoutBase({ canonical: ["a"], observed: ["b"] })).toEqual(["a", "b"]);
+  });
+
+  it("I8: what we said is in the shadow as soon as it is so, and not before", () => {
+    const add = { change: "add", flags: ["a", "b"] } as const;
+    expect(withSaid(["c"], ["a", "c"], add)).toEqual(["c", "a"]);
+    const remove = { change: "remove", flags: ["a", "b"] } as const;
+    expect(withSaid(["a", "b", "c"], ["b", "c", "d"], remove)).toEqual(["b", "c"]);
+  });
+});

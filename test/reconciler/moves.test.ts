@@ -1,0 +1,103 @@
+/** Moves and removals that operations want: what is done next, drawn from where the item is. */
+import { describe, expect, it } from "vitest";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
+import type { Role } from "../../src/model/mail.ts";
+import type { CommandView } from "../../src/reconciler/commands.ts";
+import { contestSeen } from "../../src/reconciler/contests.ts";
+import { mostExpunged, reviewExpunge, reviewMove } from "../../src/reconciler/moves.ts";
+import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
+
+const [inbox, work, trash] = ["inbox", "work", "trash"] as MailboxId[] as [MailboxId, MailboxId, MailboxId];
+
+const placementOf = (rest: Partial<PlacementView> = {}, binding: Partial<BindingView> = {}): PlacementView => ({
+  id: "p" as PlacementId,
+  messageId: "m" as MessageId,
+  mailboxId: work,
+  keywords: [],
+  lifecycle: "live",
+  kept: false,
+  absent: false,
+  receivedAt: 0,
+  binding: { mailboxId: inbox, epoch: 1, uid: 7, active: true, closedReason: null, shadowFlags: [], ...binding },
+  ...rest,
+});
+
+const command = (placement: PlacementView | null, rest: Partial<CommandView> = {}): CommandView => ({
+  reason: "api_write",
+  status: "planned",
+  attempts: 0,
+  placement,
+  ...rest,
+});
+
+describe("a move", () => {
+  it("C2 C3: is sent while the item is elsewhere, looked for when it was sent, and done when it is there", () => {
+    expect(reviewMove(command(placementOf()))).toEqual({ kind: "send" });
+    for (const status of ["sent", "unknown"] as const)
+      expect(reviewMove(command(placementOf(), { status }))).toEqual({ kind: "look" });
+    const there = placementOf({}, { mailboxId: work });
+    expect(reviewMove(command(there, { status: "sent" }))).toMatchObject({ kind: "end", status: "confirmed" });
+    expect(reviewMove(command(there))).toMatchObject({ kind: "end", status: "superseded" });
+  });
+
+  it("takes the mark away that a device had put on it where it was", () => {
+    const there = placementOf({}, { mailboxId: work, shadowFlags: ["\\Deleted"] });
+    expect(reviewMove(command(there, { status: "sent" }))).toEqual({ kind: "clear", uid: 7 });
+  });
+
+  it("I16: ends after a bounded number of tries, and where there is nothing to move", () => {
+    expect(reviewMove(command(placementOf(), { attempts: 10 }))).toMatchObject({ kind: "end", status: "failed" });
+    for (const placement of [null, placementOf({ lifecycle: "removed" }), placementOf({ kept: true })])
+      expect(reviewMove(command(placement))).toMatchObject({ kind: "end", status: "superseded" });
+  });
+});
+
+describe("a removal", () => {
+  const gone = placementOf({ lifecycle: "removed" });
+  const review = (placement: PlacementView, rest: Partial<CommandView> = {}, how = { durable: true, room: true }) =>
+    reviewExpunge(command(placement, rest), how);
+
+  it("C7: is of what is gone here and still there, and is done when it is not", () => {
+    expect(review(gone)).toEqual({ kind: "send", uid: 7 });
+    expect(review(placementOf())).toMatchObject({ kind: "end", outcome: "overtaken" });
+    const unbound = placementOf({ lifecycle: "removed" }, { active: false, closedReason: "absent" });
+    expect(review(unbound, { status: "sent" })).toMatchObject({ kind: "end", status: "confirmed" });
+  });
+
+  it("I2: waits for octets that can be brought back, and for none that were purged", () => {
+    expect(review(gone, {}, { durable: false, room: true })).toMatchObject({ kind: "wait", outcome: "not_durable" });
+    expect(review(placementOf({ lifecycle: "purged" as "removed" }), {}, { durable: false, room: true })).toMatchObject({
+      kind: "send",
+    });
+  });
+
+  it("B5: waits where much was removed in ten minutes: fifty items, or one in twenty", () => {
+    expect(review(gone, {}, { durable: true, room: false })).toMatchObject({ kind: "wait", outcome: "outbound_breaker" });
+    expect([0, 1000, 1019, 1020].map(mostExpunged)).toEqual([50, 50, 50, 51]);
+  });
+});
+
+describe("an item that is seen elsewhere than where it is wanted", () => {
+  const roles: Readonly<Record<string, Role>> = { inbox: "inbox", trash: "trash" };
+  const seenIn = (mailboxId: MailboxId, rank: 3 | 5, readAt: number) => {
+    const pending = new Map([["p" as PlacementId, { rank, source: "device d", at: 10 }]]);
+    const contests = { pending, roleOf: (id: MailboxId) => roles[id] ?? null, readAt };
+    const placement = placementOf({ mailboxId: rank === 3 ? trash : work });
+    return contestSeen({ endpointId: "e" as EndpointId, mailboxId, epoch: 1 }, placement, contests);
+  };
+  const other = "other" as MailboxId;
+
+  it("P2: stands where the higher rank wants it", () => {
+    expect(seenIn(trash, 5, 20)).toMatchObject({ winner: "wanted", rule: "P2" });
+    expect(seenIn(other, 3, 20)).toMatchObject({ winner: "seen", rule: "P2" });
+  });
+
+  it("P4: at equal rank where the server has it, unless that was read before", () => {
+    expect(seenIn(other, 5, 10)).toMatchObject({ winner: "seen", rule: "P4" });
+    expect(seenIn(other, 5, 9)).toMatchObject({ winner: "wanted", rule: "P4" });
+  });
+
+  it("P3: is no conflict where both want the same", () => {
+    expect(seenIn(work, 5, 20)).toBeNull();
+  });
+});

@@ -167,6 +167,9 @@ describe("a survey while something is pending", () => {
     const fence = { step: "rename", path: "Alpha", from: "Proj", uidValidity: 7 } as const;
     const seen = survey([listed("Alpha")], [renaming("Alpha", 500, fence)]);
     expect(seen).toMatchObject({ changes: [], mailboxes: [], upstream: [{ mailboxId: "Alpha", path: "Alpha" }], gone: [] });
+    // Renamed once more since then: what was done before is no word of a device.
+    const again = survey([listed("Alpha")], [renaming("Gamma", 900, fence)]);
+    expect(again).toMatchObject({ changes: [], mailboxes: [], upstream: [{ mailboxId: "Gamma", path: "Alpha" }], gone: [] });
   });
 
   it("D4: follows a device that renamed it, unless the app spoke after the look (S57)", () => {

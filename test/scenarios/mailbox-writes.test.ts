@@ -12,7 +12,7 @@ let fresh: FreshDatabase;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  server = await startDovecot({ users: 12 });
+  server = await startDovecot({ users: 13 });
   fresh = await freshDatabase();
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
 });
@@ -251,6 +251,23 @@ describe("a mailbox removed over the API", () => {
       source: "api",
       deviceId: "A1",
     });
+  });
+
+  it("D8: has its mail moved first where that is asked for", { timeout: 60_000 }, async () => {
+    const accountId = await account(13, "INBOX", "Old");
+    const [old, archive] = [await idOf(accountId, "Old"), await idOf(accountId, "Archive")];
+    const id = (await messagesOf(daemon, accountId)).get("Old")?.id;
+    const removed = await write(accountId, "DELETE", `/${old}?moveMessagesTo=${archive}`);
+    expect([removed.status, removed.body.status]).toEqual([200, "pending"]);
+    expect((await messagesOf(daemon, accountId)).get("Old")).toMatchObject({ id, in: ["Archive"] });
+    await gone(accountId, old);
+    expect(await pathsOn(13)).not.toContain("Old");
+    await using device = await server.device(13);
+    await device.select("Archive");
+    expect(await device.uids()).toHaveLength(1);
+    expect((await messagesOf(daemon, accountId)).get("Old")).toMatchObject({ id, in: ["Archive"] });
+    expect((await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.created")).toHaveLength(2);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
   it("S61: stays when a device put mail into it meanwhile", { timeout: 60_000 }, async () => {

@@ -58,9 +58,13 @@ const senders = [
   ["expunge", expungeItems],
 ] as const;
 
-/** What waits for an item need not wait longer once there is one. */
-const dueTime = ({ dueAt, outcome, placement }: OpenCommand): number =>
-  outcome === unbound && placement?.binding?.active === true ? 0 : (dueAt?.getTime() ?? 0);
+/** What waits for an item, or looks for it, need not wait longer once it is there. */
+const dueTime = ({ verb, status, dueAt, outcome, placement }: OpenCommand): number => {
+  const isBound = placement?.binding?.active === true;
+  const isFound =
+    status === "unknown" && (verb === "move" || verb === "append") && placement?.binding?.mailboxId === placement?.mailboxId;
+  return isBound && (outcome === unbound || isFound) ? 0 : (dueAt?.getTime() ?? 0);
+};
 
 const nextLook = (commands: readonly OpenCommand[]): number => Math.min(Number.POSITIVE_INFINITY, ...commands.map(dueTime));
 

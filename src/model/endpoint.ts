@@ -48,6 +48,8 @@ export interface EndpointProfile {
   /** Connections the server let us keep; lowered by one each time it says too many, never below 1. */
   readonly connectionBudget?: number;
   readonly modseqArithmetic?: ModseqArithmetic;
+  /** IMAP: so many days the server leaves mail in Trash and Junk, then removes it by itself. */
+  readonly trashRetentionDays?: number;
   /** POP3: which command was proven to give a whole message as it is; TOP marks nothing as read. */
   readonly wholeBy?: "top" | "retr";
   /** POP3: how unique-ids print the UID of the same INBOX over IMAP; learned while it had this UIDVALIDITY. Absent: by their look nothing is known. */

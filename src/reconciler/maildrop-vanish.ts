@@ -3,7 +3,7 @@ import type { HoldDecision } from "../model/hold.ts";
 import type { Policy } from "../model/account.ts";
 import type { Pop3Devices } from "../model/pop3-devices.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
-import { vanishBreakerTrips } from "./vanish.ts";
+import { accountBreakerTrips, type VanishCounts, vanishBreakerTrips } from "./vanish-breaker.ts";
 import { classifyPop3Vanish, outcomeOf, type Pop3VanishEvidence } from "./vanish-rules.ts";
 
 export interface GoneItem {
@@ -26,6 +26,8 @@ export interface GoneInput {
   readonly doubtful: boolean;
   /** The server was not well of late, or the views of the account disagree (B2). */
   readonly unwell: boolean;
+  /** What was removed shortly before: of the mailbox, which `bound` lacks, and with what is gone now of the whole account (B1). */
+  readonly lately: { readonly mailbox: number; readonly account: VanishCounts };
   /** Whether such absences are held already, and whether that has lasted long enough (B1, release c), or somebody decided. */
   readonly hold: "none" | "held" | "released" | HoldDecision;
 }
@@ -50,9 +52,10 @@ export const reconcileGone = (input: GoneInput): GoneDecision => {
   const open = input.gone.filter(({ placement, imap }) => imap === "none" && placement.lifecycle === "live" && !placement.kept);
   const released = input.hold === "released" || input.hold === "rejected";
   // What is held stays so while new mail comes, which makes it the smaller part of all.
-  const guarded =
-    policy.onPop3Drain === "mirror" &&
-    (input.hold === "held" || vanishBreakerTrips({ candidates: open.length, live: input.bound }, input.unwell));
+  const { lately, unwell } = input;
+  const mass = { candidates: open.length + lately.mailbox, live: input.bound + lately.mailbox };
+  const isMass = vanishBreakerTrips(mass, unwell) || accountBreakerTrips(lately.account, unwell);
+  const guarded = policy.onPop3Drain === "mirror" && (input.hold === "held" || isMass);
   const breakerTripped = !released && input.hold !== "approved" && (input.doubtful || guarded);
   let held = 0;
   let waiting = 0;

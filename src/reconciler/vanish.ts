@@ -8,7 +8,9 @@ import { type CutHistory, mayRelease } from "./holds.ts";
 import type { SecondView } from "./second-view.ts";
 import { settleWanted, type WantedElsewhere } from "./source-gone.ts";
 import { type Decision, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+import { accountBreakerTrips, isGuarded, type VanishCounts, vanishBreakerTrips } from "./vanish-breaker.ts";
 import type { AbsenceTrace } from "./vanish-evidence.ts";
+import { isAtRetentionAge } from "./vanish-retention.ts";
 import {
   type Classification,
   classifyImapVanish,
@@ -50,20 +52,6 @@ const unchanged = (placement: PlacementView) => ({
   change: null,
 });
 
-/** Counts for breaker B1 in one mailbox: candidates that are due now, and live placements before any of them is removed. */
-export interface VanishCounts {
-  readonly candidates: number;
-  readonly live: number;
-}
-
-/** B1: too much vanished at once to be believed without a second thought; half as much where something was not well (B2). */
-export const vanishBreakerTrips = ({ candidates, live }: VanishCounts, unwell: boolean): boolean => {
-  const part = unwell ? 0.5 : 1;
-  if (candidates >= 1000 * part) return true;
-  if (candidates >= 20 * part && candidates >= 0.3 * part * live) return true;
-  return candidates >= 10 * part && candidates === live;
-};
-
 export interface Candidate extends PlacementView {
   readonly role: Role | null;
   /** We removed it ourselves, over POP3 (V1). */
@@ -72,6 +60,10 @@ export interface Candidate extends PlacementView {
   readonly markedDeleted: boolean;
   /** It came to Trash in the shape of what a POP3 device deletes (4.3), and is there since. */
   readonly drainSuspect: boolean;
+  /** Its mailbox is gone for good (D2, D9). */
+  readonly mailboxGone: boolean;
+  /** When it came to its mailbox; null: it was there before anybody looked, or nobody asked. */
+  readonly cameAt: number | null;
   /** When a read first missed it. */
   readonly absentSince: number;
   /** null: nothing was noted, as of what a new epoch lacks. */
@@ -94,6 +86,10 @@ export interface CutView {
   readonly secondViews: ReadonlyMap<PlacementId, SecondView>;
   /** A server was not well of late, or the views of the account disagree (B2). */
   readonly unwell: boolean;
+  /** Of the whole account, with what was removed shortly before (B1). */
+  readonly account: VanishCounts;
+  /** Days that the server leaves mail in Trash and Junk; null: not learned. */
+  readonly trashDays: number | null;
   readonly at: number;
 }
 
@@ -103,6 +99,8 @@ export interface ResolveInput {
   readonly candidates: readonly Candidate[];
   /** Live placements of the mailbox, candidates included. */
   readonly live: number;
+  /** So many were removed from it shortly before, and are not among the live ones (B1). */
+  readonly lately: number;
   /** Of its present epoch. */
   readonly epoch: number;
   /** The cuts of its open hold; null: nothing is held. */
@@ -140,9 +138,9 @@ const seenOf = (candidate: Candidate, { cut, dispute }: ResolveInput): Omit<Imap
   breakerTripped: false,
   role: candidate.role,
   shownByPop3After: dispute !== "approved" && viewOf(candidate, cut) === "shown",
-  mailboxGone: false,
+  mailboxGone: candidate.mailboxGone,
   markedDeleted: candidate.markedDeleted,
-  atRetentionAge: false,
+  atRetentionAge: isAtRetentionAge(candidate, cut.trashDays, cut.at),
   drainSuspect: candidate.drainSuspect,
   storeExcluded: candidate.trace?.storeExcluded ?? false,
   batchShape: cut.batchShape,
@@ -152,10 +150,6 @@ const seenOf = (candidate: Candidate, { cut, dispute }: ResolveInput): Omit<Imap
 
 const classify = (candidate: Candidate, input: ResolveInput): Classification =>
   classifyImapVanish({ ...seenOf(candidate, input), pop3Devices: input.pop3Devices });
-
-/** B1 leaves alone what we removed, what was seen marked as deleted, and mailboxes from which mail is expected to go. */
-const isGuarded = ({ ownCommand, markedDeleted, role }: Candidate): boolean =>
-  !ownCommand && !markedDeleted && role !== "trash" && role !== "junk";
 
 interface Verdict {
   readonly found: Classification;
@@ -220,9 +214,10 @@ const evidenceOf = (candidate: Candidate, { rule }: Classification, input: Resol
 /** Phase 2: what no cut has shown again is removed (and stays recoverable) or kept, as the policy says, or held. */
 export const resolveCandidates = (input: ResolveInput): Resolution => {
   const draft = emptyDraft();
-  const candidates = input.candidates.filter(isGuarded).length;
-  const mayHold = input.decided !== "approved";
-  const tripped = mayHold && (input.hold !== null || vanishBreakerTrips({ candidates, live: input.live }, input.cut.unwell));
+  const { live, lately, cut } = input;
+  const mass = { candidates: input.candidates.filter(isGuarded).length + lately, live: live + lately };
+  const isMass = vanishBreakerTrips(mass, cut.unwell) || accountBreakerTrips(cut.account, cut.unwell);
+  const tripped = input.decided !== "approved" && (input.hold !== null || isMass);
   const pending = { held: 0, disputed: 0, awaited: 0 };
   let hinted = false;
   for (const candidate of input.candidates) {

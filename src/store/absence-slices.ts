@@ -5,6 +5,7 @@ import type { Candidate } from "../reconciler/vanish.ts";
 import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
 import { viaTrash } from "../reconciler/via-trash.ts";
 import type { AccountTx } from "./account-tx.ts";
+import { cameAt } from "./candidates.ts";
 import { lateRemoval } from "./removals.ts";
 import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
@@ -30,6 +31,26 @@ type AbsentRow = PlacementRow & {
   reason: string;
   absence: AbsenceTrace | null;
   epoch: number | null;
+  gone: boolean;
+  came_at: Date | null;
+};
+
+const toCandidate = (row: AbsentRow): Candidate => {
+  const view = toView(row);
+  return {
+    ...view,
+    absentSince: row.absent_since?.getTime() ?? 0,
+    mailboxGone: row.gone,
+    cameAt: row.came_at?.getTime() ?? null,
+    trace: row.absence,
+    role: row.role,
+    ownCommand: row.own,
+    durable: row.durable,
+    restorable: row.restorable,
+    wanted: row.mailbox_id === missedIn(row) ? null : { role: row.wanted_role, appendable: row.appendable },
+    drainSuspect: row.role === "trash" && row.reason === viaTrash,
+    markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
+  };
 };
 
 /** Absence candidates noted before `cutStartedAt`, by mailbox; a later one was not part of the cut. */
@@ -41,6 +62,9 @@ export const loadCandidates = async (
   const { rows } = await account.tx.query<AbsentRow>({
     name: "absence_candidates",
     text: `select ${placementColumns}, ${bindingColumns}, m.role, p.reason, p.absence, u.epoch,
+             not exists (select from upstream_mailboxes l where l.account_id = p.account_id and l.endpoint_id = $2
+                         and l.mailbox_id = coalesce(b.mailbox_id, p.mailbox_id)) as gone,
+             case when m.role in ('trash', 'junk') then ${cameAt} end as came_at,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
                      and (c.status in ('sent', 'unknown', 'confirmed') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))) as own,
              o.durability = 'durable' as durable, o.durability = 'durable' and not exists (
@@ -63,21 +87,7 @@ export const loadCandidates = async (
     values: [account.accountId, [...new Set(rows.map(missedIn))]],
   });
   const counts = new Map(live.rows.map((row) => [row.mailbox_id, Number(row.live)]));
-  const candidates = rows.map((row): Candidate => {
-    const view = toView(row);
-    return {
-      ...view,
-      absentSince: row.absent_since?.getTime() ?? 0,
-      trace: row.absence,
-      role: row.role,
-      ownCommand: row.own,
-      durable: row.durable,
-      restorable: row.restorable,
-      wanted: row.mailbox_id === missedIn(row) ? null : { role: row.wanted_role, appendable: row.appendable },
-      drainSuspect: row.role === "trash" && row.reason === viaTrash,
-      markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
-    };
-  });
+  const candidates = rows.map(toCandidate);
   return [...Map.groupBy(candidates, ({ binding, mailboxId }) => binding?.mailboxId ?? mailboxId)].map(([mailboxId, group]) => ({
     mailboxId,
     live: Math.max(counts.get(mailboxId) ?? 0, group.length),

@@ -1,6 +1,7 @@
 /** Absence candidates: the bookkeeping between "missing in a read" and a decision (semantics 4.1). */
 import type { EndpointId, MailboxId, PlacementId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
+import { accountLeast, breakerWindowMs, countedRules, type VanishCounts } from "../reconciler/vanish-breaker.ts";
 import type { AccountTx } from "./account-tx.ts";
 
 /** Placements of mailbox $3 that lost their item at endpoint $2 to a new epoch. Set against set: its cost is the mailbox. */
@@ -76,4 +77,55 @@ export const endUnheard = async (account: AccountTx, endpointId: EndpointId, ids
     text: `update bindings set active = false, closed_reason = 'unheard' where account_id = $1 and endpoint_id = $2 and placement_id = any($3::uuid[]) and active`,
     values: [account.accountId, endpointId, ids],
   });
+};
+
+/** What was removed because it was gone, shortly before an instant, for breaker B1. */
+export interface Losses {
+  readonly byMailbox: ReadonlyMap<MailboxId, number>;
+  /** Of the whole account, with `candidates`. */
+  readonly account: VanishCounts;
+}
+
+/** Removals since the last hold of mail that vanished was closed, which somebody looked at, or time did; `candidates` of the account now. */
+export const loadLosses = async (account: AccountTx, candidates: number, at: Date): Promise<Losses> => {
+  const { rows } = await account.tx.query<{ mailbox_id: MailboxId; lost: bigint }>({
+    name: "losses_lately",
+    text: `select p.mailbox_id, count(*) as lost from placements p join changes c on c.account_id = p.account_id and c.seq = p.changed_seq
+           where p.account_id = $1 and p.removed_at > greatest($2::timestamptz, (
+               select max(closed_at) from holds where account_id = $1 and reason in ('mass_vanish', 'mass_drain')))
+             and p.lifecycle = 'removed' and c.kind = 'message.removed' and c.source in ('imap', 'pop3') and c.rule = any($3)
+           group by p.mailbox_id`,
+    values: [account.accountId, new Date(at.getTime() - breakerWindowMs), countedRules],
+  });
+  const byMailbox = new Map(rows.map((row) => [row.mailbox_id, Number(row.lost)]));
+  const before = [...byMailbox.values()].reduce((sum, lost) => sum + lost, 0);
+  const lost = candidates + before;
+  // Below it nothing trips, so that nothing has to be counted.
+  const live = lost < accountLeast ? Number.MAX_SAFE_INTEGER : before + (await countLive(account));
+  return { byMailbox, account: { candidates: lost, live } };
+};
+
+const countLive = async (account: AccountTx): Promise<number> => {
+  const { rows } = await account.tx.query<{ live: bigint }>({
+    name: "live_count",
+    text: `select count(*) as live from placements where account_id = $1 and lifecycle = 'live'`,
+    values: [account.accountId],
+  });
+  return Number(rows[0]?.live ?? 0);
+};
+
+/** When placement `p` came to the mailbox where it is; null: it was there when that was read first. */
+export const cameAt = `(select case when c.reason <> 'backfilled' then c.at end from changes c
+  where c.account_id = p.account_id and c.message_id = p.message_id and c.placement_id = p.id and c.kind in ('message.created', 'message.moved', 'message.restored')
+  order by c.seq desc limit 1)`;
+
+/** Does a mailbox still have mail that came before, or of which that is not known? */
+export const hasOlder = async (account: AccountTx, mailboxId: MailboxId, than: Date): Promise<boolean> => {
+  const { rowCount } = await account.tx.query({
+    name: "mail_older",
+    text: `select 1 from placements p where p.account_id = $1 and p.mailbox_id = $2 and p.lifecycle = 'live' and p.absent_since is null and not p.kept
+             and coalesce(${cameAt} < $3, true) limit 1`,
+    values: [account.accountId, mailboxId, than],
+  });
+  return rowCount > 0;
 };

@@ -8,9 +8,11 @@ import { usable } from "../reconciler/mailboxes.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import type { SecondView } from "../reconciler/second-view.ts";
 import { type CutView, lostBeforeDurable as lostReason, type Resolution, resolveCandidates } from "../reconciler/vanish.ts";
+import { isGuarded } from "../reconciler/vanish-breaker.ts";
 import { type Batch, hasBatchShape } from "../reconciler/vanish-evidence.ts";
+import { retentionDaysOf, retentionShape } from "../reconciler/vanish-retention.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
-import { endUnheard, listInMaildrop } from "../store/candidates.ts";
+import { endUnheard, hasOlder, listInMaildrop, loadLosses, type Losses } from "../store/candidates.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { closeHold, keepHold, loadHolds, type OpenHold } from "../store/holds.ts";
 import { notePop3Sign } from "../store/pop3-evidence.ts";
@@ -109,7 +111,17 @@ const settleGroup = async (
   account: AccountTx,
   context: LaneContext,
   group: CandidateGroup,
-  { masses, disputes, cut, mayRestore }: Held & { readonly cut: CutView; readonly mayRestore: boolean },
+  {
+    masses,
+    disputes,
+    cut,
+    lost,
+    mayRestore,
+  }: Held & {
+    readonly cut: CutView;
+    readonly lost: Losses["byMailbox"];
+    readonly mayRestore: boolean;
+  },
 ): Promise<Resolution> => {
   const { mailboxId, epoch, candidates, live } = group;
   const { endpointId } = context;
@@ -121,7 +133,8 @@ const settleGroup = async (
   const hold = mass?.history ?? null;
   const decided = mass?.decided?.as ?? null;
   const dispute = torn === null ? null : (torn.decided?.as ?? ("open" as const));
-  const surroundings = { endpointId, live, epoch, hold, decided, dispute, cut, policy, pop3Devices, mayRestore };
+  const lately = lost.get(mailboxId) ?? 0;
+  const surroundings = { endpointId, live, lately, epoch, hold, decided, dispute, cut, policy, pop3Devices, mayRestore };
   const decision = resolveCandidates({ candidates, ...surroundings });
   const scope = { endpointId, mailboxId, epoch };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
@@ -151,6 +164,19 @@ const closeReappeared = async (
       if (!missing.has(hold.mailboxId)) await closeHold(account, endpointId, hold, { reason, rule, outcome: "reappeared", at });
 };
 
+/** V10: what the server does with Trash and Junk, where a mailbox lost what looks like it and keeps nothing older. */
+const learnRetention = async (
+  account: AccountTx,
+  { retention }: LaneContext,
+  groups: readonly CandidateGroup[],
+  at: number,
+): Promise<void> => {
+  for (const { mailboxId, candidates } of groups) {
+    const last = retentionShape(candidates, at);
+    if (last !== null && !(await hasOlder(account, mailboxId, new Date(last)))) retention.days = retentionDaysOf(last, at);
+  }
+};
+
 /** Candidates that a cut leaves undecided. */
 export interface LeftOpen {
   readonly held: boolean;
@@ -172,7 +198,10 @@ export const settleCandidates = async (
     const masses = await loadHolds(account, "mass_vanish");
     const disputes = await loadHolds(account, "inconsistent_views");
     const batch = await batchOf(account, context, groups, at.getTime());
-    const lost = groups.flatMap(({ candidates }) => candidates).filter(({ role }) => role === "inbox");
+    const all = groups.flatMap(({ candidates }) => candidates);
+    const lost = all.filter(({ role }) => role === "inbox");
+    await learnRetention(account, context, groups, at.getTime());
+    const losses = await loadLosses(account, all.filter(isGuarded).length, at);
     const asked = { disputes, at: at.getTime() };
     const secondViews = pop3ShowsAll ? new Map<PlacementId, SecondView>() : await askMaildrop(account, witness, groups, asked);
     const cut: CutView = {
@@ -180,12 +209,15 @@ export const settleCandidates = async (
       inboxLost: new Set(lost.map(({ messageId }) => messageId)),
       secondViews,
       unwell: context.trouble.isRecent || disputes.size > 0 || [...secondViews.values()].includes("shown"),
+      account: losses.account,
+      trashDays: context.retention.days,
       at: at.getTime(),
     };
+    const surroundings = { masses, disputes, cut, lost: losses.byMailbox, mayRestore: !pop3ShowsAll };
     const sums = { held: 0, awaited: 0, hinted: false };
     const removed: PlacementId[] = [];
     for (const group of groups) {
-      const settled = await settleGroup(account, context, group, { masses, disputes, cut, mayRestore: !pop3ShowsAll });
+      const settled = await settleGroup(account, context, group, surroundings);
       sums.held += settled.held + settled.disputed;
       sums.awaited += settled.awaited;
       sums.hinted ||= settled.hinted;

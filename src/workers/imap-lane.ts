@@ -130,6 +130,7 @@ export class ImapLane implements EndpointLane {
       twoViews: account.endpoints.length > 1,
       mailboxes: new Map(),
       modseq: { known: endpoint.profile.modseqArithmetic ?? {} },
+      retention: { days: endpoint.profile.trashRetentionDays ?? null },
       trouble: this.health.trouble,
       tree: { readAt: 0 },
     };
@@ -321,8 +322,12 @@ export class ImapLane implements EndpointLane {
       });
     this.dueAt = Math.min(sweepAt, loaded.memory.commandsAt);
     this.succeededAt = Date.now();
-    const { known } = loaded.context.modseq;
-    const learned = Object.keys(known).length === 0 ? profile : { ...profile, modseqArithmetic: known };
+    const { modseq, retention } = loaded.context;
+    const learned = {
+      ...profile,
+      ...(Object.keys(modseq.known).length > 0 && { modseqArithmetic: modseq.known }),
+      ...(retention.days !== null && { trashRetentionDays: retention.days }),
+    };
     await this.health.succeeded(again || backfillPending(loaded.context) ? "backfilling" : "live", learned);
   }
 

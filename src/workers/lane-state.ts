@@ -67,6 +67,8 @@ export interface LaneContext {
   readonly mailboxes: Map<MailboxId, MailboxLane>;
   /** What the server's mod-sequences were seen to count. */
   readonly modseq: { known: ModseqArithmetic };
+  /** Days that the server was seen to leave mail in Trash and Junk; null: not learned. */
+  readonly retention: { days: number | null };
   readonly trouble: Trouble;
   /** When the survey began that the stored tree agrees with, in ms since 1970; 0: there was none. */
   readonly tree: { readAt: number };

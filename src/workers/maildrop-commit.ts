@@ -18,6 +18,7 @@ import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts
 import { storedOctets } from "../store/blob-reads.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { readSmall } from "../store/contents.ts";
+import { loadLosses } from "../store/candidates.ts";
 import { closeHold, keepHold, loadHolds } from "../store/holds.ts";
 import { mayRelease, withCut } from "../reconciler/holds.ts";
 import { findRestoreEndpoint, planCommands } from "../store/commands.ts";
@@ -32,7 +33,7 @@ import { type ArrivalWindow, measureArrivals } from "./arrivals.ts";
 import type { LaneContext } from "./lane-state.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
-export type MaildropContext = Omit<LaneContext, "tree" | "mailboxes" | "twoViews" | "modseq">;
+export type MaildropContext = Omit<LaneContext, "tree" | "mailboxes" | "twoViews" | "modseq" | "retention">;
 
 export const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
   step("before maildrop commit");
@@ -263,7 +264,9 @@ export const commitGone = (
     const hold = open === null ? "none" : (open.decided?.as ?? (mayRelease(past, since) ? "released" : "held"));
     const restoreTo = policy.onPop3Drain === "restore" ? await findRestoreEndpoint(account) : null;
     const found = items.map((item) => ({ ...item.found, restorable: item.found.restorable && restoreTo !== null }));
-    const { commands, ...decision } = reconcileGone({ scope, gone: found, policy, pop3Devices, hold, unwell, ...rest });
+    const losses = await loadLosses(account, found.filter(({ imap }) => imap === "none").length, at);
+    const lately = { mailbox: losses.byMailbox.get(mailboxId) ?? 0, account: losses.account };
+    const { commands, ...decision } = reconcileGone({ scope, gone: found, policy, pop3Devices, hold, unwell, lately, ...rest });
     await applyDecision(account, { ...decision, commands: [] }, { scope, contents: [], existing: new Set(), at, inputId: null });
     if (restoreTo !== null) await planCommands(account, restoreTo, commands);
     const ended = decision.ended.flatMap(({ item, reason: because }) => {

@@ -29,6 +29,7 @@ const input = (count: number, more: Partial<GoneInput>): GoneInput => ({
   outsideWindow: false,
   doubtful: false,
   unwell: false,
+  lately: { mailbox: 0, account: { candidates: 0, live: 1_000_000 } },
   hold: "none",
   ...more,
 });

@@ -2,86 +2,16 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { defaultPolicy } from "../../src/model/account.ts";
 import type { SecondView } from "../../src/reconciler/second-view.ts";
-import {
-  type Candidate,
-  type CutView,
-  resolveCandidates,
-  type ResolveInput,
-  vanishBreakerTrips,
-} from "../../src/reconciler/vanish.ts";
-import { excludesStoreIn, learnArithmetic, type ModseqStep } from "../../src/reconciler/vanish-evidence.ts";
-
-describe("the steps of a server's mod-sequences", () => {
-  const marked = { modseq: 11n, flags: ["\\Deleted"] };
-  const step = (more: Partial<ModseqStep>): ModseqStep => ({
-    before: 10n,
-    after: 11n,
-    arrived: 0,
-    changed: [],
-    vanished: 0,
-    vanishedMarked: 0,
-    ...more,
-  });
-  const learned = { store: true, expunge: true };
-  const drained = step({ vanished: 3 });
-
-  it("are learned from a change of flags and from an expunge of what was marked before", () => {
-    const afterStore = learnArithmetic({}, step({ changed: [marked] }));
-    expect(afterStore).toEqual({ store: true });
-    expect(excludesStoreIn(afterStore, drained)).toBe(false);
-    const both = learnArithmetic(afterStore, step({ vanished: 2, vanishedMarked: 2 }));
-    expect(both).toEqual(learned);
-    expect(excludesStoreIn(both, drained)).toBe(true);
-  });
-
-  it("say nothing of a removal that took two, that came with mail, or that was marked together with what is still there", () => {
-    expect(excludesStoreIn(learned, { ...drained, after: 12n })).toBe(false);
-    expect(excludesStoreIn(learned, { ...drained, arrived: 1 })).toBe(false);
-    expect(excludesStoreIn(learned, { ...drained, after: 12n, changed: [marked] })).toBe(false);
-    expect(excludesStoreIn(learned, { ...drained, after: 12n, changed: [{ modseq: 11n, flags: ["\\Seen"] }] })).toBe(true);
-    expect(excludesStoreIn(learned, { ...drained, after: null })).toBe(false);
-  });
-
-  it("are never believed again on a server that expunges without a step", () => {
-    const refuted = learnArithmetic(learned, step({ after: 10n, vanished: 1 }));
-    expect(excludesStoreIn(refuted, drained)).toBe(false);
-    expect(learnArithmetic(refuted, step({ changed: [marked] }))).toEqual(refuted);
-  });
-
-  it("exclude no STORE that an IMAP client made, whatever else it did meanwhile, where every transaction is a step", () => {
-    const action = fc.record({ kind: fc.constantFrom("flag", "delete", "mark", "arrive"), item: fc.nat(9), also: fc.nat(9) });
-    fc.assert(
-      fc.property(fc.array(action, { maxLength: 6 }), (actions) => {
-        let modseq = 10n;
-        let arrived = 0;
-        const shown = new Map<number, { modseq: bigint; flags: string[] }>();
-        const gone = new Set<number>();
-        for (const { kind, item, also } of actions) {
-          if (kind === "arrive") arrived += 1;
-          modseq += 1n;
-          if (kind === "arrive" || gone.has(item)) continue;
-          if (kind === "flag") shown.set(item, { modseq, flags: shown.get(item)?.flags ?? [] });
-          else shown.set(item, { modseq, flags: ["\\Deleted"] });
-          if (kind !== "delete") continue;
-          // One STORE for two, and an EXPUNGE of one of them.
-          if (also !== item && !gone.has(also)) shown.set(also, { modseq, flags: ["\\Deleted"] });
-          modseq += 1n;
-          gone.add(item);
-          shown.delete(item);
-        }
-        const seen = step({ after: modseq, arrived, changed: [...shown.values()], vanished: gone.size });
-        if (gone.size > 0) expect(excludesStoreIn(learned, seen)).toBe(false);
-      }),
-      { numRuns: 2000 },
-    );
-  });
-});
+import { type Candidate, type CutView, resolveCandidates, type ResolveInput } from "../../src/reconciler/vanish.ts";
+import { accountBreakerTrips, vanishBreakerTrips } from "../../src/reconciler/vanish-breaker.ts";
 
 const cutAt = (at: number, more: Partial<CutView> = {}): CutView => ({
   batchShape: false,
   inboxLost: new Set(),
   secondViews: new Map(),
   unwell: false,
+  account: { candidates: 0, live: 1_000_000 },
+  trashDays: null,
   at,
   ...more,
 });
@@ -108,6 +38,8 @@ describe("candidates in one mailbox", () => {
     ownCommand: false,
     markedDeleted: false,
     drainSuspect: false,
+    mailboxGone: false,
+    cameAt: null,
     absentSince: 0,
     trace: null,
     durable: true,
@@ -119,6 +51,7 @@ describe("candidates in one mailbox", () => {
       endpointId: "e" as ResolveInput["endpointId"],
       candidates: Array.from({ length: 25 }, (_, n) => candidate(n)),
       live: 30,
+      lately: 0,
       epoch: 1,
       hold: null,
       decided: null,
@@ -334,6 +267,67 @@ describe("candidates in one mailbox", () => {
     const twelve = Array.from({ length: 12 }, (_, n) => candidate(n));
     expect(resolve({ candidates: twelve, live: 60 })).toMatchObject({ held: 0, changes: { length: 12 } });
     expect(resolve({ candidates: twelve, live: 60, cut: cutAt(0, { unwell: true }) })).toMatchObject({ held: 12, changes: [] });
+  });
+
+  it("B1: are held where little of each mailbox is gone, but much of the account", () => {
+    expect(
+      [
+        [49, 100],
+        [50, 100],
+        [50, 500],
+        [50, 501],
+        [999, 100_000],
+        [1000, 100_000],
+      ].map(([candidates = 0, live = 0]) => accountBreakerTrips({ candidates, live }, false)),
+    ).toEqual([false, true, true, false, false, true]);
+    expect([24, 25].map((candidates) => [250, 500, 501].map((live) => accountBreakerTrips({ candidates, live }, true)))).toEqual([
+      [false, false, false],
+      [true, true, false],
+    ]);
+    const ten = Array.from({ length: 10 }, (_, n) => candidate(n));
+    expect(resolve({ candidates: ten, live: 100 })).toMatchObject({ held: 0, changes: { length: 10 } });
+    const cut = cutAt(0, { account: { candidates: 60, live: 600 } });
+    expect(resolve({ candidates: ten, live: 100, cut })).toMatchObject({ held: 10, changes: [] });
+  });
+
+  it("B1: are held with what was removed shortly before", () => {
+    const five = Array.from({ length: 5 }, (_, n) => candidate(n));
+    expect(resolve({ candidates: five, live: 40, lately: 14 })).toMatchObject({ held: 0, changes: { length: 5 } });
+    expect(resolve({ candidates: five, live: 40, lately: 15 })).toMatchObject({ held: 5, changes: [] });
+    // The last five of ten.
+    expect(resolve({ candidates: five, live: 5, lately: 5 })).toMatchObject({ held: 5, changes: [] });
+  });
+
+  it("S59: of a mailbox that is gone are removed with it or kept (V8), and are counted (B1)", () => {
+    const five = Array.from({ length: 5 }, (_, n) => candidate(n, { mailboxGone: true, role: null, markedDeleted: n === 0 }));
+    const stories = (more: Partial<ResolveInput>) =>
+      new Set(
+        resolve({ candidates: five, live: 5, ...more }).changes.map(
+          ({ kind, reason, rule, confidence }) => `${kind} ${reason} ${rule} ${confidence}`,
+        ),
+      );
+    expect(stories({})).toEqual(new Set(["message.removed mailbox_deleted V8 0.9"]));
+    expect(stories({ policy: { ...defaultPolicy, onUserExpunge: "keep" } })).toEqual(
+      new Set(["message.kept mailbox_deleted V8 0.9"]),
+    );
+    const ten = Array.from({ length: 10 }, (_, n) => candidate(n, { mailboxGone: true, role: null }));
+    expect(resolve({ candidates: ten, live: 10 })).toMatchObject({ held: 10, changes: [] });
+  });
+
+  it("V10: of Trash are what the server removes by age, where they were there so long, and of nothing else", () => {
+    const day = 86_400_000;
+    const cut = cutAt(100 * day, { trashDays: 30 });
+    const rules = (more: Partial<Candidate>, over: CutView = cut) =>
+      resolve({ candidates: [candidate(1, { role: "trash", cameAt: 71 * day, ...more })], cut: over }).changes.map(
+        ({ rule }) => rule,
+      );
+    expect(rules({})).toEqual(["V10"]);
+    expect(rules({ role: "junk" })).toEqual(["V10"]);
+    expect(rules({ cameAt: 71 * day + 1 })).toEqual(["V11"]);
+    expect(rules({ cameAt: null })).toEqual(["V11"]);
+    expect(rules({ markedDeleted: true })).toEqual(["V9"]);
+    expect(rules({ role: "archive" })).toEqual(["V17"]);
+    expect(rules({}, { ...cut, trashDays: null })).toEqual(["V11"]);
   });
 
   it("S26: keeps what a POP3 device removed everywhere at once (V16)", () => {

@@ -62,6 +62,8 @@ export class CanonicalModel {
       durable: true,
       restorable: true,
       drainSuspect: false,
+      mailboxGone: false,
+      cameAt: null,
     }));
     this.apply(
       resolveCandidates({
@@ -69,11 +71,20 @@ export class CanonicalModel {
         candidates: withRole,
         // The breaker is looked at by itself.
         live: Number.POSITIVE_INFINITY,
+        lately: 0,
         epoch: 0,
         hold: null,
         decided: null,
         dispute: null,
-        cut: { batchShape: false, inboxLost: new Set(), secondViews: new Map(), unwell: false, at: 0 },
+        cut: {
+          batchShape: false,
+          inboxLost: new Set(),
+          secondViews: new Map(),
+          unwell: false,
+          account: { candidates: 0, live: 1 },
+          trashDays: null,
+          at: 0,
+        },
         policy: defaultPolicy,
         pop3Devices: "unknown",
         mayRestore: true,

@@ -42,6 +42,7 @@ export const makeAccount = async (
     twoViews: false,
     mailboxes: new Map(),
     modseq: { known: {} },
+    retention: { days: null },
     trouble: new Trouble(),
     tree: { readAt: 0 },
   };

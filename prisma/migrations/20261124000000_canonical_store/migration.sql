@@ -268,6 +268,7 @@ create index placements_newest_first on placements (account_id, mailbox_id, rece
 create index placements_of_message on placements (account_id, message_id);
 create index placements_kept on placements (account_id, mailbox_id) where kept;
 create index placements_absent on placements (account_id, mailbox_id) where absent_since is not null;
+create index placements_removed on placements (account_id, removed_at) where removed_at is not null;
 
 -- Placement ↔ upstream item, with its shadow. IMAP fills uid, POP3 fills uidl and occurrence.
 create table bindings (

@@ -1,7 +1,7 @@
 /** Mail that a caller of the API brings: a message of its own, or one more place of a message that is here (Q1–Q7). */
 import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ImportOp, IntentResult } from "../model/intent.ts";
-import { isReadOnly, mergeSaid } from "./intent-keywords.ts";
+import { keywordFault, mergeSaid } from "./intent-keywords.ts";
 import { type AccountSlice, type IntentPlacement, isLive, mailboxOfRole, noteChange, writePlacement } from "./intent-slice.ts";
 import { sameKeywords } from "./keywords.ts";
 import type { Draft } from "./state.ts";
@@ -55,7 +55,8 @@ export const reconcileImport = (
     result: { status: "rejected", reason, messageId: known?.id ?? null, warnings: [] },
     placementId: null,
   });
-  if (op.keywords.some(isReadOnly)) return rejected("keyword_read_only");
+  const fault = keywordFault(op.keywords, op.keywords);
+  if (fault !== null) return rejected(fault);
   const mailboxId: MailboxId | null = op.mailboxId ?? mailboxOfRole(slice, "inbox");
   if (mailboxId === null || !slice.mailboxes.has(mailboxId)) return rejected("mailbox_not_found");
   const messageId = known?.id ?? slice.freshMessageId;

@@ -31,10 +31,16 @@ export interface KeywordHistory {
 /** Set by servers or inside of the removal of mail, never by who uses the API (semantics 3.1). */
 const readOnly = new Set(["$recent", "$deleted", "$phishing", "$submitpending", "$submitted"]);
 
-export const isReadOnly = (keyword: string): boolean => readOnly.has(keyword) || keyword.startsWith("\\");
+const isReadOnly = (keyword: string): boolean => readOnly.has(keyword) || keyword.startsWith("\\");
 
-/** Of the two at most one; `$notjunk` where both are wanted. */
+/** Of the two at most one; `$notjunk` where two devices want one each. */
 const pair = ["$junk", "$notjunk"];
+
+/** Why nobody can want keywords so, those in `set` set at once; null: one can. */
+export const keywordFault = (named: readonly string[], set: readonly string[]): string | null => {
+  if (named.some(isReadOnly)) return "keyword_read_only";
+  return pair.every((keyword) => set.includes(keyword)) ? "keywords_exclude_each_other" : null;
+};
 
 /** A second disposition notice must never be sent (RFC 3503). */
 const growsOnly = (keyword: string): boolean => keyword === "$mdnsent";

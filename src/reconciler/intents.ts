@@ -1,7 +1,7 @@
 /** What becomes of an intent (semantics 3.7). Canonical state first: what upstream is owed follows from it. */
 import type { MailboxId } from "../model/ids.ts";
 import type { DeleteOp, IntentResult, PatchOp, PurgeOp, RestoreOp, UndoOp } from "../model/intent.ts";
-import { isReadOnly, mergeSaid } from "./intent-keywords.ts";
+import { keywordFault, mergeSaid } from "./intent-keywords.ts";
 import { copy, drainWarning, homeOf, type Outcome, relocate } from "./intent-location.ts";
 import {
   historyOf,
@@ -116,7 +116,9 @@ const sumUp = (intent: Intent, outcomes: readonly Outcome[], lost: string, warni
 };
 
 const patch = (draft: IntentDraft, intent: Intent, op: PatchOp, slice: IntentSlice): IntentResult => {
-  if (Object.keys(op.keywords).some(isReadOnly)) return result("rejected", "keyword_read_only", op.messageId);
+  const set = Object.entries(op.keywords).flatMap(([keyword, is]) => (is ? [keyword] : []));
+  const unfit = keywordFault(Object.keys(op.keywords), set);
+  if (unfit !== null) return result("rejected", unfit, op.messageId);
   const moves = movesOf(intent, op.mailboxIds, slice);
   const fault = faultOf(op.mailboxIds, moves, slice);
   if (fault !== null) return result("rejected", fault, op.messageId);

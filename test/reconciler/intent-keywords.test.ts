@@ -1,6 +1,6 @@
 /** The table of biases, row by row; all histories of four assertions are in `dots.exhaustive.test.ts`. */
 import { describe, expect, it } from "vitest";
-import { isReadOnly, mergeSaid } from "../../src/reconciler/intent-keywords.ts";
+import { keywordFault, mergeSaid } from "../../src/reconciler/intent-keywords.ts";
 
 /** One device sets what another clears, and neither has seen the other. */
 const concurrent = (keyword: string, first: boolean): readonly string[] => {
@@ -43,6 +43,8 @@ describe("a device that has seen all", () => {
 
   it("is not asked of what only servers set", () => {
     const words = ["$recent", "$deleted", "$phishing", "$submitpending", "$submitted", "\\odd", "$seen", "label"];
-    expect(words.filter((word) => !isReadOnly(word))).toEqual(["$seen", "label"]);
+    expect(words.filter((word) => keywordFault([word], [word]) === null)).toEqual(["$seen", "label"]);
+    expect(keywordFault(["$junk", "$notjunk"], ["$junk"])).toBeNull();
+    expect(keywordFault(["$junk", "$notjunk"], ["$junk", "$notjunk"])).toBe("keywords_exclude_each_other");
   });
 });

@@ -2,7 +2,7 @@
  * Takes one rule at a time out of a copy of the tree and sees whether a test notices. `--only F4` or `--only V`: these rules only;
  * `--write`: what was seen goes into the specification of the reconciler.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -90,6 +90,7 @@ const writeTable = async (seen: ReadonlyMap<Mutant, string>): Promise<void> => {
   });
   const lines = [["Rule", "Without it", "Noticed by"], ["---", "---", "---"], ...rows].map((row) => `| ${row.join(" | ")} |`);
   await writeFile(specification, `${before}${begin}\n\n${lines.join("\n")}\n\n${end}${after}`);
+  execFileSync(join(root, "node_modules/.bin/oxfmt"), [specification], { cwd: root });
 };
 
 const copy = await mkdtemp(join(tmpdir(), "samebox-mutate-"));

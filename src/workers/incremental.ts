@@ -41,7 +41,7 @@ const toRanges = (uids: readonly number[]): UidRange[] => {
   return ranges;
 };
 
-const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
+export const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
   if (seen.present === null || seen.exists > 0 || mailbox.bound === 0) {
     mailbox.emptySince = 0;
     return true;

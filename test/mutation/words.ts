@@ -220,8 +220,14 @@ const operations: readonly Mutant[] = [
         "a.rank > b.rank || (a.rank === b.rank && a.place > b.place)",
         "a.place > b.place",
       ],
-      ["P2", "a restore is a move", "return isBin(from) ? rankOf.restore : rankOf.move;", "return rankOf.move;"],
-      ["P2", "Junk is a mailbox as any other", 'if (to === "junk") return rankOf.junk;', ""],
+      [
+        "P2",
+        "a restore is a move",
+        "return isBin(from) ? rankOf.restore : rankOf.move;",
+        "return rankOf.move;",
+        ["reconciler/moves.test.ts"],
+      ],
+      ["P2", "Junk is a mailbox as any other", 'if (to === "junk") return rankOf.junk;', "", ["reconciler/moves.test.ts"]],
       ["P3", "agreement is a conflict", "mailboxId !== winner.mailboxId", "dot !== winner", [intents, conflicts]],
       [
         "P4",

@@ -143,7 +143,7 @@ describe("a survey", () => {
   });
 
   it("never lets INBOX go, however often it is not listed (D12)", () => {
-    const known = stored([box("INBOX"), box("Work")]);
+    const known = stored([box("INBOX"), box("Work"), box("Elsewhere")]);
     const missed = known.map((view) =>
       view.upstream === null ? view : { ...view, upstream: { ...view.upstream, absentSince: 1 } },
     );

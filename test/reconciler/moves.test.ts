@@ -4,6 +4,7 @@ import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/mo
 import type { Role } from "../../src/model/mail.ts";
 import type { CommandView } from "../../src/reconciler/commands.ts";
 import { contestSeen } from "../../src/reconciler/contests.ts";
+import { rankOf, rankOfMove } from "../../src/reconciler/location.ts";
 import { mostExpunged, reviewExpunge, reviewMove } from "../../src/reconciler/moves.ts";
 import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
 
@@ -90,6 +91,14 @@ describe("an item that is seen elsewhere than where it is wanted", () => {
   it("P2: stands where the higher rank wants it", () => {
     expect(seenIn(trash, 5, 20)).toMatchObject({ winner: "wanted", rule: "P2" });
     expect(seenIn(other, 3, 20)).toMatchObject({ winner: "seen", rule: "P2" });
+  });
+
+  it("P2: ranks a way out of Trash or Junk above a move, and those above a way in", () => {
+    expect(rankOfMove("trash", null)).toBe(rankOf.restore);
+    expect(rankOfMove("junk", "inbox")).toBe(rankOf.restore);
+    expect(rankOfMove("inbox", "archive")).toBe(rankOf.move);
+    expect(rankOfMove(null, "junk")).toBe(rankOf.junk);
+    expect(rankOfMove("junk", "trash")).toBe(rankOf.trash);
   });
 
   it("P4: at equal rank where the server has it, unless that was read before", () => {

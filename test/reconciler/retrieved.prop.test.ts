@@ -72,6 +72,15 @@ describe("what we had to retrieve ourselves", () => {
     );
   });
 
+  it("K11: is somebody's reading where a flag, a keyword or the API says so", () => {
+    const ours = { keywords: ["$seen"], shadow: ["\\Seen"], readOverApi: false, retrievedAt: at };
+    const outcome = (rest: object) => settleRetrieved([itemOf({ ...ours, ...rest })], at).outcomes;
+    expect(outcome({})).toEqual(["cleared"]);
+    expect(outcome({ readOverApi: true })).toEqual(["read"]);
+    expect(outcome({ shadow: ["\\Seen", "\\Flagged"] })).toEqual(["read"]);
+    expect(outcome({ keywords: ["$seen", "work"] })).toEqual(["read"]);
+  });
+
   it("waits for the mark of the server for a minute, and for nothing longer", () => {
     fc.assert(
       fc.property(item, ({ facts, item: one }) => {

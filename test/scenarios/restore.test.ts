@@ -148,6 +148,8 @@ plugin {
       await device.select("INBOX");
       const number = [...(await device.fetchRaw()).values()].findIndex((octets) => octets.equals(raw("one")));
       expect(number).toBe(1);
+      // An empty maildrop is believed a minute later only (G4).
+      await put(server, 2, [mail("rest")]);
       await drain(server, 2, 2);
       const kept = await eventually(
         "it is kept",

@@ -43,7 +43,7 @@ export const wantMailboxes = async (
     text: `insert into commands (account_id, id, tenant_id, endpoint_id, mailbox_id, op_id, verb, args, reason, status, planned_at)
            select $1, w.id, $2, $3, w.mailbox_id, $5, w.verb, '{}', 'api_write', 'planned', clock_timestamp()
            from jsonb_to_recordset($4::jsonb) as w(id uuid, mailbox_id uuid, verb text)
-           on conflict (account_id, endpoint_id, mailbox_id) where mailbox_id is not null and ended_at is null
+           on conflict (account_id, endpoint_id, mailbox_id) where placement_id is null and mailbox_id is not null and ended_at is null
              do update set verb = excluded.verb, op_id = excluded.op_id, planned_at = excluded.planned_at, due_at = null, attempts = 0`,
     values: [account.accountId, account.tenantId, endpointId, JSON.stringify(rows), opId],
   });
@@ -61,7 +61,7 @@ export const listMailboxCommands = async (
   const { rows } = await db.query<OpenMailboxCommand>({
     name: "mailbox_commands",
     text: `select ${columns}
-           where c.account_id = $1 and c.endpoint_id = $2 and c.mailbox_id is not null and c.ended_at is null order by c.planned_at, c.id`,
+           where c.account_id = $1 and c.endpoint_id = $2 and c.placement_id is null and c.mailbox_id is not null and c.ended_at is null order by c.planned_at, c.id`,
     values: [accountId, endpointId],
   });
   return rows;

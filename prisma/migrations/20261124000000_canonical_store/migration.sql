@@ -373,8 +373,8 @@ create index commands_masked on commands (account_id, placement_id) where status
 -- What operations want of a placement is said once while it is open.
 create unique index commands_wanted on commands (account_id, placement_id, verb) where op_id is not null and ended_at is null;
 -- What is wanted of a mailbox is one thing at a time.
-create unique index commands_of_mailbox on commands (account_id, endpoint_id, mailbox_id) where mailbox_id is not null and ended_at is null;
-create index commands_ended_of_mailbox on commands (account_id, mailbox_id, planned_at) where mailbox_id is not null;
+create unique index commands_of_mailbox on commands (account_id, endpoint_id, mailbox_id) where placement_id is null and mailbox_id is not null and ended_at is null;
+create index commands_ended_of_mailbox on commands (account_id, mailbox_id, planned_at) where placement_id is null and mailbox_id is not null;
 
 -- Items that had to be RETRed while IMAP was down, noted before the server is asked: what is read then was read by nobody.
 create table retrievals (

@@ -8,7 +8,7 @@ const words = process.argv.slice(2);
 const at = words.findIndex((word) => word.startsWith("--schedules"));
 const own = at < 0 ? [] : words.splice(at, words[at]?.includes("=") === true ? 1 : 2);
 const schedules = own.join("=").split("=")[1];
-const env = { ...process.env, ...(schedules !== undefined && { SIM_SCHEDULES: schedules }) };
+const env = { SIM_SEED: "random", ...process.env, ...(schedules !== undefined && { SIM_SCHEDULES: schedules }) };
 const runner = spawn("vitest", ["run", "test/simulation", ...words], { stdio: "inherit", env });
 runner.on("exit", (code) => {
   process.exitCode = code ?? 1;

@@ -78,7 +78,8 @@ export class ApiClients {
     say(of, { flag, value: set, by: "api" });
     // Which of several copies it will be said to is not ours to tell.
     for (const other of this.#server.occurrences) if (other !== of && other.content === of.content) other.contested.add(flag);
-    if (shown !== set) of.pending.set(flag, set);
+    // Until the daemon has looked, whatever a device says was said without knowing of it, also where nothing is to be changed (S39).
+    of.pending.set(flag, set);
   }
 
   #occurrenceOf({ boundPath, uid, content }: HeldPlacement): Occurrence | null {

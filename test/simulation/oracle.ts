@@ -191,7 +191,8 @@ export class Oracle {
       throw this.broken("intent", `"${content}" was removed ${removed} times and deleted ${deleted} times`);
     const [only] = occurrences;
     if (occurrences.length !== 1 || only === undefined || placements.length === 0) return;
-    if (placements.length > 1) throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
+    if (placements.length > 1 && !this.#isElsewhere(content))
+      throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
     const [placement] = placements;
     if (only.goneBy === "pop3" && this.#keepsDrained() && placement?.lifecycle !== "live")
       throw this.broken("PB7", `"${content}" was taken by a POP3 device and is ${placement?.lifecycle}`);

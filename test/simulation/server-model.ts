@@ -210,6 +210,9 @@ export class ServerModel {
 
   /** A new UIDVALIDITY (E13, E26): `uids` may stay, and flags may be lost. */
   newEpoch(path: string, lost: { readonly flags: boolean; readonly numbers: boolean }): void {
+    // What was taken away and not seen before is not taken over from numbers that begin anew (F9).
+    for (const { of } of this.mailboxes.get(path)?.items ?? [])
+      for (const { flag, value, by } of of.assertions) if (!value && by !== "daemon") of.contested.add(flag);
     const mailbox = this.at(path);
     this.validity += 1;
     mailbox.uidValidity = this.validity;

@@ -160,7 +160,7 @@ describe.each(stores)("a bell whose %s fails", (_name, start) => {
     const cut = await steps.next();
     cut.signal.addEventListener("abort", () => cut.fail(new Error("cut")));
     await store.wipe();
-    (await steps.next()).end();
+    (await steps.next(25_000)).end();
     expect(cut.signal.aborted).toBe(true);
   });
 

@@ -76,7 +76,7 @@ const isDone = (daemon: Daemon, accountId: string): Promise<true> =>
   eventually(
     "all is done",
     async () => (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "write.applied").length === 3,
-    { timeoutMs: 30_000 },
+    { timeoutMs: 120_000 },
   );
 
 /** Everything that was owed to account `n` is done, once. */

@@ -120,7 +120,9 @@ describe("of a daemon at work", () => {
 
   test("count every octet once, and no connection when there is none left", async () => {
     await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
-    await eventually("the sessions are closed", async () => !/samebox_connections_open\{[^}]*\} [1-9]/.test(await read()));
+    await eventually("the sessions are closed", async () => !/samebox_connections_open\{[^}]*\} [1-9]/.test(await read()), {
+      timeoutMs: 28_000,
+    });
     const received = /samebox_network_bytes_total\{proto="imap",direction="in"\} (\d+)/.exec(await read())?.[1];
     // Greeting, capabilities and three small messages: some thousand octets, and twice that if they were counted twice.
     expect(Number(received)).toBeGreaterThan(1_000);

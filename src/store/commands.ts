@@ -272,7 +272,7 @@ export const planIntentCommands = async (
 ): Promise<void> => {
   if (placementIds.length === 0) return;
   await claimOpen(account, endpointId, placementIds, opId);
-  const placements = await loadPlacements(account, endpointId, placementIds);
+  const placements = [...(await loadPlacements(account, endpointId, placementIds)).values()];
   const rows = placements.flatMap((placement) =>
     owedVerbs(placement).flatMap((verb) => (verb === except ? [] : [{ id: uuidv7(), placement_id: placement.id, verb }])),
   );

@@ -1,9 +1,9 @@
 /** What a mailbox that is numbered anew is known by: placements that stand without an item, and the header blocks of their octets. */
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
-import type { PlacementView, Scope } from "../reconciler/state.ts";
+import type { Scope } from "../reconciler/state.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
-import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
+import { lastBinding } from "./slices.ts";
 
 /** A new epoch: every binding of the old one is closed; the placements stay live and wait to be rebound (ID-8). */
 export const closeEpoch = async (account: AccountTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
@@ -94,20 +94,6 @@ export const readStoredHeads = async (
     wanted = wanted.filter((sha256) => !heads.has(sha256.toString("hex")));
   }
   return heads;
-};
-
-/** Placements with their last binding at the endpoint. */
-export const loadPlacements = async (
-  account: AccountTx,
-  endpointId: EndpointId,
-  ids: readonly PlacementId[],
-): Promise<ReadonlyMap<PlacementId, PlacementView>> => {
-  const { rows } = await account.tx.query<PlacementRow>({
-    name: "placements_by_id",
-    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding} where p.account_id = $1 and p.id = any($3::uuid[])`,
-    values: [account.accountId, endpointId, ids],
-  });
-  return new Map(rows.map((row) => [row.id, toView(row)]));
 };
 
 /** Placements that lost their item to a new epoch and have one again in this one. */

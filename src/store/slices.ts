@@ -161,14 +161,14 @@ export const loadPlacements = async (
   account: Pick<AccountTx, "tx" | "accountId">,
   endpointId: EndpointId,
   ids: readonly PlacementId[],
-): Promise<readonly PlacementView[]> => {
+): Promise<ReadonlyMap<PlacementId, PlacementView>> => {
   const { rows } = await account.tx.query<PlacementRow>({
     name: "placements_now",
     text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
            where p.account_id = $1 and p.id = any($3::uuid[]) order by p.id`,
     values: [account.accountId, endpointId, ids],
   });
-  return rows.map(toView);
+  return new Map(rows.map((row) => [row.id, toView(row)]));
 };
 
 /** Every live mailbox with its address at the endpoint. */

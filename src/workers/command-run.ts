@@ -117,7 +117,7 @@ const yieldSeen = async (
   const [first] = refused;
   if (first === undefined) return;
   const ids = refused.map(({ id }) => id);
-  const decision = acceptSeen(endpointId, await loadPlacements(account, endpointId, ids));
+  const decision = acceptSeen(endpointId, [...(await loadPlacements(account, endpointId, ids)).values()]);
   // Nothing is bound by it, so that neither mailbox nor epoch counts.
   const scope = { endpointId, mailboxId: first.mailboxId, epoch: 0 };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });

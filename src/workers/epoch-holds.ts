@@ -3,7 +3,8 @@ import { keepLeftOver } from "../reconciler/epoch.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { listLeftOver, markUnbound } from "../store/candidates.ts";
 import { applyDecision } from "../store/decisions.ts";
-import { forgetEpochs, loadPlacements } from "../store/epochs.ts";
+import { forgetEpochs } from "../store/epochs.ts";
+import { loadPlacements } from "../store/slices.ts";
 import { closeHold, epochDecision, loadHolds } from "../store/holds.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 

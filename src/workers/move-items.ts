@@ -61,7 +61,7 @@ const commitMoved = (run: WriteRun, journey: Journey, fence: CommandFence, outco
     const items = new Map(outcome.items.map(({ from, item }) => [from, item]));
     const named = commands.filter((command) => items.has(uidOf(command)));
     const ids = named.flatMap(({ placement }) => placement?.id ?? []);
-    const now = new Map((await loadPlacements(account, context.endpointId, ids)).map((placement) => [placement.id, placement]));
+    const now = await loadPlacements(account, context.endpointId, ids);
     const draft = emptyDraft();
     for (const command of named) {
       const fact = items.get(uidOf(command));

@@ -44,6 +44,17 @@ export const markUnbound = async (
   return rowCount;
 };
 
+/** Placements that a mailbox does not show in its new epoch become candidates before it is read. @returns how many. */
+export const markMissing = async (account: AccountTx, ids: readonly PlacementId[], at: Date): Promise<number> => {
+  const { rowCount } = await account.tx.query({
+    name: "placements_missing",
+    text: `update placements p set absent_since = $3 where p.account_id = $1 and p.id = any($2::uuid[]) and p.lifecycle = 'live' and not p.kept
+             and p.absent_since is null and not exists (select from bindings b where b.account_id = $1 and b.placement_id = p.id and b.active and b.uidl = '')`,
+    values: [account.accountId, ids, at],
+  });
+  return rowCount;
+};
+
 /** Are there absence candidates at all? Cheap enough to ask after each pass that closed bindings. */
 export const hasCandidates = async (account: AccountTx): Promise<boolean> => {
   const { rowCount } = await account.tx.query({

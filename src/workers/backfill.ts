@@ -11,6 +11,7 @@ import { settleLeftOver } from "./epoch-holds.ts";
 import { joinKnown } from "./join.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { recognise } from "./recognise.ts";
+import { missSourcesOf } from "./sources.ts";
 
 /** How long one slice may take before the account goes to the back of the queue. */
 const sliceMs = 5_000;
@@ -86,6 +87,8 @@ const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBa
   const { cursor } = mailbox;
   if (cursor === null) return;
   const move = low === null ? null : { cursor, backfillLow: low, audited: low <= 1 };
+  // What a new epoch shows beside the mail that was there may have been moved here.
+  if (mailbox.epoch > 0) await missSourcesOf(slice.context, slice.session, mailbox, batch, slice.signal);
   await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move, unbound: !slice.partlyBound.has(mailbox) });
 };
 

@@ -1,19 +1,9 @@
 /** One mailbox brought up to date: what changed since the cursor, and what is new, fetched and committed. */
 import type { Session } from "../endpoints/endpoint.ts";
 import type { MailboxCursor, MailboxObservation, UidRange } from "../model/observation.ts";
-import { inAccount } from "../store/account-tx.ts";
-import { loadKnown } from "../store/slices.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
 import { arrivedUids } from "./arrivals.ts";
-import {
-  commitItems,
-  commitObservation,
-  type CursorMove,
-  disposeItems,
-  formsOf,
-  prepareBatch,
-  type PreparedBatch,
-} from "./commit.ts";
+import { commitItems, commitObservation, type CursorMove, disposeItems, prepareBatch } from "./commit.ts";
 import { withoutBound } from "./backfill.ts";
 import { beginEpoch, epochBreakOf } from "./epoch.ts";
 import { joinKnown } from "./join.ts";
@@ -21,7 +11,7 @@ import { followMoves } from "./moves.ts";
 import { recogniseNews } from "./recognise.ts";
 import { backfillDone, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { surroundingsOf } from "./seen.ts";
-import { compare, missSources } from "./sources.ts";
+import { compare, missSourcesOf } from "./sources.ts";
 
 /** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
 const emptyConfirmMs = 60_000;
@@ -54,22 +44,6 @@ export const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): b
 const leftOf = (ranges: readonly UidRange[], bound: readonly number[]): UidRange[] => {
   const ascending = bound.toSorted((a, b) => a - b);
   return ranges.flatMap((range) => withoutBound(range, ascending).toReversed());
-};
-
-/** The first of a batch of messages that we hold elsewhere may be gone there. */
-const missSourcesOf = async (
-  context: LaneContext,
-  session: Session,
-  mailbox: MailboxLane,
-  batch: PreparedBatch,
-  signal: AbortSignal,
-): Promise<boolean> => {
-  const hashes = batch.items.flatMap(({ octets }) => (octets === null ? [] : [octets.sha256]));
-  const known = await inAccount(context.db, context.fence, context.accountId, (account) =>
-    loadKnown(account, context.endpointId, hashes, formsOf(batch)),
-  );
-  const placements = [...known.values()].flatMap((message) => message.placements);
-  return missSources(context, session, mailbox, placements, signal);
 };
 
 /** Fetches ranges of news and commits batch by batch; the cursor follows the highest UID that is durable. */

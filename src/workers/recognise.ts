@@ -3,6 +3,7 @@
  * body is read twice. The same way a mailbox is known that a new endpoint shows.
  */
 import type { Session } from "../endpoints/endpoint.ts";
+import type { PlacementId } from "../model/ids.ts";
 import type { UidRange } from "../model/observation.ts";
 import { acceptsEpoch, type Rebound } from "../reconciler/epoch.ts";
 import { inAccount } from "../store/account-tx.ts";
@@ -131,10 +132,39 @@ export const recognise = async (
     if (!(await bindAll(context, mailbox, known, until))) return false;
     if (mailbox.held === 0 && known.pairs.length === known.items.length && mailbox.bound >= mailbox.exists)
       await endReading(context, mailbox);
-  }
+    // Nothing of it is left to wait for: what was held, if anything was, is no more.
+  } else if (mailbox.epoch > 0) await accept(context, mailbox, known, []);
   mailbox.recognition = null;
   mailbox.compared = true;
   return true;
+};
+
+/** Mailboxes of so many messages at most are compared before their turn. */
+const comparedAhead = 1_000;
+
+/**
+ * Of a mailbox that was numbered anew, and is not read yet or is held: which of these placements are surely not among its items.
+ * None where that would take long, or header blocks do not tell.
+ */
+export const lackedBy = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  ids: readonly PlacementId[],
+  signal: AbortSignal,
+): Promise<PlacementId[]> => {
+  const { path, cursor, exists } = mailbox;
+  if (cursor === null || exists > comparedAhead) return [];
+  const { uidValidity, uidNext } = cursor;
+  const known = new Recognition(uidNext > 1 ? [{ from: 1, to: uidNext - 1 }] : []);
+  if (await known.loadMore(context.db, context.accountId, scopeOf(context, mailbox))) return [];
+  await known.readItems(session, { path, uidValidity }, Number.POSITIVE_INFINITY, signal);
+  const pairs = known.pair();
+  const shown = new Set<string | number | null>(pairs.flatMap(({ placementId, uid }) => [placementId, uid]));
+  const others = new Set(known.items.flatMap(({ uid, head }) => (shown.has(uid) ? [] : [head])));
+  const missing = known.old.filter(({ placementId, head }) => !shown.has(placementId) && head !== null && !others.has(head));
+  const wanted = new Set(ids);
+  return missing.flatMap(({ placementId }) => (wanted.has(placementId) ? [placementId] : []));
 };
 
 /**

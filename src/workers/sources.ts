@@ -1,12 +1,14 @@
 /** Where mail that arrives may have come from: looked at before it is taken for something new. */
 import type { Session } from "../endpoints/endpoint.ts";
-import type { MailboxId } from "../model/ids.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import { inAccount } from "../store/account-tx.ts";
-import { loadBoundUids } from "../store/slices.ts";
-import { commitObservation } from "./commit.ts";
-import { epochBreakOf } from "./epoch.ts";
+import { markMissing } from "../store/candidates.ts";
+import { loadBoundUids, loadKnown } from "../store/slices.ts";
+import { commitObservation, formsOf, type PreparedBatch } from "./commit.ts";
+import { beginEpoch, epochBreakOf } from "./epoch.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { lackedBy } from "./recognise.ts";
 
 /** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
 export const compare = async (
@@ -37,7 +39,9 @@ const missSource = async (
   const { cursor, backfillLow } = source;
   if (cursor === null || backfillLow === null) return false;
   const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
-  if (epochBreakOf(source, seen) !== null) return false;
+  const broken = epochBreakOf(source, seen);
+  if (broken === "renumbered") await beginEpoch(context, source, seen);
+  if (broken !== null) return false;
   const { gone, missed } =
     seen.present === null ? { gone: seen.vanished, missed: [] } : await compare(context, source, seen.present);
   // News of its own waits for its own look. Then, and in a mailbox that seems empty (G4), only what is here again is missed.
@@ -53,6 +57,38 @@ const missSource = async (
   return true;
 };
 
+/** What a new epoch of its mailbox does not show any more has gone before anybody asks whether that is the old mailbox (B4). */
+const missRenumbered = async (
+  context: LaneContext,
+  session: Session,
+  { source, ids }: { readonly source: MailboxLane; readonly ids: readonly PlacementId[] },
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const lacked = await lackedBy(context, session, source, ids, signal);
+  if (lacked.length === 0) return false;
+  const marked = await inAccount(context.db, context.fence, context.accountId, (account) =>
+    markMissing(account, lacked, new Date()),
+  );
+  // Without them it may be what it was.
+  if (marked > 0 && source.held > 0) Object.assign(source, { held: 0, compared: false });
+  return marked > 0;
+};
+
+type Claimed = Pick<PlacementView, "id" | "lifecycle" | "absent" | "binding">;
+
+/** By the mailbox that shows them, or showed them before it was numbered anew. */
+const bySource = (placements: Iterable<Claimed>): Map<MailboxId, { uids: number[]; ids: PlacementId[] }> => {
+  const sources = new Map<MailboxId, { uids: number[]; ids: PlacementId[] }>();
+  for (const { id, lifecycle, absent, binding } of placements) {
+    if (lifecycle !== "live" || absent || binding === null || !(binding.active || binding.closedReason === "epoch")) continue;
+    const source = sources.get(binding.mailboxId) ?? { uids: [], ids: [] };
+    if (binding.active) source.uids.push(binding.uid);
+    source.ids.push(id);
+    sources.set(binding.mailboxId, source);
+  }
+  return sources;
+};
+
 /**
  * Before a second placement is made of a message we hold: is the first one still there? Servers add before they remove
  * (RFC 6851 3.3), so a mail that was moved may be seen where it arrived before it is missed where it was.
@@ -62,18 +98,32 @@ export const missSources = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  placements: Iterable<Pick<PlacementView, "lifecycle" | "binding">>,
+  placements: Iterable<Claimed>,
   signal: AbortSignal,
 ): Promise<boolean> => {
-  const sources = new Map<MailboxId, number[]>();
-  for (const { lifecycle, binding } of placements)
-    if (lifecycle === "live" && binding?.active === true && binding.mailboxId !== mailbox.mailboxId)
-      sources.set(binding.mailboxId, [...(sources.get(binding.mailboxId) ?? []), binding.uid]);
   let missing = false;
-  for (const [id, uids] of sources) {
+  for (const [id, { uids, ids }] of bySource(placements)) {
     const source = context.mailboxes.get(id);
-    if (source?.selectable !== true || !backfillDone(source) || source.parkedUntil > Date.now()) continue;
-    missing = (await missSource(context, session, { source, uids }, signal)) || missing;
+    if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now()) continue;
+    if (backfillDone(source)) missing = (await missSource(context, session, { source, uids }, signal)) || missing;
+    if (source.epoch > 0 && !backfillDone(source))
+      missing = (await missRenumbered(context, session, { source, ids }, signal)) || missing;
   }
   return missing;
+};
+
+/** The first of a batch of messages that we hold elsewhere may be gone there. @returns whether one is. */
+export const missSourcesOf = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  batch: PreparedBatch,
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const hashes = batch.items.flatMap(({ octets }) => (octets === null ? [] : [octets.sha256]));
+  const known = await inAccount(context.db, context.fence, context.accountId, (account) =>
+    loadKnown(account, context.endpointId, hashes, formsOf(batch)),
+  );
+  const placements = [...known.values()].flatMap((message) => message.placements);
+  return missSources(context, session, mailbox, placements, signal);
 };

@@ -1,5 +1,5 @@
 /** Plans that once broke a promise, made as small as they would go. */
-import { it } from "vitest";
+import { expect, it } from "vitest";
 import type { Action } from "./devices.ts";
 import { noQuirks } from "./quirks.ts";
 import { simulate, useSimulation } from "./simulate.ts";
@@ -32,3 +32,28 @@ it("what is decided when an empty listing is believed is sent at once (G4, V18)"
       policy: { pop3Devices: "declared", onPop3Drain: "restore" },
     }),
   ));
+
+const moveAway = { do: "move", box: 0, item: 0, to: 1 } as const;
+const renumber = (box: number) => ({ do: "new epoch", box, flags: false, numbers: true }) as const;
+
+it.each<{ of: string; script: readonly Action[]; schedule: readonly number[] }>([
+  { of: "before its mailbox is numbered anew", script: [moveAway, renumber(0)], schedule: [0, 2] },
+  { of: "after that", script: [renumber(0), moveAway], schedule: [0, 2] },
+  { of: "while both mailboxes are", script: [moveAway, renumber(0), renumber(1)], schedule: [0, 2] },
+  { of: "while the mailbox to which it goes is", script: [moveAway, renumber(1)], schedule: [0, 2] },
+  {
+    of: "out of one that is looked at later",
+    script: [{ ...moveAway, to: 2 }, { ...moveAway, box: 2, to: 1 }, renumber(2)],
+    schedule: [0, 2, 0, 2],
+  },
+])("mail that another client moves $of stays what it is (ID-5a, ID-8, B4)", async ({ script, schedule }) => {
+  const { oracle } = await simulate(plan([mail, ...script], schedule));
+  expect(oracle.held.placements).toHaveLength(1);
+  expect(oracle.log.filter(({ reason }) => reason === "copied")).toEqual([]);
+});
+
+it("mail that another client copies while its mailbox is numbered anew stays there, too (ID-8)", async () => {
+  const { oracle } = await simulate(plan([mail, { do: "copy", box: 0, item: 0, to: 1 }, renumber(0)], [0, 2]));
+  expect(oracle.log.map(({ kind }) => kind).filter((kind) => /moved|removed|kept|hold/.test(kind))).toEqual([]);
+  expect(oracle.held.placements).toHaveLength(2);
+});

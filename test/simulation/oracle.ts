@@ -137,20 +137,8 @@ export class Oracle {
     );
     for (const [content, lost] of gone) {
       const truly = count(this.#world.server.occurrences, (one) => one.content === content && this.#isGone(one));
-      if (lost.length > truly && !this.#isElsewhere(content))
-        throw this.broken("I11", `${lost.length} of "${content}" are taken for gone, and ${truly} are`);
+      if (lost.length > truly) throw this.broken("I11", `${lost.length} of "${content}" are taken for gone, and ${truly} are`);
     }
-  }
-
-  /**
-   * Where a new epoch has unbound all, a mail that was moved meanwhile is a new placement of its message, and the old one is removed:
-   * nothing is lost as long as each item has its placement.
-   */
-  #isElsewhere(content: string): boolean {
-    const { server, plan } = this.#world;
-    if (!plan.script.some((action) => action.do === "new epoch")) return false;
-    const there = [...server.mailboxes.values()].flatMap(({ items }) => items.filter(({ of }) => of.content === content)).length;
-    return count(this.held.placements, (one) => one.content === content && one.uid !== null) >= there;
   }
 
   /** I4: what is bound is what is there, with the same flags. */
@@ -187,12 +175,10 @@ export class Oracle {
     const deleted = count(occurrences, (one) => this.#meansDelete(one));
     if (live > occurrences.length)
       throw this.broken("PB6", `"${content}" is live ${live} times and was made ${occurrences.length} times`);
-    if (removed > deleted && !this.#isElsewhere(content))
-      throw this.broken("intent", `"${content}" was removed ${removed} times and deleted ${deleted} times`);
+    if (removed > deleted) throw this.broken("intent", `"${content}" was removed ${removed} times and deleted ${deleted} times`);
     const [only] = occurrences;
     if (occurrences.length !== 1 || only === undefined || placements.length === 0) return;
-    if (placements.length > 1 && !this.#isElsewhere(content))
-      throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
+    if (placements.length > 1) throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
     const [placement] = placements;
     if (only.goneBy === "pop3" && this.#keepsDrained() && placement?.lifecycle !== "live")
       throw this.broken("PB7", `"${content}" was taken by a POP3 device and is ${placement?.lifecycle}`);

@@ -107,15 +107,12 @@ const numberOf = (name: string): number | undefined => {
 /** All schedules of a run of the suite; each property takes its share. */
 const allSchedules = numberOf("SIM_SCHEDULES") ?? 2000;
 
-/** The suite says the same each time; what is new is looked for by \`npm run simulate\`, which takes a seed of its own each time. */
+/** The suite says the same each time; what is new is looked for by `npm run simulate`, which takes a seed of its own each time. */
 const suiteSeed = 20_261_127;
 
-/**
- * Holds a property against plans. `share`: of all schedules of this run. SIM_SEED (and SIM_PATH) repeat what a failure printed;
- * SIM_SEED=random takes one that nobody has tried.
- */
+/** Holds a property against plans. `share`: of all schedules of this run. SIM_SEED (and SIM_PATH) repeat what a failure printed. */
 export const forAll = async <T>(share: number, plans: fc.Arbitrary<T>, holds: (plan: T) => Promise<unknown>): Promise<void> => {
-  const seed = process.env["SIM_SEED"] === "random" ? undefined : (numberOf("SIM_SEED") ?? suiteSeed);
+  const seed = numberOf("SIM_SEED") ?? suiteSeed;
   const path = process.env["SIM_PATH"];
   await fc.assert(
     fc.asyncProperty(plans, async (plan) => {
@@ -123,7 +120,7 @@ export const forAll = async <T>(share: number, plans: fc.Arbitrary<T>, holds: (p
     }),
     {
       numRuns: Math.max(1, Math.round(share * allSchedules)),
-      ...(seed !== undefined && { seed }),
+      seed,
       ...(path !== undefined && path !== "" && { path }),
       endOnFailure: process.env["SIM_SHRINK"] === "no",
     },

@@ -245,21 +245,6 @@ export interface WantedBy {
   readonly except?: CommandVerb | null;
 }
 
-/** Our own removals of the last ten minutes by mailbox, but for those whose scope was named (B5). */
-export const countExpunges = async (
-  db: Queryable,
-  accountId: AccountId,
-  endpointId: EndpointId,
-): Promise<Map<string, number>> => {
-  const { rows } = await db.query<{ mailbox_id: string; n: bigint }>({
-    name: "commands_expunged",
-    text: `select fence->>'mailboxId' as mailbox_id, count(*) as n from commands
-           where account_id = $1 and endpoint_id = $2 and verb = 'expunge' and sent_at > now() - interval '10 minutes' and not args ? 'named' group by 1`,
-    values: [accountId, endpointId],
-  });
-  return new Map(rows.map((row) => [row.mailbox_id, Number(row.n)]));
-};
-
 /**
  * What upstream lacks of these placements is owed from now on, because an operation wants it: the one way by which an intent gets
  * there. A placement owes each verb once at a time; the operation that wanted it last stands for all. Nothing where they agree.

@@ -6,7 +6,8 @@ import { afterSetback, type Ending, outOfReach, wait, type Waiting } from "../re
 import { reconcileFlags } from "../reconciler/items.ts";
 import { mostExpunged, reviewExpunge } from "../reconciler/moves.ts";
 import { inAccount } from "../store/account-tx.ts";
-import { countExpunges, fenceCommands, type OpenCommand } from "../store/commands.ts";
+import { fenceCommands, type OpenCommand } from "../store/commands.ts";
+import { countExpunges } from "../store/ended-commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { loadBound } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";

@@ -199,11 +199,16 @@ export class ImapLane implements EndpointLane {
     memory.unparsed = false;
   }
 
-  /** What somebody asked for goes out before anything is looked at. @returns whether there is nothing to look at. */
+  /**
+   * What somebody asked for goes out before anything is looked at, but not by who has not looked since he began: what another one
+   * said before him may have been done. @returns whether there is nothing to look at.
+   */
   private async writeFirst(loaded: Loaded, signal: AbortSignal): Promise<boolean> {
+    const { session } = this;
+    if (session?.usable !== true) return false;
     loaded.memory.commandsAt = await this.write(loaded, signal);
-    if (this.session?.usable !== true || this.newsEverywhere || this.news !== null) return false;
-    await this.succeeded(loaded, this.session.profile, false);
+    if (this.session !== session || this.newsEverywhere || this.news !== null) return false;
+    await this.succeeded(loaded, session.profile, false);
     return true;
   }
 

@@ -4,11 +4,21 @@ import type { CommandFence, FlagsSaid } from "../model/command.ts";
 import { SyncError } from "../model/failure.ts";
 import type { MailboxId } from "../model/ids.ts";
 import { flagOfKeyword, keywordsOfFlags } from "../model/mail.ts";
-import { afterSetback, afterStore, outOfReach, reviewStore, type StoreStep, type StoreView } from "../reconciler/commands.ts";
+import {
+  afterSetback,
+  afterStore,
+  differenceOf,
+  outOfReach,
+  reviewStore,
+  type StoreStep,
+  type StoreView,
+} from "../reconciler/commands.ts";
 import { reconcileFlags } from "../reconciler/items.ts";
-import { inAccount } from "../store/account-tx.ts";
-import { fenceCommands, type OpenCommand } from "../store/commands.ts";
+import type { Scope } from "../reconciler/state.ts";
+import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import { fenceCommands, type OpenCommand, planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
+import { listMaskedStores } from "../store/ended-commands.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 import { loadBoundAgainst } from "./echoes.ts";
@@ -62,6 +72,15 @@ const fenceOf = (
   modseq: modseq === null ? null : String(modseq),
 });
 
+/** The plan is drawn from state: what a mailbox did not keep is owed again as soon as it is seen to keep it. */
+const planUnmasked = async (account: AccountTx, scope: Scope, permanentFlags: StoreView["permanentFlags"]): Promise<void> => {
+  for (const { opId, placement } of await listMaskedStores(account, scope)) {
+    const shown = keywordsOfFlags(placement.binding?.shadowFlags ?? []);
+    if (differenceOf(placement, { shown, remove: null, permanentFlags }).halves.length > 0)
+      await planIntentCommands(account, scope.endpointId, [placement.id], { opId });
+  }
+};
+
 /** What was read back is an observation like any other; what became of the commands is drawn from it in the same transaction. */
 const commitStored = (run: WriteRun, batch: Batch, outcome: Stored | Refused): Promise<void> => {
   const { context, retryFirstMs } = run;
@@ -80,6 +99,7 @@ const commitStored = (run: WriteRun, batch: Batch, outcome: Stored | Refused): P
     const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null, echoes });
     await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null });
     const { permanentFlags } = outcome;
+    const keepsAsBefore = String(batch.mailbox.permanentFlags) === String(permanentFlags);
     batch.mailbox.permanentFlags = permanentFlags;
     const verdicts = batch.wanted.map(({ command, step: { uid, change, keywords } }): Verdict => {
       const fact = facts.get(uid);
@@ -92,7 +112,8 @@ const commitStored = (run: WriteRun, batch: Batch, outcome: Stored | Refused): P
       );
       return { command, step: next, fence: fenceOf(run, batch, fact?.modseq ?? null) };
     });
-    return settleCommands(account, context, verdicts, at);
+    await settleCommands(account, context, verdicts, at);
+    if (!keepsAsBefore) await planUnmasked(account, scope, permanentFlags);
   });
 };
 

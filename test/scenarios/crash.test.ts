@@ -126,7 +126,7 @@ describe("a daemon killed at any step", () => {
     expect(steps).toBeGreaterThan(10);
   });
 
-  it("of catching up leaves what an uninterrupted one leaves", { timeout: 600_000 }, async () => {
+  it("S106: of catching up leaves what an uninterrupted one leaves", { timeout: 600_000 }, async () => {
     await using before = await freshDatabase();
     let accountId: string;
     {

@@ -150,7 +150,7 @@ describe("two daemons on one database", () => {
     await dumpCanonical(fresh.url);
   });
 
-  it("do not both write when one sleeps past its lease", { timeout: 120_000 }, async () => {
+  it("S115: do not both write when one sleeps past its lease", { timeout: 120_000 }, async () => {
     await using fresh = await freshDatabase();
     const { first, second, mail: all } = await begin(fresh, 10);
     await using sleeper = first;

@@ -1,0 +1,39 @@
+/** What commands that were sent or ended tell of what may be sent now. */
+import type { AccountId, EndpointId } from "../model/ids.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
+import type { AccountTx } from "./account-tx.ts";
+import type { Queryable } from "./database.ts";
+import { bindingColumns, placementColumns, type PlacementRow, toView } from "./slices.ts";
+
+/** Our own removals of the last ten minutes by mailbox, but for those whose scope was named (B5). */
+export const countExpunges = async (
+  db: Queryable,
+  accountId: AccountId,
+  endpointId: EndpointId,
+): Promise<Map<string, number>> => {
+  const { rows } = await db.query<{ mailbox_id: string; n: bigint }>({
+    name: "commands_expunged",
+    text: `select fence->>'mailboxId' as mailbox_id, count(*) as n from commands
+           where account_id = $1 and endpoint_id = $2 and verb = 'expunge' and sent_at > now() - interval '10 minutes' and not args ? 'named' group by 1`,
+    values: [accountId, endpointId],
+  });
+  return new Map(rows.map((row) => [row.mailbox_id, Number(row.n)]));
+};
+
+/** What operations wanted in a mailbox and it did not keep, by the last of them for each placement. */
+export const listMaskedStores = async (
+  account: AccountTx,
+  { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+): Promise<readonly { readonly opId: string; readonly placement: PlacementView }[]> => {
+  const { rows } = await account.tx.query<PlacementRow & { readonly op_id: string }>({
+    name: "commands_masked",
+    text: `select distinct on (c.placement_id) c.op_id, ${placementColumns}, ${bindingColumns} from commands c
+             join placements p on p.account_id = c.account_id and p.id = c.placement_id
+             join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = c.endpoint_id and b.active
+           where c.account_id = $1 and c.endpoint_id = $2 and c.status = 'masked' and c.verb = 'store' and c.op_id is not null
+             and p.lifecycle = 'live' and b.mailbox_id = $3
+           order by c.placement_id, c.ended_at desc`,
+    values: [account.accountId, endpointId, mailboxId],
+  });
+  return rows.map((row) => ({ opId: row.op_id, placement: toView(row) }));
+};

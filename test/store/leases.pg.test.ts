@@ -51,7 +51,7 @@ describe("leases", () => {
     await Promise.all([resign(db, first), resign(db, second)]);
   });
 
-  it("of a silent daemon pass to another, whose epoch refuses the old one's writes", async () => {
+  it("S115: of a silent daemon pass to another, whose epoch refuses the old one's writes", async () => {
     const first = await daemon();
     const old = await balanceLeases(db, first);
     await Promise.all(old.map(check));

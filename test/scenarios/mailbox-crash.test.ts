@@ -1,10 +1,10 @@
 /** The daemon is killed at every step on the way of mailboxes to the server; in the end all is as if it had not been. */
-import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changesOf, mailboxesOf, messagesOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { killAt, setPaused, startHasty } from "../support/killed-daemon.ts";
 import { staysQuiet } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
@@ -23,17 +23,6 @@ afterAll(async () => {
   await fresh.drop();
   await server.stop();
 });
-
-const run = (env: Record<string, string> = {}, dying = false): Promise<Daemon> =>
-  startDaemon({ dying, env: { DATABASE_URL: fresh.url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", ...env } });
-
-/** Without a daemon, so that none begins before the one that is to be killed. */
-const pause = async (accountId: string, paused: boolean): Promise<void> => {
-  const client = new pg.Client({ connectionString: fresh.url });
-  await client.connect();
-  await client.query("update accounts set paused = $2 where id = $1", [accountId.replace(/^acc_/, ""), paused]);
-  await client.end();
-};
 
 const tree = async (daemon: Daemon, accountId: string) =>
   new Map([...(await mailboxesOf(daemon, accountId))].map(([path, { id }]) => [path, id]));
@@ -72,16 +61,12 @@ const pathsOn = async (n: number): Promise<readonly string[]> => {
   return untagged.flatMap(({ line }) => /" "?([^"]*)"?$/.exec(line)?.[1] ?? []).toSorted();
 };
 
-const isDone = (daemon: Daemon, accountId: string): Promise<true> =>
-  eventually(
-    "all is done",
-    async () => (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "write.applied").length === 3,
-    { timeoutMs: 120_000 },
-  );
+const isThrough = async (daemon: Daemon, accountId: string): Promise<boolean> =>
+  (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "write.applied").length === 3;
 
 /** Everything that was owed to account `n` is done, once. */
 const expectDone = async (daemon: Daemon, n: number, { accountId, wanted }: Owed): Promise<void> => {
-  await isDone(daemon, accountId);
+  await eventually("all is done", () => isThrough(daemon, accountId), { timeoutMs: 120_000 });
   expect([...(await tree(daemon, accountId))].toSorted()).toEqual(wanted);
   expect(await pathsOn(n)).toEqual(wanted.map(([path]) => path));
   expect((await messagesOf(daemon, accountId)).get("kept")?.in).toEqual(["Alpha/Sub"]);
@@ -95,23 +80,18 @@ describe("a crash on the way of mailboxes to the server", () => {
   it("C3 C9: at any step changes nothing of what is there in the end", { timeout: 600_000 }, async () => {
     const owed: Owed[] = [];
     {
-      await using before = await run();
+      await using before = await startHasty(fresh.url);
       for (let n = 1; n <= steps; n += 1) owed.push(await owe(before, n));
     }
     const killedAt = new Set<string>();
     for (const [at, { accountId }] of owed.entries()) {
-      await pause(accountId, false);
-      const victim = await run({ SAMEBOX_FAILPOINT: String(at + 1) }, true);
-      await Promise.race([victim.exited, isDone(victim, accountId).catch(() => undefined)]);
-      await victim.stop();
-      await pause(accountId, true);
-      const told = String(victim.lines.find(({ text }) => String(text).startsWith("failpoint"))?.["text"]);
-      killedAt.add(/step \d+, (.*)$/.exec(told)?.[1] ?? told);
+      const name = await killAt(fresh.url, accountId, at + 1);
+      if (name !== null) killedAt.add(name);
     }
     for (const name of ["before tree", "after tree", "before fence", "after fence", "after write"])
       expect(killedAt).toContain(name);
-    for (const { accountId } of owed) await pause(accountId, false);
-    await using after = await run();
+    for (const { accountId } of owed) await setPaused(fresh.url, accountId, false);
+    await using after = await startHasty(fresh.url);
     for (const [at, one] of owed.entries()) await expectDone(after, at + 1, one);
     expect(await staysQuiet(after, owed[0]?.accountId ?? "", fresh.url)).toBe(0n);
   });

@@ -17,7 +17,11 @@ export type RuleReason =
   /** It was gone from where it was to be moved from (P8). */
   | "source_gone"
   /** The server lost them: nobody took them away (F9, B3). */
-  | "flags_lost";
+  | "flags_lost"
+  /** A device took away what is never taken away (3.1). */
+  | "grow_only"
+  /** Keywords were shown of which at most one can be true (3.1). */
+  | "exclusive_keywords";
 
 /** Why something is written: by a rule, or because somebody asked for it over the API. */
 export type CommandReason = RuleReason | "api_write";

@@ -112,6 +112,7 @@ const tellings: Readonly<Record<string, Telling>> = {
   api_undo: { text: "An app took an earlier change back.", otherwise: undo },
   api_purge: { text: "An app destroyed it. Its octets are gone." },
   flags_lost: { text: "The mail server had lost flags that nobody took away; it has them again." },
+  exclusive_keywords: { text: "The mail server had it as junk and as no junk at once, so that it is neither." },
   source_gone: { text: "An app had moved it, and it was gone from the server before that was done; it is put there again." },
   api_write: { text: "What an app had changed is now so on the mail server, too." },
   concurrent_keywords: {

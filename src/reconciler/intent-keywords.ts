@@ -1,6 +1,7 @@
 /** What an intent says of keywords, against what others said since its sender last looked (semantics F2–F4). */
 import type { KeywordPatch } from "../model/intent.ts";
 import { assertInto, fold, type KeywordDot, placeOf, toSource, valueOf } from "./dots.ts";
+import { junkPair } from "./keywords.ts";
 
 /** A change of keywords that no intent made, as the log has it. */
 export interface SeenKeywords {
@@ -33,13 +34,10 @@ const readOnly = new Set(["$recent", "$deleted", "$phishing", "$submitpending", 
 
 const isReadOnly = (keyword: string): boolean => readOnly.has(keyword) || keyword.startsWith("\\");
 
-/** Of the two at most one; `$notjunk` where two devices want one each. */
-const pair = ["$junk", "$notjunk"];
-
 /** Why nobody can want keywords so, those in `set` set at once; null: one can. */
 export const keywordFault = (named: readonly string[], set: readonly string[]): string | null => {
   if (named.some(isReadOnly)) return "keyword_read_only";
-  return pair.every((keyword) => set.includes(keyword)) ? "keywords_exclude_each_other" : null;
+  return junkPair.every((keyword) => set.includes(keyword)) ? "keywords_exclude_each_other" : null;
 };
 
 /** A second disposition notice must never be sent (RFC 3503). */
@@ -113,7 +111,8 @@ export const mergeSaid = (
   if ($junk === undefined && $notjunk === false && dotsOf("$junk", history).some((dot) => dot.is && dot.source !== source))
     merged.add("$junk");
   for (const { keyword, is, dots } of registers) if (is || !growsOnly(keyword)) put(keyword, valueOf(keyword, dots) ?? is);
-  if (pair.every((keyword) => merged.has(keyword))) merged.delete("$junk");
+  // Where two devices want one each.
+  if (junkPair.every((keyword) => merged.has(keyword))) merged.delete("$junk");
   const lost = registers.flatMap(({ keyword, dots }) =>
     dots.flatMap((dot): LostValue[] => {
       if (dot.is === merged.has(keyword)) return [];

@@ -6,7 +6,7 @@ import { broughtBack, type Claim } from "./claims.ts";
 import { type Contest, type Contests, contestSeen, noteContest } from "./contests.ts";
 import type { FlagFact } from "./flag-loss.ts";
 import type { SaidKeywords } from "./intent-keywords.ts";
-import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
+import { faultShown, mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
 import { weigh } from "./opinions.ts";
 import { bindOwn } from "./own.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
@@ -100,6 +100,12 @@ const giveBack = (draft: Draft, placementId: PlacementId, keywords: readonly str
     draft.commands.push({ placementId, verb: "store", args: {}, reason: "flags_lost" });
 };
 
+/** What no server is to show is set right there, once (3.1, I14). */
+const setRight = (draft: Draft, placementId: PlacementId, legs: Parameters<typeof faultShown>[0]): void => {
+  const reason = faultShown(legs);
+  if (reason !== null) draft.commands.push({ placementId, verb: "store", args: {}, reason });
+};
+
 /**
  * Flags of an item that is bound already: differences to the shadow are assertions, the shadow becomes what was seen. `seen`:
  * what was made of a `\Seen` that is new.
@@ -125,6 +131,7 @@ const applyFlags = (
   const { keywords, outvoted } = weigh(placement.keywords, merged, said, `endpoint ${scope.endpointId}`);
   for (const entry of outvoted) record(draft, change(scope, placement, entry));
   if (fact.unasserted !== undefined) giveBack(draft, placement.id, keywords, fact.flags);
+  setRight(draft, placement.id, { canonical: keywords, shadow, observed: fact.flags });
   if (sameKeywords(keywords, placement.keywords)) return;
   const index = record(
     draft,
@@ -279,6 +286,7 @@ const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, cont
       change: index,
     });
   if (how !== "moved" && how !== "drained" && how !== "restored") giveBack(draft, placement.id, keywords, fact.flags);
+  setRight(draft, placement.id, { canonical: keywords, shadow: placement.binding?.shadowFlags ?? [], observed: fact.flags });
   if (reverted !== undefined)
     draft.commands.push({ placementId: placement.id, verb: "store", args: { remove: ["$seen"] }, reason: viaTrash });
 };
@@ -326,7 +334,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const existing = alike[0]?.id ?? keys.map((key) => madeHere.get(key)).find((made) => made !== undefined);
     const messageId = existing ?? (input.freshIds[2 * item] as MessageId);
     const id = input.freshIds[2 * item + 1] as PlacementId;
-    const keywords = keywordsOfFlags(fact.flags);
+    const keywords = mergeWithoutBase({ canonical: [], observed: fact.flags });
     const reason = existing === undefined ? input.reason : "copied";
     const rule = existing === undefined ? "ID-7" : "ID-5e";
     const index = record(
@@ -351,6 +359,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
       change: index,
     });
     draft.bindings.push({ uid: fact.uid, placementId: id, flags: fact.flags, modseq: fact.modseq });
+    setRight(draft, id, { canonical: keywords, shadow: [], observed: fact.flags });
   });
   return draft;
 };

@@ -4,6 +4,11 @@ import { keywordsOfFlags } from "../model/mail.ts";
 /** Once set, set for ever: a second disposition notice must never be sent (RFC 3503; semantics 3.1). */
 const growOnly = new Set(["$mdnsent"]);
 
+/** Of the two at most one is true of a mail; where both are shown neither is (RFC 9051 §2.3.2). */
+export const junkPair: readonly string[] = ["$junk", "$notjunk"];
+
+const hasBoth = (keywords: { has(keyword: string): boolean }): boolean => junkPair.every((keyword) => keywords.has(keyword));
+
 export const sameKeywords = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((keyword, index) => keyword === b[index]);
 
@@ -21,7 +26,24 @@ export const mergeObserved = (legs: {
   const merged = new Set(legs.canonical);
   for (const keyword of after) if (!before.has(keyword)) merged.add(keyword);
   for (const keyword of before) if (!after.has(keyword) && !growOnly.has(keyword)) merged.delete(keyword);
+  // What is shown stands over what was said here before; of both neither does.
+  if (hasBoth(merged)) for (const keyword of junkPair) if (hasBoth(after) || !after.has(keyword)) merged.delete(keyword);
   return [...merged].sort();
+};
+
+/**
+ * Why upstream is to be told what the placement is, although nobody there asked for another value; null: nothing is amiss.
+ * Arguments are upstream flags except `canonical`.
+ */
+export const faultShown = (legs: {
+  readonly canonical: readonly string[];
+  readonly shadow: readonly string[];
+  readonly observed: readonly string[];
+}): "grow_only" | "exclusive_keywords" | null => {
+  const before = new Set(keywordsOfFlags(legs.shadow));
+  const after = new Set(keywordsOfFlags(legs.observed));
+  if (legs.canonical.some((keyword) => growOnly.has(keyword) && before.has(keyword) && !after.has(keyword))) return "grow_only";
+  return hasBoth(after) && !hasBoth(before) ? "exclusive_keywords" : null;
 };
 
 /**
@@ -44,4 +66,10 @@ export const withSaid = (
 export const mergeWithoutBase = (legs: {
   readonly canonical: readonly string[];
   readonly observed: readonly string[];
-}): string[] => [...new Set([...legs.canonical, ...keywordsOfFlags(legs.observed)])].sort();
+}): string[] => {
+  const after = new Set(keywordsOfFlags(legs.observed));
+  const merged = new Set([...legs.canonical, ...after]);
+  // Neither has seen the other, where they differ.
+  if (hasBoth(merged)) for (const keyword of hasBoth(after) ? junkPair : ["$junk"]) merged.delete(keyword);
+  return [...merged].sort();
+};

@@ -44,6 +44,8 @@ const rules = {
   restored_after_drain: "V18",
   source_gone: "P8",
   flags_lost: "F9",
+  grow_only: "F4",
+  exclusive_keywords: "F3",
 } as const;
 
 const verbRules = { store: "C1", move: "C2", append: "C3", expunge: "C7" } as const;

@@ -96,7 +96,12 @@ const flags: readonly Mutant[] = [
         "if (is !== undefined) found.push",
         "if (is !== undefined && !silent) found.push",
       ],
-      ["F3", "of $junk and $notjunk both stay", 'if (pair.every((keyword) => merged.has(keyword))) merged.delete("$junk");', ""],
+      [
+        "F3",
+        "of $junk and $notjunk both stay",
+        'if (junkPair.every((keyword) => merged.has(keyword))) merged.delete("$junk");',
+        "",
+      ],
       ["F4", "$mdnsent can be taken away", 'keyword === "$mdnsent"', "false"],
       ["F4", "a server's own word can be set by anybody", "readOnly.has(keyword) ||", "", [keywords]],
     ],

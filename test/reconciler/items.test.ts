@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { defaultPolicy } from "../../src/model/account.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { type ItemFact, type ItemsInput, reconcileFlags, reconcileItems } from "../../src/reconciler/items.ts";
-import { mergeObserved, mergeWithoutBase, withSaid } from "../../src/reconciler/keywords.ts";
+import { faultShown, mergeObserved, mergeWithoutBase, withSaid } from "../../src/reconciler/keywords.ts";
 import type { SeenVerdict } from "../../src/reconciler/pop3-seen.ts";
 import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
 
@@ -211,6 +211,28 @@ describe("three legs", () => {
 
   it("F9: without a base a lack says nothing", () => {
     expect(mergeWithoutBase({ canonical: ["a"], observed: ["b"] })).toEqual(["a", "b"]);
+  });
+
+  it("S45 F3: of $junk and $notjunk both shown are neither, and what is shown anew stands over what was said here", () => {
+    const merge = (canonical: readonly string[], shadow: readonly string[], observed: readonly string[]): string[] =>
+      mergeObserved({ canonical, shadow, observed });
+    expect(merge([], [], ["$Junk", "$NotJunk"])).toEqual([]);
+    expect(merge(["$junk"], ["$Junk"], ["$Junk", "$NotJunk"])).toEqual([]);
+    expect(merge(["$junk"], [], ["$NotJunk"])).toEqual(["$notjunk"]);
+    expect(merge(["$notjunk"], [], ["$Junk"])).toEqual(["$junk"]);
+    // Said after both were shown, and not written back yet.
+    expect(merge(["$junk"], ["$Junk", "$NotJunk"], ["$Junk", "$NotJunk"])).toEqual(["$junk"]);
+    expect(mergeWithoutBase({ canonical: ["$notjunk"], observed: ["$Junk"] })).toEqual(["$notjunk"]);
+    expect(mergeWithoutBase({ canonical: ["$junk"], observed: ["$Junk", "$NotJunk"] })).toEqual([]);
+  });
+
+  it("S45 S50: what no server is to show is known when it is shown first", () => {
+    const both = ["$Junk", "$NotJunk"];
+    expect(faultShown({ canonical: [], shadow: ["$Junk"], observed: both })).toBe("exclusive_keywords");
+    expect(faultShown({ canonical: [], shadow: both, observed: both })).toBeNull();
+    expect(faultShown({ canonical: ["$mdnsent"], shadow: ["$MDNSent"], observed: [] })).toBe("grow_only");
+    expect(faultShown({ canonical: ["$mdnsent"], shadow: [], observed: [] })).toBeNull();
+    expect(faultShown({ canonical: ["a"], shadow: ["a"], observed: [] })).toBeNull();
   });
 
   it("I8: what we said is in the shadow as soon as it is so, and not before", () => {

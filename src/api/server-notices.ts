@@ -30,5 +30,10 @@ const onIds = ({ uidlFormat }: EndpointProfile): string[] =>
 const onPauses = ({ loginDelayMs = 0 }: EndpointProfile): string[] =>
   loginDelayMs > 0 ? [`It wants ${Math.ceil(loginDelayMs / 1000)} seconds between two logins, of all devices together.`] : [];
 
+/** POP3 has no mailboxes but the maildrop (K1). */
+const onMailboxes = (): string[] => [
+  "Mailboxes that a POP3 program makes are on its own device only: those here are shared by what uses IMAP or the API.",
+];
+
 export const noticesOf = (protocol: Protocol, profile: EndpointProfile): string[] =>
-  protocol === "pop3" ? [onExpiry, onListing, onReading, onIds, onPauses].flatMap((tell) => tell(profile)) : [];
+  protocol === "pop3" ? [onMailboxes, onExpiry, onListing, onReading, onIds, onPauses].flatMap((tell) => tell(profile)) : [];

@@ -17,6 +17,8 @@ export type ChangeKind =
   | "mailbox.removed"
   | "account.state"
   | "coverage.gap"
+  /** A whole listing showed changes that the server had not told of. */
+  | "audit.repaired"
   | "epoch.changed"
   | "hold.opened"
   | "hold.closed"

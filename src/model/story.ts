@@ -85,6 +85,7 @@ const tellings: Readonly<Record<string, Telling>> = {
     text: "Mail came and went between two looks, so that nobody here has seen it.",
     otherwise: "Let POP3 devices leave mail on the server for some days, or look more often (SAMEBOX_POLL_SECONDS).",
   },
+  changes_missed: { text: "The server had not told of changes; they were found by comparing the whole mailbox." },
   mass_vanish: {
     text: "Much of the mailbox is gone at once, which is not believed without a second thought.",
     otherwise: holdChoice,

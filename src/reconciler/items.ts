@@ -6,9 +6,10 @@ import { broughtBack, type Claim } from "./claims.ts";
 import { type Contest, type Contests, contestSeen, noteContest } from "./contests.ts";
 import type { FlagFact } from "./flag-loss.ts";
 import type { SaidKeywords } from "./intent-keywords.ts";
-import { faultShown, mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
+import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
 import { weigh } from "./opinions.ts";
 import { bindOwn } from "./own.ts";
+import { giveBack, setRight } from "./plan.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
 import { type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
@@ -91,19 +92,6 @@ const revertSeen = (draft: Draft, scope: Scope, placement: PlacementView, { rule
     }),
   );
   draft.commands.push({ placementId: id, verb: "store", args: { remove: ["$seen"] }, reason: "pop3_seen_reverted" });
-};
-
-/** What the server lacks without anybody having taken it away is given back to it, once (F9). */
-const giveBack = (draft: Draft, placementId: PlacementId, keywords: readonly string[], flags: readonly string[]): void => {
-  const shown = keywordsOfFlags(flags);
-  if (keywords.some((keyword) => !shown.includes(keyword)))
-    draft.commands.push({ placementId, verb: "store", args: {}, reason: "flags_lost" });
-};
-
-/** What no server is to show is set right there, once (3.1, I14). */
-const setRight = (draft: Draft, placementId: PlacementId, legs: Parameters<typeof faultShown>[0]): void => {
-  const reason = faultShown(legs);
-  if (reason !== null) draft.commands.push({ placementId, verb: "store", args: {}, reason });
 };
 
 /**

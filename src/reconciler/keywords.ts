@@ -12,15 +12,18 @@ const hasBoth = (keywords: { has(keyword: string): boolean }): boolean => junkPa
 export const sameKeywords = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((keyword, index) => keyword === b[index]);
 
-/**
- * Keywords after an observation: each difference between `observed` and `shadow` is one assertion; what did not differ
- * leaves the canonical value alone (F1). Arguments are upstream flags except `canonical`. The answer is sorted.
- */
-export const mergeObserved = (legs: {
+/** Upstream flags, except `canonical`. */
+export interface Legs {
   readonly canonical: readonly string[];
   readonly shadow: readonly string[];
   readonly observed: readonly string[];
-}): string[] => {
+}
+
+/**
+ * Keywords after an observation: each difference between `observed` and `shadow` is one assertion; what did not differ
+ * leaves the canonical value alone (F1). The answer is sorted.
+ */
+export const mergeObserved = (legs: Legs): string[] => {
   const before = new Set(keywordsOfFlags(legs.shadow));
   const after = new Set(keywordsOfFlags(legs.observed));
   const merged = new Set(legs.canonical);
@@ -31,15 +34,8 @@ export const mergeObserved = (legs: {
   return [...merged].sort();
 };
 
-/**
- * Why upstream is to be told what the placement is, although nobody there asked for another value; null: nothing is amiss.
- * Arguments are upstream flags except `canonical`.
- */
-export const faultShown = (legs: {
-  readonly canonical: readonly string[];
-  readonly shadow: readonly string[];
-  readonly observed: readonly string[];
-}): "grow_only" | "exclusive_keywords" | null => {
+/** Why upstream is to be told what the placement is, although nobody there asked for another value; null: nothing is amiss. */
+export const faultShown = (legs: Legs): "grow_only" | "exclusive_keywords" | null => {
   const before = new Set(keywordsOfFlags(legs.shadow));
   const after = new Set(keywordsOfFlags(legs.observed));
   if (legs.canonical.some((keyword) => growOnly.has(keyword) && before.has(keyword) && !after.has(keyword))) return "grow_only";

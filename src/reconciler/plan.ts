@@ -3,9 +3,11 @@
  * It is asked when an operation wants something and again when it is sent, so that whatever came in between counts.
  */
 import type { CommandVerb } from "../model/command.ts";
+import type { PlacementId } from "../model/ids.ts";
 import { keywordsOfFlags } from "../model/mail.ts";
 import { differenceOf } from "./commands.ts";
-import type { PlacementView } from "./state.ts";
+import { faultShown, type Legs } from "./keywords.ts";
+import type { Draft, PlacementView } from "./state.ts";
 
 /** Is it to become an item, and none is looked for? What lost its number with an epoch is found again, or missed (ID-8). */
 export const isUnplaced = ({ lifecycle, kept, absent, binding }: PlacementView): boolean =>
@@ -26,4 +28,17 @@ export const owedVerbs = (placement: PlacementView): readonly CommandVerb[] => {
     ...(halves.length + masked.length > 0 ? (["store"] as const) : []),
     ...(binding.mailboxId === mailboxId ? [] : (["move"] as const)),
   ];
+};
+
+/** What the server lacks without anybody having taken it away is given back to it, once (F9). */
+export const giveBack = (draft: Draft, placementId: PlacementId, keywords: readonly string[], flags: readonly string[]): void => {
+  const shown = keywordsOfFlags(flags);
+  if (keywords.some((keyword) => !shown.includes(keyword)))
+    draft.commands.push({ placementId, verb: "store", args: {}, reason: "flags_lost" });
+};
+
+/** What no server is to show is set right there, once (3.1, I14). */
+export const setRight = (draft: Draft, placementId: PlacementId, legs: Legs): void => {
+  const reason = faultShown(legs);
+  if (reason !== null) draft.commands.push({ placementId, verb: "store", args: {}, reason });
 };

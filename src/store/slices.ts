@@ -1,10 +1,11 @@
-/** Reads for the reconciler: the slice of an account that one input touches. Always inside the account's transaction. */
-import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+/** Reads for the reconciler: the slice of an account that one input touches. Inside the account's transaction, where it is to be decided on. */
+import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MailboxFence, MailboxVerb } from "../model/mailbox-command.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
 import type { KnownMessage } from "../reconciler/items.ts";
 import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
 import type { AccountTx } from "./account-tx.ts";
+import type { Queryable } from "./database.ts";
 
 export interface PlacementRow {
   readonly id: PlacementId;
@@ -89,6 +90,17 @@ export const loadBound = async (
 export const loadBoundUids = async (account: AccountTx, scope: Scope): Promise<number[]> => {
   const bindings = await loadBindingsBelow(account, scope, Number.MAX_SAFE_INTEGER);
   return bindings.flatMap(({ uid, active }) => (active ? [uid] : []));
+};
+
+/** Items of a scope that were without `\Seen` when they were last seen. */
+export const countUnseen = async (db: Queryable, accountId: AccountId, scope: Scope): Promise<number> => {
+  const { rows } = await db.query<{ n: bigint }>({
+    name: "bindings_unseen",
+    text: `select count(*) as n from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and active
+             and not exists (select from unnest(shadow_flags) f where lower(f) = '\\seen')`,
+    values: [accountId, scope.endpointId, scope.mailboxId, scope.epoch],
+  });
+  return Number(rows[0]?.n ?? 0);
 };
 
 /** UIDs below a limit that were ever bound in a scope, ascending. */

@@ -38,6 +38,15 @@ export const arrivedUids = (seen: MailboxObservation, cursor: MailboxCursor | nu
   return { from, to, shown: seen.present.filter((uid) => uid >= from && uid < to) };
 };
 
+/** G6: the server had not told of so many changes of items. */
+export const noteRepair = async (account: AccountTx, scope: Scope, count: number, at: Date): Promise<void> => {
+  if (count === 0) return;
+  const none = { messageId: null, placementId: null, before: null, deviceId: null, confidence: null, evidence: [] };
+  const { mailboxId, endpointId } = scope;
+  const why = { source: "imap", reason: "changes_missed", rule: "G6" } as const;
+  await appendChanges(account, [{ kind: "audit.repaired", mailboxId, endpointId, after: { count }, ...why, ...none }], at, null);
+};
+
 /**
  * V20: mail that got a UID and was gone before anybody looked. Said in the transaction that moves the cursor over it, so that
  * each is said once. What was bound before, as by a command of our own, is not unseen.

@@ -16,7 +16,7 @@ import { writeCursor } from "../store/mailbox-writes.ts";
 import { loadBound, loadKnown } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
-import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap } from "./arrivals.ts";
+import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap, noteRepair } from "./arrivals.ts";
 import { confirmClaims, loadClaims } from "./claims.ts";
 import { believedFlags } from "./flag-loss.ts";
 import { loadContests } from "./contests.ts";
@@ -206,6 +206,8 @@ export interface ObservationCommit {
   readonly around?: SeenSurroundings;
   /** `flags` are those of every item of the mailbox. */
   readonly whole?: boolean;
+  /** The server had told of no change. */
+  readonly audit?: boolean;
   /** Mod-sequences ran backwards: what is not there any more may have been lost (G5). */
   readonly regressed?: boolean;
   /** The read that showed it all; null: what it says of mod-sequences does not belong to what is committed. */
@@ -261,6 +263,7 @@ export const commitObservation = async (
     const trace = { newBelow: mailbox.cursor?.uidNext ?? 0, storeExcluded: counted !== null && excludesStoreIn(known, counted) };
     const absences = reconcileAbsences({ scope, uids: request.absent, bound, trace });
     await applyDecision(account, absences, surroundings);
+    if (request.audit === true) await noteRepair(account, scope, flags.bindings.length + absences.closed.length, at);
     if (context.twoViews) await settleRetrievals(account, at);
     const unseen = await moveCursor(account, context, { mailbox, move: request.move, at });
     return { closed: absences.closed.length, unseen, modseq: counted === null ? known : learnArithmetic(known, counted) };

@@ -81,6 +81,16 @@ export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, see
     await writeCursor(account, context.endpointId, write, at);
     return low;
   });
-  Object.assign(mailbox, { epoch, cursor, backfillLow, bound: 0, held: 0, compared: false, unshown: null, recognition: null });
+  Object.assign(mailbox, {
+    epoch,
+    cursor,
+    backfillLow,
+    bound: 0,
+    held: 0,
+    unseen: null,
+    compared: false,
+    unshown: null,
+    recognition: null,
+  });
   Object.assign(mailbox, { exists: seen.exists, lookedAt: now, emptySince: 0, failures: 0, parkedUntil: 0 });
 };

@@ -100,6 +100,14 @@ const factsOf = (seen: MailboxObservation, gone: readonly number[], regressed: b
   regressed,
 });
 
+/** Everything is listed although the server told of no change: what differs all the same it had not told (G6). */
+const isAudit = ({ cursor, flagsHeld }: MailboxLane, { method, present, highestModseq }: MailboxObservation): boolean =>
+  method === "full" &&
+  present !== null &&
+  highestModseq !== null &&
+  highestModseq === cursor?.highestModseq &&
+  flagsHeld === "no";
+
 /** What changed since the cursor, or all there is: where that is due, and where mod-sequences cannot be believed. */
 const look = async (
   session: Session,
@@ -137,7 +145,8 @@ export const updateMailbox = async (
   const regressed = broken === "regressed";
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
-  const facts = factsOf(seen, gone, regressed);
+  const audit = isAudit(mailbox, seen);
+  const facts = { ...factsOf(seen, gone, regressed), audit };
   const { flags, absent } = facts;
   const around = await surroundingsOf(context, session, { mailbox, flags }, signal);
   // What went first, so that a mail that only changed its number is continued and not copied (ID-5a).
@@ -157,7 +166,7 @@ export const updateMailbox = async (
     permanentFlags: seen.permanentFlags,
     arrived: arrivedUids(seen, mailbox.cursor, seen.uidNext),
   };
-  const rest = goneFirst ? { flags: [], absent: [] } : facts;
+  const rest = goneFirst ? { flags: [], absent: [], audit } : facts;
   if (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move))
     await commitObservation(context, mailbox, {
       ...rest,

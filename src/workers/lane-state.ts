@@ -28,6 +28,8 @@ export interface MailboxLane {
   /** Messages upstream when last counted. */
   exists: number;
   auditedAt: number;
+  /** What the server last counted as unseen when our bindings were held against that; null: they were not. */
+  unseen: number | null;
   failures: number;
   parkedUntil: number;
   /** The server let us look at it when that was last tried. */
@@ -95,6 +97,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   bound,
   exists: bound,
   auditedAt: row.auditedAt?.getTime() ?? 0,
+  unseen: null,
   failures: row.failures,
   parkedUntil: row.parkedUntil?.getTime() ?? 0,
   answered: true,

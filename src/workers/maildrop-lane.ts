@@ -97,6 +97,7 @@ export class MaildropLane implements EndpointLane {
       heads: new Map(),
       hashedSeq: null,
       unshown: null,
+      unseen: null,
       verifiedAt: 0,
       emptySince: 0,
       lookedAt: 0,

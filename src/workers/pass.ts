@@ -5,6 +5,7 @@ import type { MailboxStatus, Survey } from "../model/observation.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { hasCandidates } from "../store/candidates.ts";
 import { parkMailbox } from "../store/mailbox-writes.ts";
+import { countUnseen } from "../store/slices.ts";
 import { safetyPollFound } from "../telemetry/metrics.ts";
 import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
@@ -12,7 +13,7 @@ import { beginMailbox } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
 import { auditIsDue, updateMailbox } from "./incremental.ts";
-import { hasMoved, type LaneContext, type MailboxLane } from "./lane-state.ts";
+import { backfillDone, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
 
@@ -95,6 +96,13 @@ const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolea
   return status.highestModseq === null && (pollFlags || mailbox.role === "inbox");
 };
 
+/** G6: flags that mod-sequences passed over show in the count of unseen mail. Asked of the store only where that count is another. */
+const missedFlags = async (context: LaneContext, mailbox: MailboxLane, { unseen }: MailboxStatus): Promise<boolean> => {
+  if (unseen === null || unseen === mailbox.unseen || !backfillDone(mailbox)) return false;
+  if (mailbox.held > 0 || mailbox.flagsHeld !== "no") return false;
+  return (await countUnseen(context.db, context.accountId, scopeOf(context, mailbox))) !== unseen;
+};
+
 type Followed = Omit<PassResult, "again">;
 
 /** There is always an INBOX (RFC 9051 5.1): an account of which nothing can be seen is not in order. */
@@ -139,18 +147,21 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
     if (status === null) mailbox.answered = false;
     if (!mailbox.selectable || status === null || mailbox.parkedUntil > now) continue;
     mailbox.answered = true;
+    const moved = hasMoved(mailbox, status);
+    const missed = !moved && (await missedFlags(context, mailbox, status));
     if (mailbox.cursor === null) await beginMailbox(context, mailbox, status);
-    else if (mustLook(mailbox, status, pollFlags)) {
+    else if (missed || mustLook(mailbox, status, pollFlags)) {
       // Counters need not have moved for it to show something that is to be answered.
       memory.commandsAt = 0;
-      if (hasMoved(mailbox, status)) {
+      if (moved) {
         followed.moved += 1;
         if (input.watching && mailbox.role === "inbox") safetyPollFound.inc();
       }
       followed.created += await guarded(input, mailbox, () =>
-        updateMailbox(context, session, mailbox, { full: false, shrunk }, input.signal),
+        updateMailbox(context, session, mailbox, { full: missed, shrunk }, input.signal),
       );
     } else mailbox.lookedAt = survey.startedAt.getTime();
+    if (!moved && mailbox.answered) mailbox.unseen = status.unseen;
     mailbox.exists = status.messages;
   }
   return followed;

@@ -28,6 +28,11 @@ const gates: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "workers/pass.ts",
+    ["scenarios/odd-devices.test.ts: S95"],
+    [["G6", "unseen mail is not counted", "!moved && (await missedFlags(context, mailbox, status))", "false"]],
+  ),
+  ...mutantsOf(
     "endpoints/imap/wire.ts",
     ["endpoints/imap/observe.imap.test.ts"],
     [["G1", "a tagged OK that was cut short is whole", "cutShort.has(code)", "false"]],

@@ -31,11 +31,25 @@ const flags: readonly Mutant[] = [
       [
         "F9",
         "in a new epoch what is not shown is taken away",
-        "[...new Set([...legs.canonical, ...keywordsOfFlags(legs.observed)])].sort()",
-        "keywordsOfFlags(legs.observed)",
+        "new Set([...legs.canonical, ...after])",
+        "new Set(after)",
         ["reconciler/items.test.ts"],
       ],
       ["F4", "$mdnsent goes when a server loses it", "&& !growOnly.has(keyword)", "", ["reconciler/items.test.ts"]],
+      [
+        "F4",
+        "a receipt that a client forgot is not told again",
+        'return "grow_only";',
+        "return null;",
+        ["reconciler/items.test.ts"],
+      ],
+      [
+        "F3",
+        "mail that is shown as junk and as no junk is both",
+        "if (hasBoth(merged)) for (const keyword of junkPair) if (hasBoth(after)",
+        "if (false) for (const keyword of junkPair) if (hasBoth(after)",
+        ["reconciler/items.test.ts"],
+      ],
       [
         "I8",
         "what we said ourselves is news when it is shown",

@@ -172,7 +172,7 @@ const replaceMailbox = async (n: number, kept: number, others: readonly Buffer[]
   await server.doveadm("mailbox", "update", "-u", user, "--uid-validity", "7654321", "INBOX");
 };
 
-describe("a mailbox that is numbered anew and hardly the one it was (B4)", () => {
+describe("S93 S19: a mailbox that is numbered anew and hardly the one it was (B4)", () => {
   it.each([
     ["approve", 4, { "message.removed user_expunge V17": 7 }, "approved"],
     ["reject", 5, { "message.kept epoch_rejected B4": 7 }, "rejected"],

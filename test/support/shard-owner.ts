@@ -75,6 +75,7 @@ export const makeAccount = async (
       answered: true,
       emptySince: 0,
       unshown: null,
+      unseen: null,
       compared: false,
       epochsAt: [],
       recognition: null,

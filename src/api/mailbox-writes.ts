@@ -179,7 +179,7 @@ const registerRemove = (app: App, deps: ApiDeps): void => {
         tags,
         summary: "Remove a mailbox",
         description:
-          "`pending`: its messages are moved, and it goes when the IMAP server is seen to have it empty. If somebody puts a message into it before, it stays, and `write.failed` says so.",
+          "`pending`: its messages are moved, and it goes when the IMAP server is seen to have it empty. What somebody puts into it before goes where the rest went; without `moveMessagesTo` the mailbox stays then, and `write.failed` says so.",
         params: MailboxParams,
         querystring: RemovalQuery,
         response: { 200: MailboxRemoval },

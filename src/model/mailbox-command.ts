@@ -7,6 +7,8 @@ export type MailboxVerb = "place" | "remove";
 export interface MailboxPlan {
   readonly mailboxId: MailboxId;
   readonly verb: MailboxVerb;
+  /** Of a removal: where goes what is in it, and what comes before it is gone; absent: it is to stay when something comes (D7). */
+  readonly moveTo?: MailboxId;
 }
 
 /** Committed before anything is sent: how to tell afterwards whether it was done (C3). */

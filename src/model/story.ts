@@ -49,7 +49,7 @@ const tellings: Readonly<Record<string, Telling>> = {
   },
   no_parent: { text: "The mailbox it lies in is not on the mail server; here it stands.", otherwise: writeAgain },
   mailbox_not_empty: {
-    text: "The mailbox was to be removed, but there is mail in it by now; it stays.",
+    text: "The mailbox was to be removed, but there is mail in it by now that nobody said a place for; it stays.",
     otherwise: "Remove it again, with ?moveMessagesTo=.",
   },
   mailbox_has_children: {

@@ -219,7 +219,7 @@ const remove = (draft: Draft, op: Extract<MailboxOp, { op: "mailbox.remove" }>):
   if (contents.live > 0 && moveTo === null) return rejected("mailbox_not_empty", id);
   if (writable && (view.upstream !== null || view.pending?.fence != null)) {
     const result = { status: "pending", reason: "awaits_upstream", mailboxId: id } as const;
-    return { changes, mailboxes, result, plans: [{ mailboxId: id, verb: "remove" }], moveTo };
+    return { changes, mailboxes, result, plans: [{ mailboxId: id, verb: "remove", ...(moveTo !== null && { moveTo }) }], moveTo };
   }
   const before = describeMailbox(view);
   const change = say(draft, id, { kind: "mailbox.removed", before, after: null, reason: "api_removed", rule: "D8" });

@@ -4,7 +4,7 @@
  */
 import type { OpenStatus } from "../model/command.ts";
 import type { MailboxId } from "../model/ids.ts";
-import type { MailboxFence } from "../model/mailbox-command.ts";
+import type { MailboxFence, MailboxPlan } from "../model/mailbox-command.ts";
 import { type Ending, end, mostTries, type Waiting, wait } from "./commands.ts";
 import { freeName, placeKey } from "./mailbox-names.ts";
 import type { MailboxView } from "./state.ts";
@@ -18,6 +18,7 @@ export interface MailboxCommandView {
   readonly status: OpenStatus;
   readonly attempts: number;
   readonly fence: MailboxFence | null;
+  readonly args: Pick<MailboxPlan, "moveTo">;
 }
 
 export interface MailboxWorld {
@@ -43,6 +44,8 @@ export type MailboxStep =
   | { readonly kind: "create"; readonly path: string }
   | { readonly kind: "rename"; readonly from: string; readonly path: string; readonly uidValidity: number | null }
   | { readonly kind: "remove"; readonly path: string; readonly delimiter: string | null; readonly uidValidity: number | null }
+  /** What came into it goes where the rest went. */
+  | { readonly kind: "empty"; readonly to: MailboxId }
   /** It is where it shall be; devices are to be shown it there, and it is done. */
   | { readonly kind: "show"; readonly moves: readonly ShownMove[] }
   /** The name is another one's: this one's canonical name changes (D5). */
@@ -134,7 +137,8 @@ const placeStep = (command: MailboxCommandView, view: MailboxView, world: Mailbo
 const removeStep = (command: MailboxCommandView, view: MailboxView, { known, holds, busy }: MailboxWorld): MailboxStep => {
   const { upstream } = view;
   if (known.some(({ parentId }) => parentId === view.id)) return end("failed", "mailbox_has_children");
-  if (holds > 0) return end("failed", "mailbox_not_empty");
+  const to = known.find(({ id }) => id === command.args.moveTo)?.id;
+  if (holds > 0) return to === undefined ? end("failed", "mailbox_not_empty") : { kind: "empty", to };
   if (upstream === null) return { kind: "drop" };
   if (busy) return wait(turnMs, "not_empty_yet");
   const { path, delimiter, uidValidity } = upstream;

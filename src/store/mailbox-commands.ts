@@ -13,6 +13,7 @@ export interface OpenMailboxCommand {
   readonly status: OpenStatus;
   readonly attempts: number;
   readonly fence: MailboxFence | null;
+  readonly args: Pick<MailboxPlan, "moveTo">;
   /** Not to be looked at before; null: as soon as possible. */
   readonly dueAt: Date | null;
   /** The last try; null: it was not sent. */
@@ -37,19 +38,24 @@ export const wantMailboxes = async (
              and op_id in (select op_id from commands where account_id = $1 and endpoint_id = $2 and mailbox_id = any($3::uuid[]) and ended_at is null)`,
     values: [account.accountId, endpointId, plans.map(({ mailboxId }) => mailboxId), opId],
   });
-  const rows = plans.map(({ mailboxId, verb }) => ({ id: uuidv7(), mailbox_id: mailboxId, verb }));
+  const rows = plans.map(({ mailboxId, verb, moveTo }) => ({
+    id: uuidv7(),
+    mailbox_id: mailboxId,
+    verb,
+    args: moveTo === undefined ? {} : { moveTo },
+  }));
   await account.tx.query({
     name: "mailboxes_want",
     text: `insert into commands (account_id, id, tenant_id, endpoint_id, mailbox_id, op_id, verb, args, reason, status, planned_at)
-           select $1, w.id, $2, $3, w.mailbox_id, $5, w.verb, '{}', 'api_write', 'planned', clock_timestamp()
-           from jsonb_to_recordset($4::jsonb) as w(id uuid, mailbox_id uuid, verb text)
+           select $1, w.id, $2, $3, w.mailbox_id, $5, w.verb, w.args, 'api_write', 'planned', clock_timestamp()
+           from jsonb_to_recordset($4::jsonb) as w(id uuid, mailbox_id uuid, verb text, args jsonb)
            on conflict (account_id, endpoint_id, mailbox_id) where placement_id is null and mailbox_id is not null and ended_at is null
-             do update set verb = excluded.verb, op_id = excluded.op_id, planned_at = excluded.planned_at, due_at = null, attempts = 0`,
+             do update set verb = excluded.verb, args = excluded.args, op_id = excluded.op_id, planned_at = excluded.planned_at, due_at = null, attempts = 0`,
     values: [account.accountId, account.tenantId, endpointId, JSON.stringify(rows), opId],
   });
 };
 
-const columns = `c.id, c.mailbox_id as "mailboxId", c.verb, c.status, c.attempts, c.fence, c.due_at as "dueAt", c.sent_at as "sentAt", c.op_id as "opId",
+const columns = `c.id, c.mailbox_id as "mailboxId", c.verb, c.status, c.attempts, c.fence, c.args, c.due_at as "dueAt", c.sent_at as "sentAt", c.op_id as "opId",
   i.device_id as "deviceId" from commands c left join intents i on i.account_id = c.account_id and i.op_id = c.op_id`;
 
 /** Of an endpoint, longest waiting first. */

@@ -241,20 +241,28 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId |
   }));
 };
 
-/** All that is in a mailbox, oldest first, with the last binding of each at the endpoint. */
-export const loadLivePlacements = async (
+/** Of a mailbox at once: as large as it may be, no more are in memory. */
+const pageSize = 500;
+
+/** All that is in a mailbox, oldest first and page by page, with the last binding of each at the endpoint; what leaves it meanwhile may. */
+export async function* livePlacements(
   account: AccountTx,
   endpointId: EndpointId | null,
   mailboxId: MailboxId,
-): Promise<PlacementView[]> => {
-  const { rows } = await account.tx.query<PlacementRow>({
-    name: "mailbox_placements",
-    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
-           where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' order by p.created_seq, p.id`,
-    values: [account.accountId, endpointId, mailboxId],
-  });
-  return rows.map(toView);
-};
+): AsyncGenerator<readonly PlacementView[]> {
+  for (let after: PlacementId | null = null; ;) {
+    const { rows }: { readonly rows: PlacementRow[] } = await account.tx.query<PlacementRow>({
+      name: "mailbox_placements",
+      text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
+             where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and ($4::uuid is null or p.id > $4)
+             order by p.id limit ${pageSize}`,
+      values: [account.accountId, endpointId, mailboxId, after],
+    });
+    if (rows.length > 0) yield rows.map(toView);
+    after = rows.at(-1)?.id ?? null;
+    if (rows.length < pageSize) return;
+  }
+}
 
 /** What a mailbox still shows: its highest UID below `below` (0: none), and how many lie between two UIDs. */
 export const loadPresent = async (

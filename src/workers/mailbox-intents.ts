@@ -1,20 +1,17 @@
 /** Intents about mailboxes, decided in the transaction that their caller commits: canonical state first, upstream follows (Q4). */
 import { isDeepStrictEqual } from "node:util";
 import { uuidv7 } from "uuidv7";
-import type { EndpointId, MailboxId, PlacementId } from "../model/ids.ts";
+import type { MailboxId } from "../model/ids.ts";
 import type { MailboxOp, MailboxResult, MailboxWriteRequest, MailboxWrites, MailboxWritten } from "../model/mailbox-intent.ts";
-import { noteChange, writePlacement } from "../reconciler/intent-slice.ts";
 import { reconcileMailboxIntent } from "../reconciler/mailbox-intents.ts";
-import { emptyDraft } from "../reconciler/state.ts";
 import { type AccountTx, lockOwned } from "../store/account-tx.ts";
-import { planIntentCommands } from "../store/commands.ts";
 import type { Tx } from "../store/database.ts";
-import { applyDecision } from "../store/decisions.ts";
 import { findWritableEndpoint } from "../store/intent-slices.ts";
 import { loadIntents, storeIntents } from "../store/intents.ts";
 import { readContents, wantMailboxes } from "../store/mailbox-commands.ts";
 import { writeMailboxes } from "../store/mailbox-writes.ts";
-import { loadLivePlacements, loadMailboxes } from "../store/slices.ts";
+import { loadMailboxes } from "../store/slices.ts";
+import { moveAll } from "./emptying.ts";
 
 type Args = Readonly<Record<string, unknown>>;
 
@@ -32,29 +29,6 @@ const resultAgain = (
   return { status, reason, mailboxId: made as MailboxId | null };
 };
 
-interface Moving {
-  readonly from: MailboxId;
-  readonly to: MailboxId;
-  readonly deviceId: string;
-  readonly endpointId: EndpointId | null;
-}
-
-/** D8: what is in the mailbox goes first. Mail that no server has any more moves, and stays kept. @returns what moved. */
-const moveMessages = async (account: AccountTx, { from, to, deviceId, endpointId }: Moving): Promise<readonly PlacementId[]> => {
-  const draft = emptyDraft();
-  for (const placement of await loadLivePlacements(account, endpointId, from)) {
-    const { keywords } = placement;
-    const reason = "mailbox_removed";
-    const before = { mailboxId: from, keywords };
-    const after = { mailboxId: to, keywords };
-    const moved = { ...placement, mailboxId: to };
-    const change = noteChange(draft, { deviceId }, moved, { kind: "message.moved", before, after, reason, rule: "D8" });
-    writePlacement(draft, moved, { reason, change });
-  }
-  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
-  return draft.placements.map(({ id }) => id);
-};
-
 const decide = async (account: AccountTx, request: MailboxWriteRequest): Promise<MailboxResult> => {
   const { op, opId, deviceId } = request;
   const before = account.headSeq;
@@ -66,13 +40,12 @@ const decide = async (account: AccountTx, request: MailboxWriteRequest): Promise
   const freshId = uuidv7() as MailboxId;
   const decided = reconcileMailboxIntent({ op, deviceId, base, known, writable: endpointId !== null, contents, freshId });
   const { result, moveTo: to, plans } = decided;
-  const moved = removed === null || to === null ? [] : await moveMessages(account, { from: removed, to, deviceId, endpointId });
+  if (removed !== null && to !== null) await moveAll(account, endpointId, { from: removed, to, deviceId, opId });
   await writeMailboxes(account, decided, new Date());
   const args = { ...argsOf(op), made: result.mailboxId };
   const said = { opId, deviceId, base, kind: op.op, args, said: null, result: { ...result, messageId: null, warnings: [] } };
   await storeIntents(account, [{ ...said, seq: account.headSeq, changes: Number(account.headSeq - before) }]);
   if (endpointId === null) return result;
-  await planIntentCommands(account, endpointId, moved, { opId });
   await wantMailboxes(account, endpointId, plans, opId);
   return result;
 };

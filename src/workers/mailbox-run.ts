@@ -25,6 +25,7 @@ import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
 import type { WriteInput } from "./command-run.ts";
+import { moveAll } from "./emptying.ts";
 
 export interface MailboxRun extends WriteInput {
   readonly writer: () => Promise<MailboxWriter>;
@@ -158,6 +159,11 @@ const decide = (run: MailboxRun, id: string, prefix: string): Promise<Decided | 
       });
       return null;
     }
+    if (next.kind === "empty") {
+      const { mailboxId: from, opId, deviceId } = command;
+      await moveAll(account, endpointId, { from, to: next.to, opId, deviceId: deviceId ?? "" });
+      return settle(run, account, command, { next: wait(0, "not_empty_yet") }).then(() => null);
+    }
     if (next.kind !== "show") {
       step("before fence");
       await fenceCommands(account, [{ id, fence: fenceFor(next) }], new Date());
@@ -194,8 +200,14 @@ const send = async (run: MailboxRun, { command, next }: Decided, writer: Mailbox
     const retry = afterSetback(setback, command.attempts + 1, run.retryFirstMs);
     return within(run, (account) => settle(run, account, command, { next: retry }));
   }
-  if (outcome.kind === "occupied")
-    return within(run, (account) => settle(run, account, command, { next: end("failed", "mailbox_not_empty") }));
+  if (outcome.kind === "occupied") {
+    // What came is moved as well when it has been read.
+    const retry =
+      command.args.moveTo === undefined
+        ? end("failed", "mailbox_not_empty")
+        : afterSetback("try_later", command.attempts + 1, run.retryFirstMs);
+    return within(run, (account) => settle(run, account, command, { next: retry }));
+  }
   if (outcome.kind !== "exists") return;
   const fence: MailboxFence = { ...fenceFor(next), exists: true };
   await within(run, (account) => fenceCommands(account, [{ id: command.id, fence }], new Date()));

@@ -9,7 +9,7 @@ import { returnFromGone } from "../reconciler/target-gone.ts";
 import { type AccountTx, inAccount } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { applyMailboxDecision, readUpstream } from "../store/mailbox-writes.ts";
-import { loadLivePlacements, loadMailboxes } from "../store/slices.ts";
+import { livePlacements, loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type LaneContext, type MailboxLane, toMailboxLane } from "./lane-state.ts";
 
@@ -48,12 +48,14 @@ const keepUnconfirmed = async (
   known: readonly MailboxView[],
 ): Promise<void> => {
   if (gone.length === 0) return;
-  const draft = emptyDraft();
   const live = new Set(known.map(({ id }) => id).filter((id) => !gone.includes(id)));
   const inboxId = known.find(({ role }) => role === "inbox")?.id ?? null;
   for (const mailboxId of gone)
-    returnFromGone(draft, { placements: await loadLivePlacements(account, endpointId, mailboxId), mailboxId, live, inboxId });
-  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
+    for await (const placements of livePlacements(account, endpointId, mailboxId)) {
+      const draft = emptyDraft();
+      returnFromGone(draft, { placements, mailboxId, live, inboxId });
+      await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
+    }
 };
 
 /**

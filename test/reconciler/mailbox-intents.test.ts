@@ -104,6 +104,7 @@ describe("what is said to the server", () => {
       status: "planned",
       attempts: 0,
       fence: pending.fence,
+      args: {},
     } as const;
     return nextMailboxStep(command, { known, prefix: "", holds, busy });
   };

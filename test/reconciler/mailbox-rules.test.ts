@@ -105,7 +105,7 @@ describe("a name that two have changed (D4)", () => {
 describe("what upstream is told", () => {
   const step = (command: Partial<MailboxCommandView>, world: Partial<MailboxWorld> = {}) =>
     nextMailboxStep(
-      { mailboxId: work.id, verb: "remove", status: "planned", attempts: 0, fence: null, ...command },
+      { mailboxId: work.id, verb: "remove", status: "planned", attempts: 0, fence: null, args: {}, ...command },
       { known: [inbox, work], prefix: "", holds: 0, busy: false, ...world },
     );
 
@@ -113,6 +113,8 @@ describe("what upstream is told", () => {
     expect(step({})).toMatchObject({ kind: "remove", path: "Work" });
     expect(step({}, { holds: 1 })).toMatchObject({ kind: "end", status: "failed", outcome: "mailbox_not_empty" });
     expect(step({}, { busy: true })).toMatchObject({ kind: "wait", outcome: "not_empty_yet" });
+    expect(step({ args: { moveTo: inbox.id } }, { holds: 1 })).toEqual({ kind: "empty", to: inbox.id });
+    expect(step({ args: { moveTo: below.id } }, { holds: 1 })).toMatchObject({ kind: "end", outcome: "mailbox_not_empty" });
     expect(step({}, { known: [inbox, work, below] })).toMatchObject({ kind: "end", outcome: "mailbox_has_children" });
   });
 

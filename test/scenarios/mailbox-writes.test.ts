@@ -12,7 +12,7 @@ let fresh: FreshDatabase;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  server = await startDovecot({ users: 13 });
+  server = await startDovecot({ users: 15 });
   fresh = await freshDatabase();
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
 });
@@ -268,6 +268,43 @@ describe("a mailbox removed over the API", () => {
     expect((await messagesOf(daemon, accountId)).get("Old")).toMatchObject({ id, in: ["Archive"] });
     expect((await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.created")).toHaveLength(2);
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("D8: has its mail moved however much there is, as many at a time as fit", { timeout: 120_000 }, async () => {
+    const many = 510;
+    const user = server.account(15).user;
+    await server.deliver({ user, mailbox: "Old", messages: Array.from({ length: many }, (_, at) => mail(`${at}`)) });
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 15));
+    const [old, archive] = [await idOf(accountId, "Old"), await idOf(accountId, "Archive")];
+    expect((await write(accountId, "DELETE", `/${old}?moveMessagesTo=${archive}`)).body.status).toBe("pending");
+    const moved = (await changesOf(daemon, accountId, 500)).filter(({ kind }) => kind === "message.moved");
+    expect(new Set(moved.map(({ messageId }) => messageId)).size).toBe(many);
+    await gone(accountId, old);
+    await using device = await server.device(15);
+    await device.select("Archive");
+    expect(await device.uids()).toHaveLength(many);
+  });
+
+  it("D7: what a device puts into it meanwhile goes where the rest went", { timeout: 60_000 }, async () => {
+    const accountId = await account(14, "INBOX", "Old");
+    const [old, archive] = [await idOf(accountId, "Old"), await idOf(accountId, "Archive")];
+    await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
+    expect((await write(accountId, "DELETE", `/${old}?moveMessagesTo=${archive}`)).body.status).toBe("pending");
+    await using device = await server.device(14);
+    await device.select("INBOX");
+    await device.move("1:*", "Old");
+    await daemon.call("POST", `/v1/accounts/${accountId}/resume`);
+    await gone(accountId, old);
+    expect(await pathsOn(14)).not.toContain("Old");
+    const mails = await messagesOf(daemon, accountId);
+    expect([mails.get("INBOX")?.in, mails.get("Old")?.in]).toEqual([["Archive"], ["Archive"]]);
+    const log = await changesOf(daemon, accountId);
+    const told = log.flatMap(({ kind, reason, rule }) => (reason === "mailbox_removed" ? [`${kind} ${rule}`] : []));
+    expect(told).toEqual(["message.moved D8", "message.moved D8"]);
+    expect(log.filter(({ kind }) => kind === "message.created")).toHaveLength(2);
+    await settled(accountId);
+    await device.select("Archive");
+    expect(await device.uids()).toHaveLength(2);
   });
 
   it("S61: stays when a device put mail into it meanwhile", { timeout: 60_000 }, async () => {

@@ -1,0 +1,43 @@
+/** What is in a mailbox that shall go is moved first (semantics D8). */
+import type { EndpointId, MailboxId } from "../model/ids.ts";
+import { noteChange, writePlacement } from "../reconciler/intent-slice.ts";
+import { emptyDraft, type PlacementView } from "../reconciler/state.ts";
+import type { AccountTx } from "../store/account-tx.ts";
+import { planIntentCommands } from "../store/commands.ts";
+import { applyDecision } from "../store/decisions.ts";
+import { livePlacements } from "../store/slices.ts";
+
+export interface Emptying {
+  readonly from: MailboxId;
+  readonly to: MailboxId;
+  /** Whose operation wants it. */
+  readonly opId: string;
+  readonly deviceId: string;
+}
+
+const moveSome = async (
+  account: AccountTx,
+  placements: readonly PlacementView[],
+  { from, to, deviceId }: Emptying,
+): Promise<void> => {
+  const draft = emptyDraft();
+  for (const placement of placements) {
+    const { keywords } = placement;
+    const reason = "mailbox_removed";
+    const before = { mailboxId: from, keywords };
+    const after = { mailboxId: to, keywords };
+    const moved = { ...placement, mailboxId: to };
+    const change = noteChange(draft, { deviceId }, moved, { kind: "message.moved", before, after, reason, rule: "D8" });
+    writePlacement(draft, moved, { reason, change });
+  }
+  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
+};
+
+/** Mail that no server has any more moves, and stays kept. `endpointId`: what has to follow; null: nothing. */
+export const moveAll = async (account: AccountTx, endpointId: EndpointId | null, emptying: Emptying): Promise<void> => {
+  for await (const placements of livePlacements(account, endpointId, emptying.from)) {
+    await moveSome(account, placements, emptying);
+    const ids = placements.map(({ id }) => id);
+    if (endpointId !== null) await planIntentCommands(account, endpointId, ids, { opId: emptying.opId });
+  }
+};

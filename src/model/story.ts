@@ -22,6 +22,7 @@ const tellings: Readonly<Record<string, Telling>> = {
   backfilled: { text: "It was there when the account was first read." },
   delivered: { text: "It came in." },
   copied: { text: "A copy of mail that was here already appeared on the server." },
+  headers_came: { text: "The server lists it and its octets are not stored, as it is too large or not given; its headers came." },
   octets_came: { text: "Its octets came; until then it was known to be listed only." },
   upstream_flags: { text: "A device changed its keywords on the mail server.", otherwise: undo },
   upstream_move: { text: "Another client moved it on the mail server.", otherwise: undo },

@@ -15,6 +15,8 @@ export interface IntentPlacement extends PlacementView {
   readonly reason: string;
   /** Of a removed one: it can still be brought back. */
   readonly recoverable: boolean;
+  /** Its octets are stored. */
+  readonly durable: boolean;
 }
 
 /** Since the base of the intent, in the order of the log. */

@@ -153,6 +153,8 @@ const purge = (draft: IntentDraft, intent: Intent, _: PurgeOp, slice: IntentSlic
   const { messageId } = intent.op;
   if (!knowsAll(intent, slice)) return result("rejected", "state_mismatch", messageId);
   if (slice.placements.some(({ mailboxId }) => slice.held.has(mailboxId))) return result("rejected", "mailbox_held", messageId);
+  // Nobody could tell what was destroyed.
+  if (slice.placements.some(({ durable }) => !durable)) return result("rejected", "not_durable", messageId);
   for (const placement of slice.placements) {
     const { mailboxId, keywords } = placement;
     const before = { mailboxId, keywords };

@@ -16,7 +16,11 @@ const isMarked = (flags: readonly string[]): boolean => flags.some((flag) => fla
 /** `clear`: it was moved with the mark of a device that wanted it gone from where it was. */
 export type MoveStep = AppendStep | { readonly kind: "clear"; readonly uid: number };
 
-export const reviewMove = ({ placement, status, attempts, reason }: CommandView): MoveStep => {
+/** I2: what is not stored is not moved out of where it is. */
+export const reviewMove = (
+  { placement, status, attempts, reason }: CommandView,
+  { durable }: { readonly durable: boolean },
+): MoveStep => {
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, kept, absent, mailboxId, binding } = placement;
   if (lifecycle !== "live" || kept || binding === null) return end("superseded", "gone");
@@ -26,7 +30,8 @@ export const reviewMove = ({ placement, status, attempts, reason }: CommandView)
     return isMarked(binding.shadowFlags) ? { kind: "clear", uid: binding.uid } : end("confirmed", reason);
   }
   if (attempts >= mostTries) return end("failed", "no_effect");
-  return status === "planned" ? { kind: "send" } : { kind: "look" };
+  if (status !== "planned") return { kind: "look" };
+  return durable ? { kind: "send" } : wait(lookAgainMs, "not_durable");
 };
 
 export type ExpungeStep = Ending | Waiting | { readonly kind: "send"; readonly uid: number };

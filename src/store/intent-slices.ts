@@ -48,10 +48,12 @@ export const loadMessagePlacements = async (
   endpointId: EndpointId | null,
   messageIds: readonly MessageId[],
 ): Promise<Map<MessageId, IntentPlacement[]>> => {
-  const { rows } = await account.tx.query<PlacementRow & { changed_seq: bigint; reason: string; recoverable: boolean | null }>({
+  const { rows } = await account.tx.query<
+    PlacementRow & { changed_seq: bigint; reason: string; recoverable: boolean | null; durable: boolean }
+  >({
     name: "intent_placements",
-    text: `select ${placementColumns}, p.changed_seq, p.reason, p.recoverable_until > now() as recoverable, ${bindingColumns}
-           from placements p ${lastBinding}
+    text: `select ${placementColumns}, p.changed_seq, p.reason, p.recoverable_until > now() as recoverable, m.durability = 'durable' as durable, ${bindingColumns}
+           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
            where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.created_seq, p.id`,
     values: [account.accountId, endpointId, messageIds],
   });
@@ -60,6 +62,7 @@ export const loadMessagePlacements = async (
     changedSeq: row.changed_seq,
     reason: row.reason,
     recoverable: row.recoverable ?? false,
+    durable: row.durable,
   }));
   return Map.groupBy(placements, (placement) => placement.messageId);
 };

@@ -1,6 +1,6 @@
-/** Messages that a maildrop lists and does not give (semantics K8): found again, and made whole. */
+/** Messages that a server lists and does not give (semantics K8, G7): found again, shown by what is known of them, and made whole. */
 import type { DecidedChange } from "../model/change.ts";
-import type { AccountId, EndpointId, MessageId } from "../model/ids.ts";
+import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MessageHeaders } from "../model/mail.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges } from "./account-tx.ts";
@@ -44,6 +44,47 @@ interface CompletedStub {
   readonly fingerprint: { readonly hFull: Buffer | null; readonly hHead: Buffer; readonly size: number };
 }
 
+interface Content {
+  /** null: they are not had. */
+  readonly sha256: Buffer | null;
+  readonly size: number;
+  readonly headers: MessageHeaders | null;
+  readonly fingerprint: CompletedStub["fingerprint"];
+}
+
+/** What is known of a message that was a stub up to now, and is one still where its octets are not had. */
+const writeContent = async (
+  account: AccountTx,
+  id: MessageId,
+  { sha256, size, headers, fingerprint }: Content,
+): Promise<void> => {
+  await account.tx.query({
+    name: "stub_content",
+    text: `update messages set durability = case when $3::bytea is null then 'stub' else 'durable' end, sha256 = $3, size = $4, h_full = $5, h_head = $6,
+             normal_size = $7, message_id = $8, in_reply_to = $9, reference_ids = $10, subject = $11, from_addresses = $12, to_addresses = $13,
+             cc_addresses = $14, bcc_addresses = $15, sent_at = $16
+           where account_id = $1 and id = $2 and durability = 'stub'`,
+    values: [
+      account.accountId,
+      id,
+      sha256,
+      size,
+      fingerprint.hFull,
+      fingerprint.hHead,
+      fingerprint.size,
+      headers?.messageId ?? null,
+      headers?.inReplyTo ?? null,
+      headers?.references ?? [],
+      headers?.subject ?? null,
+      JSON.stringify(headers?.from ?? []),
+      JSON.stringify(headers?.to ?? []),
+      JSON.stringify(headers?.cc ?? []),
+      JSON.stringify(headers?.bcc ?? []),
+      headers?.sentAt ?? null,
+    ],
+  });
+};
+
 const complete = async (account: AccountTx, { stub, headers, octets, fingerprint }: CompletedStub): Promise<MessageId> => {
   // Another message has the octets: there is one message for them, so that the placement becomes one of its.
   const { rows } = await account.tx.query<{ id: MessageId }>({
@@ -61,32 +102,23 @@ const complete = async (account: AccountTx, { stub, headers, octets, fingerprint
     });
     return twin.id;
   }
-  await account.tx.query({
-    name: "stub_complete",
-    text: `update messages set durability = 'durable', sha256 = $3, size = $4, h_full = $5, h_head = $6, normal_size = $7, message_id = $8, in_reply_to = $9,
-             reference_ids = $10, subject = $11, from_addresses = $12, to_addresses = $13, cc_addresses = $14, bcc_addresses = $15, sent_at = $16
-           where account_id = $1 and id = $2 and durability = 'stub'`,
-    values: [
-      account.accountId,
-      stub.messageId,
-      octets.sha256,
-      octets.size,
-      fingerprint.hFull,
-      fingerprint.hHead,
-      fingerprint.size,
-      headers?.messageId ?? null,
-      headers?.inReplyTo ?? null,
-      headers?.references ?? [],
-      headers?.subject ?? null,
-      JSON.stringify(headers?.from ?? []),
-      JSON.stringify(headers?.to ?? []),
-      JSON.stringify(headers?.cc ?? []),
-      JSON.stringify(headers?.bcc ?? []),
-      headers?.sentAt ?? null,
-    ],
-  });
+  await writeContent(account, stub.messageId, { headers, fingerprint, ...octets });
   return stub.messageId;
 };
+
+const completedBy = (
+  of: Pick<DecidedChange, "messageId" | "mailboxId" | "placementId" | "endpointId">,
+  how: Pick<DecidedChange, "reason" | "after" | "source"> & Partial<Pick<DecidedChange, "before">>,
+): DecidedChange => ({
+  kind: "message.completed",
+  before: null,
+  deviceId: null,
+  rule: "K8",
+  confidence: null,
+  evidence: [],
+  ...of,
+  ...how,
+});
 
 /** Makes a stub whole, under its id; one whose octets another message has joins that. */
 export const completeStub = async (account: AccountTx, scope: Scope, completed: CompletedStub, at: Date): Promise<void> => {
@@ -98,20 +130,71 @@ export const completeStub = async (account: AccountTx, scope: Scope, completed: 
     text: `update bindings set bound_at = $4 where account_id = $1 and endpoint_id = $2 and placement_id = $3 and active`,
     values: [account.accountId, scope.endpointId, stub.placementId, at],
   });
-  const change: DecidedChange = {
-    kind: "message.completed",
-    messageId,
-    mailboxId: scope.mailboxId,
-    placementId: stub.placementId,
-    before: { messageId: stub.messageId },
-    after: { messageId, size: octets.size },
-    source: "pop3",
-    endpointId: scope.endpointId,
-    deviceId: null,
-    reason: "octets_came",
-    rule: "K8",
-    confidence: null,
-    evidence: [],
-  };
+  const { mailboxId, endpointId } = scope;
+  const change = completedBy(
+    { messageId, mailboxId, placementId: stub.placementId, endpointId },
+    { reason: "octets_came", before: { messageId: stub.messageId }, after: { messageId, size: octets.size }, source: "pop3" },
+  );
   await appendChanges(account, [change], at, null);
+};
+
+/** A stub over IMAP of which not even the headers are known. */
+export interface HeadlessStub {
+  readonly messageId: MessageId;
+  readonly placementId: PlacementId;
+  readonly mailboxId: MailboxId;
+  readonly uid: number;
+}
+
+/** At once; a look comes back for the rest. */
+const mostHeadless = 500;
+
+/** In the order of their UIDs, mailbox by mailbox. */
+export const listHeadless = async (
+  db: Queryable,
+  accountId: AccountId,
+  endpointId: EndpointId,
+): Promise<readonly HeadlessStub[]> => {
+  const { rows } = await db.query<{ message_id: MessageId; placement_id: PlacementId; mailbox_id: MailboxId; uid: bigint }>({
+    name: "stubs_headless",
+    text: `select distinct on (m.id) m.id as message_id, b.placement_id, b.mailbox_id, b.uid
+           from messages m join placements p on p.account_id = m.account_id and p.message_id = m.id
+           join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.active and b.uidl = ''
+           where m.account_id = $1 and m.durability = 'stub' and m.h_head is null order by m.id limit ${mostHeadless}`,
+    values: [accountId, endpointId],
+  });
+  return rows
+    .map(({ message_id: messageId, placement_id: placementId, mailbox_id: mailboxId, uid }) => ({
+      messageId,
+      placementId,
+      mailboxId,
+      uid: Number(uid),
+    }))
+    .sort((a, b) => a.uid - b.uid);
+};
+
+export interface DescribedStub {
+  readonly stub: HeadlessStub;
+  readonly headers: MessageHeaders;
+  /** Octets, as the server lists them. */
+  readonly size: number;
+  readonly fingerprint: { readonly hHead: Buffer; readonly size: number };
+}
+
+/** Shows stubs by their header blocks. */
+export const describeStubs = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  described: readonly DescribedStub[],
+  at: Date,
+): Promise<void> => {
+  for (const { stub, headers, size, fingerprint } of described)
+    await writeContent(account, stub.messageId, { sha256: null, size, headers, fingerprint: { hFull: null, ...fingerprint } });
+  const changes = described.map(({ stub: { messageId, mailboxId, placementId }, size }) =>
+    completedBy(
+      { messageId, mailboxId, placementId, endpointId },
+      { reason: "headers_came", after: { messageId, size }, source: "imap" },
+    ),
+  );
+  await appendChanges(account, changes, at, null);
 };

@@ -17,6 +17,7 @@ import type { EndpointLane } from "./endpoint-lane.ts";
 import { isInboxOpen, type LaneContext } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { type PassMemory, runPass } from "./pass.ts";
+import { readStubHeads } from "./stub-heads.ts";
 import { refreshMailboxes } from "./tree.ts";
 import { runCommands } from "./writing.ts";
 
@@ -188,7 +189,10 @@ export class ImapLane implements EndpointLane {
     if (mayOwe || memory.commandsAt <= Date.now()) memory.commandsAt = await this.write(loaded, signal);
     await this.succeeded(loaded, session.profile, result.again);
     memory.unparsed ||= result.created > 0 || result.again;
-    if (!result.again) this.parseWhatCame(loaded);
+    if (!result.again) {
+      if (memory.unparsed) await readStubHeads(loaded.context, session, signal);
+      this.parseWhatCame(loaded);
+    }
     await this.askAnotherSession(memory);
     const heard = this.newsEverywhere || this.news !== null;
     return result.again || heard ? "again" : "done";

@@ -31,25 +31,32 @@ const command = (placement: PlacementView | null, rest: Partial<CommandView> = {
   ...rest,
 });
 
+const reviewed = (view: CommandView, durable = true) => reviewMove(view, { durable });
+
 describe("a move", () => {
+  it("I2: of what is not stored waits, and what was sent is looked for all the same", () => {
+    expect(reviewed(command(placementOf()), false)).toMatchObject({ kind: "wait", outcome: "not_durable" });
+    expect(reviewed(command(placementOf(), { status: "unknown" }), false)).toEqual({ kind: "look" });
+  });
+
   it("C2 C3: is sent while the item is elsewhere, looked for when it was sent, and done when it is there", () => {
-    expect(reviewMove(command(placementOf()))).toEqual({ kind: "send" });
+    expect(reviewed(command(placementOf()))).toEqual({ kind: "send" });
     for (const status of ["sent", "unknown"] as const)
-      expect(reviewMove(command(placementOf(), { status }))).toEqual({ kind: "look" });
+      expect(reviewed(command(placementOf(), { status }))).toEqual({ kind: "look" });
     const there = placementOf({}, { mailboxId: work });
-    expect(reviewMove(command(there, { status: "sent" }))).toMatchObject({ kind: "end", status: "confirmed" });
-    expect(reviewMove(command(there))).toMatchObject({ kind: "end", status: "superseded" });
+    expect(reviewed(command(there, { status: "sent" }))).toMatchObject({ kind: "end", status: "confirmed" });
+    expect(reviewed(command(there))).toMatchObject({ kind: "end", status: "superseded" });
   });
 
   it("takes the mark away that a device had put on it where it was", () => {
     const there = placementOf({}, { mailboxId: work, shadowFlags: ["\\Deleted"] });
-    expect(reviewMove(command(there, { status: "sent" }))).toEqual({ kind: "clear", uid: 7 });
+    expect(reviewed(command(there, { status: "sent" }))).toEqual({ kind: "clear", uid: 7 });
   });
 
   it("I16: ends after a bounded number of tries, and where there is nothing to move", () => {
-    expect(reviewMove(command(placementOf(), { attempts: 10 }))).toMatchObject({ kind: "end", status: "failed" });
+    expect(reviewed(command(placementOf(), { attempts: 10 }))).toMatchObject({ kind: "end", status: "failed" });
     for (const placement of [null, placementOf({ lifecycle: "removed" }), placementOf({ kept: true })])
-      expect(reviewMove(command(placement))).toMatchObject({ kind: "end", status: "superseded" });
+      expect(reviewed(command(placement))).toMatchObject({ kind: "end", status: "superseded" });
   });
 });
 

@@ -1,7 +1,7 @@
 /** A private Dovecot 2.3 on loopback, with its mail in a temporary folder. Works as root and as anybody else. */
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { access, chown, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { access, chown, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -50,6 +50,8 @@ export interface Dovecot extends AsyncDisposable {
   account(n: number): DovecotAccount;
   /** A bearer token for XOAUTH2 and OAUTHBEARER; a negative time makes one that has expired. */
   accessToken(n: number, validForSeconds?: number): string;
+  /** Another password from now on, as its owner gives it to the provider; sessions that are open are ended. */
+  changePassword(n: number, password: string): Promise<void>;
   /** Logs in as another device of that account. */
   device(n: number): Promise<ImapDevice>;
   /** Puts messages into a mailbox, in order, making it when missing; returns how many. 20,000 take 3 s (maildir) or 6 s (sdbox). */
@@ -153,6 +155,7 @@ class RunningDovecot implements Dovecot {
   readonly caPem: string;
   readonly #setup: DovecotSetup;
   readonly #tokenKey: Buffer;
+  readonly #passwords = new Map<number, string>();
   #server: GuardedProcess;
 
   constructor(setup: DovecotSetup, server: GuardedProcess, secrets: { readonly caPem: string; readonly tokenKey: Buffer }) {
@@ -164,7 +167,25 @@ class RunningDovecot implements Dovecot {
   }
 
   account(n: number): DovecotAccount {
-    return { user: `user${n}`, password: passwordOf(`user${n}`) };
+    return { user: `user${n}`, password: this.#passwords.get(n) ?? passwordOf(`user${n}`) };
+  }
+
+  async changePassword(n: number, password: string): Promise<void> {
+    const file = join(this.#setup.folder, "passwd");
+    const { user, password: old } = this.account(n);
+    // Renamed into its place: Dovecot reads a changed file anew, but not half of one.
+    await writeFile(
+      `${file}.new`,
+      (await readFile(file, "utf8")).replace(`${user}:{PLAIN}${old}:`, `${user}:{PLAIN}${password}:`),
+    );
+    await rename(`${file}.new`, file);
+    this.#passwords.set(n, password);
+    // It looks at the file no more than once a second.
+    await eventually("the new password is known", async () => {
+      await this.doveadm("auth", "test", user, password);
+      return true;
+    });
+    await this.doveadm("kick", user).catch(() => undefined); // Nobody need be there.
   }
 
   accessToken(n: number, validForSeconds = 3600): string {

@@ -65,6 +65,7 @@ export class IntentWorld {
       changedSeq: 0n,
       reason: "delivered",
       recoverable: true,
+      durable: true,
     });
   }
 
@@ -124,6 +125,7 @@ export class IntentWorld {
         binding: null,
         reason: "api_copy",
         recoverable: true,
+        durable: true,
       } as const;
       this.placements.push({ id, messageId, mailboxId, keywords, ...rest, changedSeq: head + BigInt(change) + 1n });
     }

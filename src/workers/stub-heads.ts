@@ -1,0 +1,51 @@
+/** Items that IMAP lists and whose octets are not had, too large or not given, are shown by their header blocks. */
+import type { Session } from "../endpoints/endpoint.ts";
+import { fingerprintOfHead } from "../mime/fingerprint.ts";
+import { readHeaders } from "../mime/headers.ts";
+import { SyncError } from "../model/failure.ts";
+import type { HeadItem } from "../model/observation.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { type DescribedStub, describeStubs, type HeadlessStub, listHeadless } from "../store/stubs.ts";
+import type { LaneContext, MailboxLane } from "./lane-state.ts";
+
+const describe = (stub: HeadlessStub, { head, size }: HeadItem): DescribedStub => {
+  const { hHead, dropped } = fingerprintOfHead(head);
+  return { stub, headers: readHeaders(head), size, fingerprint: { hHead, size: size - dropped } };
+};
+
+const readMailbox = async (
+  context: LaneContext,
+  session: Session,
+  { mailbox, stubs }: { readonly mailbox: MailboxLane; readonly stubs: readonly HeadlessStub[] },
+  signal: AbortSignal,
+): Promise<void> => {
+  if (mailbox.cursor === null) return;
+  const { uidValidity } = mailbox.cursor;
+  const byUid = new Map(stubs.map((stub) => [stub.uid, stub]));
+  const ranges = stubs.map(({ uid }) => ({ from: uid, to: uid }));
+  for await (const batch of session.heads({ path: mailbox.path, uidValidity, ranges }, signal)) {
+    const described = batch.flatMap((item) => {
+      const stub = byUid.get(item.uid);
+      return stub === undefined ? [] : [describe(stub, item)];
+    });
+    if (described.length === 0) continue;
+    await inAccount(context.db, context.fence, context.accountId, (account) =>
+      describeStubs(account, context.endpointId, described, new Date()),
+    );
+  }
+};
+
+/** Reads header blocks that are not known yet. What does not give even those stays as it is. */
+export const readStubHeads = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<void> => {
+  const headless = await listHeadless(context.db, context.accountId, context.endpointId);
+  for (const [mailboxId, stubs] of Map.groupBy(headless, (stub) => stub.mailboxId)) {
+    const mailbox = context.mailboxes.get(mailboxId);
+    if (mailbox?.selectable !== true || mailbox.parkedUntil > Date.now()) continue;
+    try {
+      await readMailbox(context, session, { mailbox, stubs }, signal);
+    } catch (error) {
+      // What is wrong with one mailbox is told by the looks at it; the others can be read.
+      if (!(error instanceof SyncError) || error.scope === "endpoint" || !session.usable) throw error;
+    }
+  }
+};

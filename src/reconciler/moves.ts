@@ -30,8 +30,8 @@ export const reviewMove = (
     return isMarked(binding.shadowFlags) ? { kind: "clear", uid: binding.uid } : end("confirmed", reason);
   }
   if (attempts >= mostTries) return end("failed", "no_effect");
-  if (status !== "planned") return { kind: "look" };
-  return durable ? { kind: "send" } : wait(lookAgainMs, "not_durable");
+  if (status === "planned" && !durable) return wait(lookAgainMs, "not_durable");
+  return status === "planned" ? { kind: "send" } : { kind: "look" };
 };
 
 export type ExpungeStep = Ending | Waiting | { readonly kind: "send"; readonly uid: number };

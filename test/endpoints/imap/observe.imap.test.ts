@@ -235,7 +235,7 @@ describe("observing a mailbox of an odd server", () => {
     await session.close();
   });
 
-  test("takes a server at its count when it reports more vanished than it can know (VANISHED 1:4294967295)", async () => {
+  test("S139: takes a server at its count when it reports more vanished than it can know (VANISHED 1:4294967295)", async () => {
     const qresync = [
       { on: /^ENABLE/, reply: ["* ENABLED QRESYNC\r\n{ok}"] },
       { on: /^EXAMINE.*QRESYNC/, reply: ["{baseline}* OK [HIGHESTMODSEQ 9] ok\r\n* VANISHED (EARLIER) 1:4294967295\r\n{ok}"] },

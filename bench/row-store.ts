@@ -14,7 +14,7 @@ import type { DecidedChange } from "../src/model/change.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId, TenantId } from "../src/model/ids.ts";
 import type { Octets } from "../src/model/octets.ts";
 import { type Decision, emptyDraft, record, type Scope } from "../src/reconciler/state.ts";
-import type { AccountTx } from "../src/store/account-tx.ts";
+import type { InputTx } from "../src/store/account-tx.ts";
 import { storeBlobs } from "../src/store/blob-writes.ts";
 import { type Database, openDatabase } from "../src/store/database.ts";
 import { applyDecision } from "../src/store/decisions.ts";
@@ -106,9 +106,18 @@ class RowStore {
     const decision = decisionFor(batch, this.uids + 1, at);
     this.uids += batch.length;
     return this.db.transaction(async (tx) => {
-      const account: AccountTx = { tx, ...owner, policy: defaultPolicy, pop3Evidence: {}, stateEpoch: 0, headSeq: this.headSeq };
+      const input = { id: uuidv7(), at, freshId: () => uuidv7() };
+      const account: InputTx = {
+        tx,
+        input,
+        ...owner,
+        policy: defaultPolicy,
+        pop3Evidence: {},
+        stateEpoch: 0,
+        headSeq: this.headSeq,
+      };
       const contents = batch.map((octets) => ({ receivedAt: at, headers: null, octets }));
-      await applyDecision(account, decision, { scope, contents, existing: new Set(), at, inputId: null });
+      await applyDecision(account, decision, { scope, contents, existing: new Set() });
       this.headSeq = account.headSeq;
     });
   }

@@ -28,7 +28,8 @@ export const registerEndpoints = (app: App, deps: ApiDeps): void => {
       const account = await loadAccount(deps, request);
       const id = parseId<EndpointId>("end", request.params.endpointId);
       await answerOnce(deps, { request, reply }, async (tx) => {
-        const done = id === null ? "unknown" : await removeEndpoint(tx, account.id, id);
+        const done =
+          id === null ? "unknown" : await removeEndpoint(tx, { tenantId: account.tenantId, accountId: account.id }, id);
         if (done === "unknown") throw notFound("endpoint");
         if (done === "last")
           throw new ProblemError("conflict", "It is the account's only endpoint. Add another first, or remove the account.");

@@ -46,7 +46,8 @@ const registerDecision = (app: App, deps: ApiDeps, { verb, decision, summary }: 
         const hold = id === null ? null : await lockOpenHold(tx, account.id, id);
         if (hold === null) throw notFound("hold");
         requireChoice(hold, decision);
-        if (hold.decision === null) await decideHold(tx, account.id, hold.id, { decision, deviceId });
+        if (hold.decision === null)
+          await decideHold(tx, { tenantId: account.tenantId, accountId: account.id }, { id: hold.id, decision, deviceId });
         await requestSync(tx, account.id);
         return { status: 202, body: showHold({ ...hold, decision }) };
       });

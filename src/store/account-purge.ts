@@ -12,6 +12,7 @@ const tables: readonly { readonly name: string; readonly batch: number }[] = [
   { name: "commands", batch: 1000 },
   { name: "retrievals", batch: 1000 },
   { name: "intents", batch: 1000 },
+  { name: "inputs", batch: 200 },
   { name: "holds", batch: 1000 },
   { name: "changes", batch: 1000 },
   { name: "upstream_mailboxes", batch: 1000 },

@@ -3,7 +3,7 @@ import type { Policy, SyncState } from "../model/account.ts";
 import type { EndpointProfile, EndpointSettings, Protocol, Security } from "../model/endpoint.ts";
 import type { FailureCode } from "../model/failure.ts";
 import type { AccountId, EndpointId, TenantId } from "../model/ids.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { type AccountTx, appendChanges, type InputTx } from "./account-tx.ts";
 import type { Database, Queryable } from "./database.ts";
 
 export interface EndpointState {
@@ -126,12 +126,7 @@ export interface EndpointHealth {
 }
 
 /** Writes an endpoint's health; the account is as well as the worst of its endpoints, and a change of that goes into the log. */
-export const writeHealth = async (
-  account: AccountTx,
-  endpointId: EndpointId,
-  health: EndpointHealth,
-  at: Date,
-): Promise<void> => {
+export const writeHealth = async (account: InputTx, endpointId: EndpointId, health: EndpointHealth): Promise<void> => {
   await account.tx.query({
     name: "endpoint_health",
     text: `update endpoints set sync_state = $3, last_error = $4, attempts = $5, next_attempt_at = $6,
@@ -160,28 +155,23 @@ export const writeHealth = async (
   const row = rows[0];
   if (row === undefined) return;
   const { before, after } = row;
-  await appendChanges(
-    account,
-    [
-      {
-        kind: "account.state",
-        messageId: null,
-        mailboxId: null,
-        placementId: null,
-        before: { syncState: before },
-        after: { syncState: after, ...(health.lastError !== null && { error: health.lastError.code }) },
-        source: "daemon",
-        endpointId,
-        deviceId: null,
-        reason: health.lastError?.code ?? "progress",
-        rule: null,
-        confidence: null,
-        evidence: [],
-      },
-    ],
-    at,
-    null,
-  );
+  await appendChanges(account, [
+    {
+      kind: "account.state",
+      messageId: null,
+      mailboxId: null,
+      placementId: null,
+      before: { syncState: before },
+      after: { syncState: after, ...(health.lastError !== null && { error: health.lastError.code }) },
+      source: "daemon",
+      endpointId,
+      deviceId: null,
+      reason: health.lastError?.code ?? "progress",
+      rule: null,
+      confidence: null,
+      evidence: [],
+    },
+  ]);
 };
 
 /** How far the first reading is. `startedAt` null leaves the noted start alone. */

@@ -21,6 +21,20 @@ export interface AccountTx {
   headSeq: bigint;
 }
 
+/** Of the input that is being decided: which it is, and all that its decision may take from outside of its facts and the state. */
+export interface InputStamp {
+  readonly id: string;
+  /** What counts as now. */
+  readonly at: Date;
+  /** The next id for what is made; the same ones in the same order when the input is replayed. */
+  freshId(): string;
+}
+
+/** An account in a transaction that decides about an input: only this writes the log, so that no entry is anonymous (I9). */
+export interface InputTx extends AccountTx {
+  readonly input: InputStamp;
+}
+
 /** The account is deleted; whoever works on it must stop. */
 export class AccountGoneError extends Error {
   override readonly name = "AccountGoneError";
@@ -93,12 +107,8 @@ const columns =
  * Appends changes to the log and wakes its readers when the transaction commits.
  * @returns the number before the first one: change `i` has the number `base + i + 1`.
  */
-export const appendChanges = async (
-  account: Omit<AccountTx, "policy" | "pop3Evidence">,
-  changes: readonly DecidedChange[],
-  at: Date,
-  inputId: string | null,
-): Promise<bigint> => {
+export const appendChanges = async (account: InputTx, changes: readonly DecidedChange[]): Promise<bigint> => {
+  const { id: inputId, at } = account.input;
   const base = account.headSeq;
   if (changes.length === 0) return base;
   const rows = new CopyRows();

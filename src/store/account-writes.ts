@@ -3,9 +3,10 @@ import { uuidv7 } from "uuidv7";
 import type { Policy, SyncState } from "../model/account.ts";
 import type { Credentials, EndpointSettings } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, TenantId } from "../model/ids.ts";
-import { appendChanges } from "./account-tx.ts";
+import { appendChanges, type InputTx } from "./account-tx.ts";
 import { accountColumns, type AccountRow, type EndpointRow } from "./accounts.ts";
 import type { Tx } from "./database.ts";
+import { defineInput, ingestOwned } from "./inputs.ts";
 import { virtualShardOf } from "./leases.ts";
 import type { Sealer } from "./sealing.ts";
 
@@ -29,47 +30,106 @@ export interface AccountRef {
   readonly deviceId: string;
 }
 
-const insertEndpoint = async (
-  tx: Tx,
-  sealer: Sealer,
-  owner: { readonly tenantId: TenantId; readonly accountId: AccountId },
-  endpoint: NewEndpoint,
-): Promise<EndpointRow> => {
-  const endpointId = uuidv7() as EndpointId;
-  const { settings, credentials } = endpoint;
-  await tx.query({
+/** An endpoint without its secret, which is nothing that anybody may replay. */
+interface EndpointFacts {
+  readonly id: EndpointId;
+  readonly settings: EndpointSettings;
+  readonly authType: Credentials["type"];
+  readonly authUser: string;
+}
+
+const factsOf = ({ settings, credentials: { type, user } }: NewEndpoint): EndpointFacts => ({
+  id: uuidv7() as EndpointId,
+  settings,
+  authType: type,
+  authUser: user,
+});
+
+const writeEndpoint = async (account: InputTx, { id, settings, authType, authUser }: EndpointFacts): Promise<void> => {
+  await account.tx.query({
     name: "endpoint_create",
     text: `insert into endpoints (account_id, id, tenant_id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, auth_type, auth_user, credentials)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '')`,
     values: [
-      owner.accountId,
-      endpointId,
-      owner.tenantId,
+      account.accountId,
+      id,
+      account.tenantId,
       settings.protocol,
       settings.host,
       settings.port,
       settings.security,
       settings.tls.caPem,
       settings.tls.rejectUnauthorized,
-      credentials.type,
-      credentials.user,
-      await sealer.sealCredentials(tx, { tenantId: owner.tenantId, accountId: owner.accountId, endpointId }, credentials),
+      authType,
+      authUser,
     ],
   });
-  return {
-    id: endpointId,
-    accountId: owner.accountId,
-    settings,
-    authType: credentials.type,
-    authUser: credentials.user,
-    syncState: "connecting",
-    lastError: null,
-    profile: {},
-    nextAttemptAt: null,
-    lastSuccessAt: null,
-    progress: { done: 0, total: 0, startedAt: null },
-  };
 };
+
+type Owner = Pick<AccountRef, "tenantId" | "accountId">;
+
+const writeSecret = async (
+  tx: Tx,
+  sealer: Sealer,
+  { tenantId, accountId }: Owner,
+  { id: endpointId, credentials }: { readonly id: EndpointId; readonly credentials: Credentials },
+): Promise<void> => {
+  await tx.query({
+    name: "endpoint_secret",
+    text: `update endpoints set auth_type = $4, auth_user = $5, credentials = $6,
+             credentials_version = credentials_version + case when credentials = '' then 0 else 1 end
+           where account_id = $1 and id = $2 and tenant_id = $3`,
+    values: [
+      accountId,
+      endpointId,
+      tenantId,
+      credentials.type,
+      credentials.user,
+      await sealer.sealCredentials(tx, { tenantId, accountId, endpointId }, credentials),
+    ],
+  });
+};
+
+const toRow = (accountId: AccountId, { id, settings, authType, authUser }: EndpointFacts): EndpointRow => ({
+  id,
+  accountId,
+  settings,
+  authType,
+  authUser,
+  syncState: "connecting",
+  lastError: null,
+  profile: {},
+  nextAttemptAt: null,
+  lastSuccessAt: null,
+  progress: { done: 0, total: 0, startedAt: null },
+});
+
+/** Writes endpoints as an input does, and then their secrets, which are none of it. */
+const addEndpoints = async (
+  tx: Tx,
+  sealer: Sealer,
+  owner: Owner,
+  endpoints: readonly NewEndpoint[],
+  write: (facts: readonly EndpointFacts[]) => Promise<unknown>,
+): Promise<readonly EndpointFacts[]> => {
+  const facts = endpoints.map(factsOf);
+  await write(facts);
+  for (const [at, { credentials }] of endpoints.entries()) {
+    const id = facts[at]?.id;
+    if (id !== undefined) await writeSecret(tx, sealer, owner, { id, credentials });
+  }
+  return facts;
+};
+
+export interface NewAccountFacts {
+  readonly policy: Policy;
+  readonly endpoints: readonly EndpointFacts[];
+}
+
+/** The row of the account is there already, as it is made: whoever replays makes it of `policy`. */
+const accountMade = defineInput("intent", "account.made", async (account, { endpoints }: NewAccountFacts) => {
+  for (const endpoint of endpoints) await writeEndpoint(account, endpoint);
+});
 
 /** The account, its data key and its endpoints. */
 export const createAccount = async (
@@ -85,10 +145,11 @@ export const createAccount = async (
   });
   const account = rows[0];
   if (account === undefined) throw new Error("insert returned nothing");
-  const endpoints: EndpointRow[] = [];
-  for (const endpoint of request.endpoints)
-    endpoints.push(await insertEndpoint(tx, sealer, { tenantId: request.tenantId, accountId }, endpoint));
-  return { account, endpoints };
+  const { tenantId } = request;
+  const endpoints = await addEndpoints(tx, sealer, { tenantId, accountId }, request.endpoints, (facts) =>
+    ingestOwned(tx, { tenantId, accountId }, accountMade, { policy: request.policy, endpoints: facts }),
+  );
+  return { account, endpoints: endpoints.map((facts) => toRow(accountId, facts)) };
 };
 
 const lockAccount = async (tx: Tx, ref: AccountRef): Promise<AccountRow | null> => {
@@ -100,29 +161,37 @@ const lockAccount = async (tx: Tx, ref: AccountRef): Promise<AccountRow | null> 
   return rows[0] ?? null;
 };
 
-/** Writes what moved between the two; a change of the shown state goes into the log. Answers the account as it is now. */
-const logState = async (tx: Tx, ref: AccountRef, before: AccountRow, reason: string): Promise<AccountRow | null> => {
-  const after = await lockAccount(tx, ref);
-  if (after === null || after.syncState === before.syncState) return after;
-  const { stateEpoch, headSeq } = after;
-  const state = (syncState: SyncState): Record<string, unknown> => ({ syncState });
+const readSyncState = async ({ tx, accountId }: InputTx): Promise<SyncState | null> => {
+  const { rows } = await tx.query<{ sync_state: SyncState }>({
+    name: "account_sync_state_read",
+    text: `select sync_state from accounts where id = $1`,
+    values: [accountId],
+  });
+  return rows[0]?.sync_state ?? null;
+};
+
+/** Does it, with the change of the shown state in the log. */
+const logState = async (account: InputTx, deviceId: string, reason: string, work: () => Promise<void>): Promise<void> => {
+  const before = await readSyncState(account);
+  await work();
+  const after = await readSyncState(account);
+  if (after === before) return;
   const change = {
     kind: "account.state",
     messageId: null,
     mailboxId: null,
     placementId: null,
-    before: state(before.syncState),
-    after: state(after.syncState),
+    before: { syncState: before },
+    after: { syncState: after },
     source: "api",
     endpointId: null,
-    deviceId: ref.deviceId,
+    deviceId,
     reason,
     rule: null,
     confidence: null,
     evidence: [],
   } as const;
-  await appendChanges({ tx, accountId: ref.accountId, tenantId: ref.tenantId, stateEpoch, headSeq }, [change], new Date(), null);
-  return { ...after, headSeq: headSeq + 1n };
+  await appendChanges(account, [change]);
 };
 
 export interface EndpointPatch {
@@ -141,17 +210,19 @@ export interface AccountPatch {
 }
 
 /** New settings deserve a new try at once: what was learned of another server, the failures and the parking are forgotten. */
-const patchEndpoint = async (tx: Tx, sealer: Sealer, ref: AccountRef, patch: EndpointPatch): Promise<void> => {
-  const { settings, credentials } = patch;
-  await tx.query({
+const patchEndpoint = async (
+  account: InputTx,
+  { id, settings }: { readonly id: EndpointId; readonly settings: EndpointSettings },
+): Promise<void> => {
+  await account.tx.query({
     name: "endpoint_patch",
     text: `update endpoints set profile = case when (host, port) = ($4, $5) then profile else '{}' end, host = $4, port = $5, security = $6,
              tls_ca_pem = $7, tls_reject_unauthorized = $8, attempts = 0, next_attempt_at = null, sync_state = 'connecting', last_error = null
            where account_id = $1 and id = $2 and tenant_id = $3`,
     values: [
-      ref.accountId,
-      patch.id,
-      ref.tenantId,
+      account.accountId,
+      id,
+      account.tenantId,
       settings.host,
       settings.port,
       settings.security,
@@ -159,55 +230,71 @@ const patchEndpoint = async (tx: Tx, sealer: Sealer, ref: AccountRef, patch: End
       settings.tls.rejectUnauthorized,
     ],
   });
-  if (credentials === undefined) return;
-  await tx.query({
-    name: "endpoint_credentials",
-    text: `update endpoints set auth_type = $4, auth_user = $5, credentials = $6, credentials_version = credentials_version + 1
-           where account_id = $1 and id = $2 and tenant_id = $3`,
-    values: [
-      ref.accountId,
-      patch.id,
-      ref.tenantId,
-      credentials.type,
-      credentials.user,
-      await sealer.sealCredentials(tx, { tenantId: ref.tenantId, accountId: ref.accountId, endpointId: patch.id }, credentials),
-    ],
-  });
 };
+
+interface SettingsFacts {
+  readonly deviceId: string;
+  readonly name: string | null;
+  readonly email: string | null;
+  readonly policy: Partial<Policy> | null;
+  readonly endpoints: readonly { readonly id: EndpointId; readonly settings: EndpointSettings }[];
+  readonly newEndpoints: readonly EndpointFacts[];
+}
+
+const settingsChanged = defineInput("intent", "account.settings", (account, facts: SettingsFacts) =>
+  logState(account, facts.deviceId, "settings_changed", async () => {
+    const { name, email, policy, endpoints, newEndpoints } = facts;
+    await account.tx.query({
+      name: "account_patch",
+      text: `update accounts set name = coalesce($2, name), email = coalesce($3, email), policy = policy || coalesce($4::jsonb, '{}'),
+               policy_version = policy_version + case when $4::jsonb is null then 0 else 1 end,
+               sync_state = case when $5 then 'connecting' else sync_state end, updated_at = now() where id = $1`,
+      values: [
+        account.accountId,
+        name,
+        email,
+        policy === null ? null : JSON.stringify(policy),
+        endpoints.length + newEndpoints.length > 0,
+      ],
+    });
+    for (const endpoint of endpoints) await patchEndpoint(account, endpoint);
+    for (const endpoint of newEndpoints) await writeEndpoint(account, endpoint);
+  }),
+);
 
 /** null when there is no such account. Endpoints named in the patch must exist. */
 export const patchAccount = async (tx: Tx, sealer: Sealer, ref: AccountRef, patch: AccountPatch): Promise<AccountRow | null> => {
-  const before = await lockAccount(tx, ref);
-  if (before === null) return null;
-  const reconnects = patch.endpoints.length + patch.newEndpoints.length > 0;
-  await tx.query({
-    name: "account_patch",
-    text: `update accounts set name = coalesce($2, name), email = coalesce($3, email), policy = policy || coalesce($4::jsonb, '{}'),
-             policy_version = policy_version + case when $4::jsonb is null then 0 else 1 end,
-             sync_state = case when $5 then 'connecting' else sync_state end, updated_at = now() where id = $1`,
-    values: [
-      ref.accountId,
-      patch.name ?? null,
-      patch.email ?? null,
-      patch.policy === undefined ? null : JSON.stringify(patch.policy),
-      reconnects,
-    ],
+  if ((await lockAccount(tx, ref)) === null) return null;
+  const { name = null, email = null, policy = null, endpoints } = patch;
+  const changed = endpoints.map(({ id, settings }) => ({ id, settings }));
+  await addEndpoints(tx, sealer, ref, patch.newEndpoints, (newEndpoints) => {
+    const facts = { deviceId: ref.deviceId, name, email, policy, endpoints: changed, newEndpoints };
+    return ingestOwned(tx, ref, settingsChanged, facts);
   });
-  for (const endpoint of patch.endpoints) await patchEndpoint(tx, sealer, ref, endpoint);
-  for (const endpoint of patch.newEndpoints) await insertEndpoint(tx, sealer, ref, endpoint);
-  return logState(tx, ref, before, "settings_changed");
+  for (const { id, credentials } of endpoints)
+    if (credentials !== undefined) await writeSecret(tx, sealer, ref, { id, credentials });
+  return lockAccount(tx, ref);
 };
+
+const accountPaused = defineInput(
+  "intent",
+  "account.paused",
+  (account, { deviceId, paused }: { readonly deviceId: string; readonly paused: boolean }) =>
+    logState(account, deviceId, paused ? "paused" : "resumed", async () => {
+      await account.tx.query({
+        name: "account_paused",
+        text: `update accounts set paused = $2, updated_at = now() where id = $1`,
+        values: [account.accountId, paused],
+      });
+    }),
+);
 
 /** Stops or resumes all work on the account; null when there is no such account. */
 export const setPaused = async (tx: Tx, ref: AccountRef, paused: boolean): Promise<AccountRow | null> => {
   const before = await lockAccount(tx, ref);
   if (before === null || before.paused === paused) return before;
-  await tx.query({
-    name: "account_paused",
-    text: `update accounts set paused = $2, updated_at = now() where id = $1`,
-    values: [ref.accountId, paused],
-  });
-  return logState(tx, ref, before, paused ? "paused" : "resumed");
+  await ingestOwned(tx, ref, accountPaused, { deviceId: ref.deviceId, paused });
+  return lockAccount(tx, ref);
 };
 
 /** Cuts a backoff short. A parked login stays parked: it would only be refused again. */

@@ -2,7 +2,7 @@
 import type { EndpointId, MailboxId, PlacementId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
 import { accountLeast, breakerWindowMs, countedRules, type VanishCounts } from "../reconciler/vanish-breaker.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { AccountTx, InputTx } from "./account-tx.ts";
 
 /** Placements of mailbox $3 that lost their item at endpoint $2 to a new epoch. Set against set: its cost is the mailbox. */
 const leftOver = `select placement_id from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and closed_reason = 'epoch'
@@ -28,12 +28,8 @@ export const listLeftOver = async (
  * After a new epoch was read to its end: placements of the mailbox that no item continued become candidates.
  * @returns how many.
  */
-export const markUnbound = async (
-  account: AccountTx,
-  endpointId: EndpointId,
-  mailboxId: MailboxId,
-  at: Date,
-): Promise<number> => {
+export const markUnbound = async (account: InputTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
+  const { at } = account.input;
   const { rowCount } = await account.tx.query({
     name: "placements_unbound",
     text: `update placements p set absent_since = $4 from (${leftOver}) left_over
@@ -45,12 +41,12 @@ export const markUnbound = async (
 };
 
 /** Placements that a mailbox does not show in its new epoch become candidates before it is read. @returns how many. */
-export const markMissing = async (account: AccountTx, ids: readonly PlacementId[], at: Date): Promise<number> => {
+export const markMissing = async (account: InputTx, ids: readonly PlacementId[]): Promise<number> => {
   const { rowCount } = await account.tx.query({
     name: "placements_missing",
     text: `update placements p set absent_since = $3 where p.account_id = $1 and p.id = any($2::uuid[]) and p.lifecycle = 'live' and not p.kept
              and p.absent_since is null and not exists (select from bindings b where b.account_id = $1 and b.placement_id = p.id and b.active and b.uidl = '')`,
-    values: [account.accountId, ids, at],
+    values: [account.accountId, ids, account.input.at],
   });
   return rowCount;
 };
@@ -81,7 +77,7 @@ export const listInMaildrop = async (
 };
 
 /** What was removed unheard is no longer what the maildrop has: nothing is removed there for it (K4), and a listing that shows it is news. */
-export const endUnheard = async (account: AccountTx, endpointId: EndpointId, ids: readonly PlacementId[]): Promise<void> => {
+export const endUnheard = async (account: InputTx, endpointId: EndpointId, ids: readonly PlacementId[]): Promise<void> => {
   if (ids.length === 0) return;
   await account.tx.query({
     name: "candidates_unheard",

@@ -6,7 +6,7 @@ import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from ".
 import type { Claimable, Standing } from "../reconciler/identify.ts";
 import type { GoneItem } from "../reconciler/maildrop-vanish.ts";
 import type { PlacementView } from "../reconciler/state.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { AccountTx, InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView as toBoundView } from "./slices.ts";
 
@@ -308,7 +308,7 @@ export const listUnhashed = async (
 };
 
 export const storeHashes = async (
-  account: AccountTx,
+  account: InputTx,
   hashed: readonly { readonly id: MessageId; readonly hFull: Buffer; readonly hHead: Buffer; readonly size: number }[],
 ): Promise<void> => {
   await account.tx.query({

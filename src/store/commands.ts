@@ -2,7 +2,6 @@
  * Commands to mail servers, durable before they are sent (semantics 3.6): planned with the decision that wants them, fenced
  * before the first octet leaves, ended by what was read back.
  */
-import { uuidv7 } from "uuidv7";
 import type { DecidedChange } from "../model/change.ts";
 import type {
   CommandFence,
@@ -17,7 +16,7 @@ import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
 import type { MailboxFence } from "../model/mailbox-command.ts";
 import { owedVerbs } from "../reconciler/plan.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { type AccountTx, appendChanges, type InputTx } from "./account-tx.ts";
 import type { BlobRef } from "./blob-reads.ts";
 import type { Queryable } from "./database.ts";
 import { bindingColumns, loadPlacements, placementColumns, type PlacementRow, toView } from "./slices.ts";
@@ -163,10 +162,10 @@ export const hasStubs = async (db: Queryable, accountId: AccountId, scope: Scope
 
 /** C3: from here on it may have been done, whatever becomes of us. */
 export const fenceCommands = async (
-  account: AccountTx,
+  account: InputTx,
   fenced: readonly { readonly id: string; readonly fence: CommandFence | MailboxFence }[],
-  at: Date,
 ): Promise<void> => {
+  const { at } = account.input;
   await account.tx.query({
     name: "commands_fence",
     text: `update commands c set status = 'sent', attempts = attempts + 1, sent_at = $3, fence = w.fence
@@ -193,7 +192,8 @@ export interface CommandMove {
 const isOpen = (status: CommandMove["status"]): boolean => status === "planned" || status === "sent" || status === "unknown";
 
 /** Writes what became of commands, with the changes that tell of it. */
-export const moveCommands = async (account: AccountTx, moves: readonly CommandMove[], at: Date): Promise<void> => {
+export const moveCommands = async (account: InputTx, moves: readonly CommandMove[]): Promise<void> => {
+  const { at } = account.input;
   if (moves.length === 0) return;
   const rows = moves.map(({ id, opId, status, outcome, dueAt, fence, progress }) => ({
     id,
@@ -218,14 +218,12 @@ export const moveCommands = async (account: AccountTx, moves: readonly CommandMo
   await appendChanges(
     account,
     moves.flatMap(({ id, changes }) => (ids.has(id) ? changes : [])),
-    at,
-    null,
   );
 };
 
 /** What is under way for placements stands for the operation that wanted them last: whoever ends it has to look again. */
 const claimOpen = async (
-  { tx, accountId }: Pick<AccountTx, "tx" | "accountId">,
+  { tx, accountId }: InputTx,
   endpointId: EndpointId,
   placementIds: readonly PlacementId[],
   opId: string,
@@ -250,7 +248,7 @@ export interface WantedBy {
  * there. A placement owes each verb once at a time; the operation that wanted it last stands for all. Nothing where they agree.
  */
 export const planIntentCommands = async (
-  account: Pick<AccountTx, "tx" | "accountId" | "tenantId">,
+  account: InputTx,
   endpointId: EndpointId,
   placementIds: readonly PlacementId[],
   { opId, named = false, except = null }: WantedBy,
@@ -259,7 +257,9 @@ export const planIntentCommands = async (
   await claimOpen(account, endpointId, placementIds, opId);
   const placements = [...(await loadPlacements(account, endpointId, placementIds)).values()];
   const rows = placements.flatMap((placement) =>
-    owedVerbs(placement).flatMap((verb) => (verb === except ? [] : [{ id: uuidv7(), placement_id: placement.id, verb }])),
+    owedVerbs(placement).flatMap((verb) =>
+      verb === except ? [] : [{ id: account.input.freshId(), placement_id: placement.id, verb }],
+    ),
   );
   if (rows.length === 0) return;
   await account.tx.query({
@@ -288,10 +288,10 @@ export const findRestoreEndpoint = async (account: AccountTx): Promise<EndpointI
 };
 
 /** Plans what the account does not have yet; what was once done to a placement for a reason is not done again (I14). */
-export const planCommands = async (account: AccountTx, endpointId: EndpointId, plans: readonly CommandPlan[]): Promise<void> => {
+export const planCommands = async (account: InputTx, endpointId: EndpointId, plans: readonly CommandPlan[]): Promise<void> => {
   if (plans.length === 0) return;
   const rows = plans.map(({ placementId, verb, args, reason }) => ({
-    id: uuidv7(),
+    id: account.input.freshId(),
     placement_id: placementId,
     verb,
     args,

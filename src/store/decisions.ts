@@ -1,10 +1,9 @@
 /** Applies what the reconciler decided: set-based statements inside the account's transaction. */
 import { createHash } from "node:crypto";
-import { uuidv7 } from "uuidv7";
 import type { EndpointId } from "../model/ids.ts";
 import type { MessageHeaders } from "../model/mail.ts";
 import type { BindingWrite, Decision, NewMessage, NewPlacement, PlacementWrite, Scope } from "../reconciler/state.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { appendChanges, type InputTx } from "./account-tx.ts";
 import { planCommands } from "./commands.ts";
 import { CopyRows } from "./copy-binary.ts";
 
@@ -45,7 +44,7 @@ const noHeaders: MessageHeaders = {
 };
 
 const copyMessages = async (
-  account: AccountTx,
+  account: InputTx,
   base: bigint,
   messages: readonly NewMessage[],
   contents: readonly MessageContent[],
@@ -90,7 +89,7 @@ const copyMessages = async (
     );
 };
 
-const copyPlacements = async (account: AccountTx, base: bigint, placements: readonly NewPlacement[]): Promise<void> => {
+const copyPlacements = async (account: InputTx, base: bigint, placements: readonly NewPlacement[]): Promise<void> => {
   if (placements.length === 0) return;
   const rows = new CopyRows();
   for (const placement of placements) {
@@ -116,12 +115,8 @@ const copyPlacements = async (account: AccountTx, base: bigint, placements: read
   );
 };
 
-const updatePlacements = async (
-  account: AccountTx,
-  base: bigint,
-  placements: readonly PlacementWrite[],
-  at: Date,
-): Promise<void> => {
+const updatePlacements = async (account: InputTx, base: bigint, placements: readonly PlacementWrite[]): Promise<void> => {
+  const { at } = account.input;
   if (placements.length === 0) return;
   const rows = placements.map((placement) => ({
     id: placement.id,
@@ -153,7 +148,7 @@ const updatePlacements = async (
 };
 
 const writeBindings = async (
-  account: AccountTx,
+  account: InputTx,
   scope: Scope,
   bindings: readonly BindingWrite[],
   existing: ReadonlySet<number>,
@@ -200,7 +195,7 @@ const writeBindings = async (
     });
 };
 
-const closeBindings = async (account: AccountTx, scope: Scope, closed: Decision["closed"]): Promise<void> => {
+const closeBindings = async (account: InputTx, scope: Scope, closed: Decision["closed"]): Promise<void> => {
   if (closed.length === 0) return;
   await account.tx.query({
     name: "bindings_close",
@@ -212,7 +207,7 @@ const closeBindings = async (account: AccountTx, scope: Scope, closed: Decision[
 };
 
 /** Old bindings of moved placements end; what was only copied stays bound, to a placement that is purged and to be removed there. */
-const vacateBindings = async (account: AccountTx, endpointId: EndpointId, vacated: Decision["vacated"]): Promise<void> => {
+const vacateBindings = async (account: InputTx, endpointId: EndpointId, vacated: Decision["vacated"]): Promise<void> => {
   if (vacated.length === 0) return;
   const rows = vacated.map(({ from, leftBehind }) => ({
     mailbox_id: from.mailboxId,
@@ -221,7 +216,7 @@ const vacateBindings = async (account: AccountTx, endpointId: EndpointId, vacate
     placement_id: leftBehind?.id ?? null,
     message_id: leftBehind?.messageId ?? null,
     op_id: leftBehind?.opId ?? null,
-    command_id: uuidv7(),
+    command_id: account.input.freshId(),
   }));
   await account.tx.query({
     name: "bindings_vacate",
@@ -250,24 +245,18 @@ export interface DecisionContext {
   readonly contents: readonly MessageContent[];
   /** UIDs that have a row in `bindings` already, active or closed. */
   readonly existing: ReadonlySet<number>;
-  readonly at: Date;
-  readonly inputId: string | null;
 }
 
 /** Writes a whole decision: log first (it gives the numbers), then rows. An empty decision writes nothing (I4, I8). */
-export const applyDecision = async (
-  account: AccountTx,
-  decision: Decision,
-  context: DecisionContext,
-): Promise<AppliedDecision> => {
+export const applyDecision = async (account: InputTx, decision: Decision, context: DecisionContext): Promise<AppliedDecision> => {
   const base = account.headSeq;
   const { scope } = context;
   // Run one after the other, but each is prepared while the one before is under way.
   await Promise.all([
-    appendChanges(account, decision.changes, context.at, context.inputId),
+    appendChanges(account, decision.changes),
     copyMessages(account, base, decision.newMessages, context.contents),
     copyPlacements(account, base, decision.newPlacements),
-    updatePlacements(account, base, decision.placements, context.at),
+    updatePlacements(account, base, decision.placements),
     ...(scope === null
       ? []
       : [

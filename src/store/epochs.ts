@@ -1,12 +1,12 @@
 /** What a mailbox that is numbered anew is known by: placements that stand without an item, and the header blocks of their octets. */
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { Scope } from "../reconciler/state.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import { lastBinding } from "./slices.ts";
 
 /** A new epoch: every binding of the old one is closed; the placements stay live and wait to be rebound (ID-8). */
-export const closeEpoch = async (account: AccountTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
+export const closeEpoch = async (account: InputTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
   const { rowCount } = await account.tx.query({
     name: "epoch_close",
     text: `update bindings set active = false, closed_reason = 'epoch' where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and active`,
@@ -110,7 +110,7 @@ export const countRebound = async (db: Queryable, accountId: AccountId, scope: S
 };
 
 /** Old numbers of what has a new one tell nothing more. */
-export const forgetEpochs = async (account: AccountTx, scope: Scope): Promise<void> => {
+export const forgetEpochs = async (account: InputTx, scope: Scope): Promise<void> => {
   await account.tx.query({
     name: "epochs_forget",
     text: `delete from bindings o where o.account_id = $1 and o.endpoint_id = $2 and o.mailbox_id = $3 and o.epoch < $4 and o.closed_reason = 'epoch'

@@ -1,7 +1,8 @@
 /** Open holds as their owner sees them, and what the owner says of them. */
 import type { HoldDecision } from "../model/hold.ts";
-import type { AccountId, MailboxId } from "../model/ids.ts";
+import type { AccountId, MailboxId, TenantId } from "../model/ids.ts";
 import type { Queryable, Tx } from "./database.ts";
+import { defineInput, ingestOwned } from "./inputs.ts";
 
 export interface Hold {
   readonly id: string;
@@ -39,15 +40,24 @@ export const lockOpenHold = async (tx: Tx, accountId: AccountId, id: string): Pr
   return rows[0] ?? null;
 };
 
-export const decideHold = async (
-  tx: Tx,
-  accountId: AccountId,
-  id: string,
-  { decision, deviceId }: { readonly decision: HoldDecision; readonly deviceId: string },
-): Promise<void> => {
-  await tx.query({
+interface HoldSaid {
+  readonly id: string;
+  readonly decision: HoldDecision;
+  readonly deviceId: string;
+}
+
+const holdDecided = defineInput("intent", "hold.decided", async (account, { id, decision, deviceId }: HoldSaid) => {
+  await account.tx.query({
     name: "hold_decide",
     text: `update holds set decision = $3, decided_by = $4 where account_id = $1 and id = $2`,
-    values: [accountId, id, decision, deviceId],
+    values: [account.accountId, id, decision, deviceId],
   });
+});
+
+export const decideHold = async (
+  tx: Tx,
+  owner: { readonly tenantId: TenantId; readonly accountId: AccountId },
+  said: HoldSaid,
+): Promise<void> => {
+  await ingestOwned(tx, owner, holdDecided, said);
 };

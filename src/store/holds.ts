@@ -1,10 +1,9 @@
 /** What breakers hold back, and since when (semantics 4.4). */
-import { uuidv7 } from "uuidv7";
 import type { HoldDecision } from "../model/hold.ts";
 import type { EndpointId, MailboxId } from "../model/ids.ts";
 import type { CutHistory } from "../reconciler/holds.ts";
 import { holds } from "../telemetry/metrics.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { type AccountTx, appendChanges, type InputTx } from "./account-tx.ts";
 
 /** Of one mailbox. */
 export interface OpenHold {
@@ -22,22 +21,21 @@ interface HoldEvent {
   readonly reason: string;
   readonly count: number;
   readonly outcome?: string;
-  readonly at: Date;
   readonly rule?: string;
   /** Who decided; absent: nobody had to. */
   readonly by?: string;
 }
 
 const logHold = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   kind: "hold.opened" | "hold.closed",
-  { mailboxId, at, rule = "B1", by, ...after }: HoldEvent,
+  { mailboxId, rule = "B1", by, ...after }: HoldEvent,
 ): Promise<void> => {
   holds.inc({ reason: after.reason, event: kind === "hold.opened" ? "opened" : "closed" });
   const none = { messageId: null, placementId: null, before: null, confidence: null, evidence: [] };
   const who = by === undefined ? ({ source: "rule", deviceId: null } as const) : ({ source: "api", deviceId: by } as const);
-  await appendChanges(account, [{ kind, mailboxId, endpointId, after, ...who, reason: after.reason, rule, ...none }], at, null);
+  await appendChanges(account, [{ kind, mailboxId, endpointId, after, ...who, reason: after.reason, rule, ...none }]);
 };
 
 export const loadHolds = async (account: AccountTx, reason: string): Promise<ReadonlyMap<MailboxId, OpenHold>> => {
@@ -70,7 +68,7 @@ export const loadHolds = async (account: AccountTx, reason: string): Promise<Rea
 
 /** Opens a hold, or brings an open one up to date; writes nothing where nothing changed. */
 export const keepHold = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   open: OpenHold | null,
   now: {
@@ -80,10 +78,9 @@ export const keepHold = async (
     readonly history: CutHistory | null;
     /** B1 where it is not given. */
     readonly rule?: string;
-    readonly at: Date;
   },
 ): Promise<void> => {
-  const { mailboxId, reason, count, history, at } = now;
+  const { mailboxId, reason, count, history } = now;
   const rule = now.rule ?? "B1";
   if (open !== null && open.count === count && open.history === history) return;
   const evidence = JSON.stringify(history === null ? [] : [history]);
@@ -95,33 +92,28 @@ export const keepHold = async (
     });
     return;
   }
-  const holdId = uuidv7();
+  const holdId = account.input.freshId();
   await account.tx.query({
     name: "hold_open",
     text: `insert into holds (account_id, id, tenant_id, mailbox_id, reason, count, evidence, since) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    values: [account.accountId, holdId, account.tenantId, mailboxId, reason, count, evidence, at],
+    values: [account.accountId, holdId, account.tenantId, mailboxId, reason, count, evidence, account.input.at],
   });
-  await logHold(account, endpointId, "hold.opened", { holdId, mailboxId, reason, count, rule, at });
+  await logHold(account, endpointId, "hold.opened", { holdId, mailboxId, reason, count, rule });
 };
 
 /** `reappeared`: nothing is missing any more; `released`: it was given up as `kept`; `rebound`: its mail was found again. */
 export type HoldOutcome = "reappeared" | "released" | "octets_sound" | "rebound" | HoldDecision;
 
 export const closeHold = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   { id: holdId, mailboxId, count, decided }: OpenHold,
-  {
-    reason,
-    outcome,
-    at,
-    rule,
-  }: { readonly reason: string; readonly outcome: HoldOutcome; readonly rule?: string; readonly at: Date },
+  { reason, outcome, rule }: { readonly reason: string; readonly outcome: HoldOutcome; readonly rule?: string },
 ): Promise<void> => {
   await account.tx.query({
     name: "hold_close",
     text: `update holds set closed_at = $3, outcome = $4 where account_id = $1 and id = $2 and closed_at is null`,
-    values: [account.accountId, holdId, at, outcome],
+    values: [account.accountId, holdId, account.input.at, outcome],
   });
   const by = outcome === decided?.as ? { by: decided.by } : {};
   await logHold(account, endpointId, "hold.closed", {
@@ -130,7 +122,6 @@ export const closeHold = async (
     reason,
     count,
     outcome,
-    at,
     ...(rule !== undefined && { rule }),
     ...by,
   });

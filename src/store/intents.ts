@@ -2,7 +2,7 @@
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, IntentStatus, KeywordPatch } from "../model/intent.ts";
 import type { SaidPlace } from "../reconciler/location.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { AccountTx, InputTx } from "./account-tx.ts";
 
 export interface JournaledIntent {
   readonly opId: string;
@@ -50,7 +50,7 @@ export const loadIntents = async (
 };
 
 /** Journals intents with their results, in their order. */
-export const storeIntents = async (account: AccountTx, intents: readonly JournaledIntent[]): Promise<void> => {
+export const storeIntents = async (account: InputTx, intents: readonly JournaledIntent[]): Promise<void> => {
   if (intents.length === 0) return;
   const rows = intents.map(({ opId, deviceId, base, kind, args, said, result, seq, changes }) => ({
     op_id: opId,
@@ -77,7 +77,7 @@ export const storeIntents = async (account: AccountTx, intents: readonly Journal
 };
 
 /** Takes all that is stored of messages whose placements are all purged; what stays says that there was one (I2). */
-export const erasePurged = async (account: AccountTx, messageIds: readonly MessageId[]): Promise<void> => {
+export const erasePurged = async (account: InputTx, messageIds: readonly MessageId[]): Promise<void> => {
   if (messageIds.length === 0) return;
   const values = [account.accountId, messageIds];
   await account.tx.query({

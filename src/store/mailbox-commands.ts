@@ -1,9 +1,8 @@
 /** What is owed to mail servers about mailboxes: one open command for each, whatever is wanted of it. */
-import { uuidv7 } from "uuidv7";
 import type { OpenStatus } from "../model/command.ts";
 import type { AccountId, EndpointId, MailboxId } from "../model/ids.ts";
 import type { MailboxFence, MailboxPlan, MailboxVerb } from "../model/mailbox-command.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { AccountTx, InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
 export interface OpenMailboxCommand {
@@ -25,7 +24,7 @@ export interface OpenMailboxCommand {
 
 /** Says that mailboxes want looking at; what is wanted last counts, and what was sent stays known. */
 export const wantMailboxes = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   plans: readonly MailboxPlan[],
   opId: string,
@@ -39,7 +38,7 @@ export const wantMailboxes = async (
     values: [account.accountId, endpointId, plans.map(({ mailboxId }) => mailboxId), opId],
   });
   const rows = plans.map(({ mailboxId, verb, moveTo }) => ({
-    id: uuidv7(),
+    id: account.input.freshId(),
     mailbox_id: mailboxId,
     verb,
     args: moveTo === undefined ? {} : { moveTo },
@@ -103,7 +102,7 @@ export const readContents = async (
 
 /** What waited for the server has ended (I16). */
 export const endIntent = async (
-  account: AccountTx,
+  account: InputTx,
   opId: string,
   end: { readonly status: string; readonly reason: string },
 ): Promise<void> => {
@@ -115,7 +114,7 @@ export const endIntent = async (
 };
 
 /** A mailbox is there, or has room, that commands waited for. */
-export const wakeWaiting = async (account: AccountTx, endpointId: EndpointId): Promise<void> => {
+export const wakeWaiting = async (account: InputTx, endpointId: EndpointId): Promise<void> => {
   await account.tx.query({
     name: "commands_wake",
     text: `update commands set due_at = null

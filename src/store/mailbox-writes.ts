@@ -2,7 +2,7 @@
 import type { EndpointId, MailboxId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { MailboxDecision } from "../reconciler/mailboxes.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { appendChanges, type InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
 /** Where the reading of one upstream mailbox stands. */
@@ -30,11 +30,10 @@ const createOrder = (decision: Pick<MailboxDecision, "mailboxes">) => decision.m
 
 /** Writes the tree and its log. */
 export const writeMailboxes = async (
-  account: AccountTx,
+  account: InputTx,
   decision: Pick<MailboxDecision, "changes" | "mailboxes">,
-  at: Date,
 ): Promise<void> => {
-  const base = await appendChanges(account, decision.changes, at, null);
+  const base = await appendChanges(account, decision.changes);
   const seqOf = (change: number | null): string | null => (change === null ? null : String(base + BigInt(change) + 1n));
   const updated = decision.mailboxes.filter((mailbox) => !mailbox.created);
   const rows = (mailboxes: typeof updated) =>
@@ -72,17 +71,16 @@ export const writeMailboxes = async (
 
 /** Writes the tree, its log and the upstream addresses. */
 export const applyMailboxDecision = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   decision: MailboxDecision,
-  at: Date,
 ): Promise<void> => {
-  await writeMailboxes(account, decision, at);
+  await writeMailboxes(account, decision);
   await writeUpstream(account, endpointId, decision);
-  await dropGone(account, endpointId, decision.gone, at);
+  await dropGone(account, endpointId, decision.gone);
 };
 
-const writeUpstream = async (account: AccountTx, endpointId: EndpointId, decision: MailboxDecision): Promise<void> => {
+const writeUpstream = async (account: InputTx, endpointId: EndpointId, decision: MailboxDecision): Promise<void> => {
   if (decision.upstream.length === 0) return;
   const rows = decision.upstream.map((row) => ({
     mailbox_id: row.mailboxId,
@@ -109,7 +107,8 @@ const writeUpstream = async (account: AccountTx, endpointId: EndpointId, decisio
 };
 
 /** Mailboxes gone for good: no binding stays active in them, and what they held waits for a decision. */
-const dropGone = async (account: AccountTx, endpointId: EndpointId, gone: readonly MailboxId[], at: Date): Promise<void> => {
+const dropGone = async (account: InputTx, endpointId: EndpointId, gone: readonly MailboxId[]): Promise<void> => {
+  const { at } = account.input;
   if (gone.length === 0) return;
   await account.tx.query({
     text: `with closed as (
@@ -137,7 +136,8 @@ export interface CursorWrite {
 }
 
 /** Moves a mailbox's cursor, in the transaction that wrote what it stands for. */
-export const writeCursor = async (account: AccountTx, endpointId: EndpointId, cursor: CursorWrite, at: Date): Promise<void> => {
+export const writeCursor = async (account: InputTx, endpointId: EndpointId, cursor: CursorWrite): Promise<void> => {
+  const { at } = account.input;
   await account.tx.query({
     name: "cursor_write",
     text: `update upstream_mailboxes set epoch = $4, uid_validity = $5, uid_next = $6, highest_modseq = $7, backfill_low = $8,
@@ -162,7 +162,7 @@ export const writeCursor = async (account: AccountTx, endpointId: EndpointId, cu
 
 /** Puts a mailbox aside after repeated failures of its own; the account goes on without it. */
 export const parkMailbox = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   mailboxId: MailboxId,
   park: { until: Date | null; reason: string },

@@ -2,7 +2,7 @@
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { AccountTx, InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
 export interface BoundItem extends ListedItem {
@@ -82,7 +82,7 @@ export const loadAlike = async (account: AccountTx, hashes: readonly Buffer[]): 
 };
 
 /** Binds items; one that was bound before in this epoch is bound anew. */
-export const bindItems = async (account: AccountTx, scope: Scope, items: readonly BoundItem[]): Promise<void> => {
+export const bindItems = async (account: InputTx, scope: Scope, items: readonly BoundItem[]): Promise<void> => {
   if (items.length === 0) return;
   await account.tx.query({
     name: "maildrop_bind",
@@ -108,7 +108,7 @@ export const bindItems = async (account: AccountTx, scope: Scope, items: readonl
 
 /** Ends bindings of present items. */
 export const endItems = async (
-  account: AccountTx,
+  account: InputTx,
   scope: Scope,
   items: readonly (Pick<ListedItem, "uidl" | "occurrence"> & { readonly reason: string })[],
 ): Promise<void> => {
@@ -130,7 +130,7 @@ export const endItems = async (
 };
 
 /** The ids of the last epoch mean nothing any more: every binding ends, every placement stays (ID-9). @returns the new epoch. */
-export const openMaildropEpoch = async (account: AccountTx, endpointId: EndpointId): Promise<number> => {
+export const openMaildropEpoch = async (account: InputTx, endpointId: EndpointId): Promise<number> => {
   const { accountId } = account;
   await account.tx.query({
     text: `update bindings set active = false, closed_reason = 'epoch' where account_id = $1 and endpoint_id = $2 and active`,

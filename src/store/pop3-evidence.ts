@@ -1,9 +1,10 @@
 /** What was seen of an account's POP3 devices, kept with the account (semantics K6, 4.3). */
 import { type Pop3Sign, viewPop3Devices, withSign } from "../model/pop3-devices.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { appendChanges, type InputTx } from "./account-tx.ts";
 
 /** Adds a sign of a POP3 device; when it is the one that was missing, the account's log says what is believed from now on. */
-export const notePop3Sign = async (account: AccountTx, sign: Pop3Sign, at: Date): Promise<void> => {
+export const notePop3Sign = async (account: InputTx, sign: Pop3Sign): Promise<void> => {
+  const { at } = account.input;
   const evidence = withSign(account.pop3Evidence, sign, at.getTime());
   await account.tx.query({
     name: "pop3_evidence_write",
@@ -24,5 +25,5 @@ export const notePop3Sign = async (account: AccountTx, sign: Pop3Sign, at: Date)
     rule: sign === "maildrop_in_use" ? "K6" : "V15",
     evidence: [{ seen: evidence[sign]?.count }],
   } as const;
-  await appendChanges(account, [{ ...none, ...change }], at, null);
+  await appendChanges(account, [{ ...none, ...change }]);
 };

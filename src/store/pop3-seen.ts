@@ -4,7 +4,7 @@ import type { Pop3Evidence } from "../model/pop3-devices.ts";
 import { noSeenMemory, type SeenMemory } from "../reconciler/pop3-seen.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { AccountId, PlacementId } from "../model/ids.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { AccountTx, InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
 /** `upstream_mailboxes.pop3_seen`; of another epoch than the present one it means nothing but the last two fields. */
@@ -99,7 +99,7 @@ const isUntouched = async (
 
 /** `suspectedAt` null: nothing new is suspected. */
 export const writeSeenMemory = async (
-  account: AccountTx,
+  account: InputTx,
   scope: Scope,
   { memory, suspected, suspectedAt }: { memory: SeenMemory; suspected: number; suspectedAt: Date | null },
 ): Promise<void> => {

@@ -2,12 +2,11 @@
  * What is to be removed from a maildrop and what became of it (semantics K4): commands of the verb `dele`, which name an item
  * by its unique-id and size, durable as `sent` before the first of them is said.
  */
-import { uuidv7 } from "uuidv7";
 import type { Policy } from "../model/account.ts";
 import type { DecidedChange } from "../model/change.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { appendChanges, type InputTx } from "./account-tx.ts";
 import type { BlobRef } from "./blob-reads.ts";
 import { closeHold, keepHold, loadHolds } from "./holds.ts";
 import type { Queryable } from "./database.ts";
@@ -103,15 +102,15 @@ interface Journal {
 }
 
 const journal = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   items: readonly DueRemoval[],
   { reason, epoch, status, outcome, dueAt }: Journal,
-  at: Date,
 ): Promise<void> => {
+  const { at } = account.input;
   if (items.length === 0) return;
   const rows = items.map(({ uidl, occurrence, size, placementId, mailboxId }) => ({
-    id: uuidv7(),
+    id: account.input.freshId(),
     placement_id: placementId,
     mailbox_id: mailboxId,
     args: { uidl, occurrence, size, epoch },
@@ -132,15 +131,14 @@ const journal = async (
 
 /** From here on the items may be gone because of us, whatever becomes of us (V1). */
 export const journalSent = (
-  account: AccountTx,
+  account: InputTx,
   { endpointId, epoch }: Scope,
   items: readonly DueRemoval[],
   reason: RemovalReason,
-  at: Date,
-): Promise<void> => journal(account, endpointId, items, { reason, epoch, status: "sent", outcome: null, dueAt: null }, at);
+): Promise<void> => journal(account, endpointId, items, { reason, epoch, status: "sent", outcome: null, dueAt: null });
 
 /** The end of the session was not answered (C9). */
-export const journalUnknown = async (account: AccountTx, endpointId: EndpointId): Promise<void> => {
+export const journalUnknown = async (account: InputTx, endpointId: EndpointId): Promise<void> => {
   await account.tx.query({
     name: "removals_unknown",
     text: `update commands set status = 'unknown' where account_id = $1 and endpoint_id = $2 and verb = 'dele' and status = 'sent'`,
@@ -152,14 +150,14 @@ const damagedMs = 3_600_000;
 
 /** Notes items whose stored octets are not what was read, and those where they are again; a hold tells the owner. */
 export const journalDamage = async (
-  account: AccountTx,
+  account: InputTx,
   { endpointId, epoch, mailboxId }: Scope,
   found: { readonly damaged: readonly DueRemoval[]; readonly sound: readonly DueRemoval[]; readonly reason: RemovalReason },
-  at: Date,
 ): Promise<void> => {
+  const { at } = account.input;
   const { damaged, sound, reason } = found;
   const dueAt = new Date(at.getTime() + damagedMs);
-  await journal(account, endpointId, damaged, { reason, epoch, status: "failed", outcome: "octets_damaged", dueAt }, at);
+  await journal(account, endpointId, damaged, { reason, epoch, status: "failed", outcome: "octets_damaged", dueAt });
   const { rows } = await account.tx.query<{ n: bigint }>({
     name: "removals_sound",
     text: `with sound as (update commands set outcome = 'octets_sound' where account_id = $1 and placement_id = any($3::uuid[]) and verb = 'dele' returning id)
@@ -169,7 +167,7 @@ export const journalDamage = async (
   });
   const count = Number(rows[0]?.n ?? 0);
   const open = (await loadHolds(account, "octets_damaged")).get(mailboxId) ?? null;
-  const hold = { reason: "octets_damaged", rule: "K4", at };
+  const hold = { reason: "octets_damaged", rule: "K4" };
   if (count > 0) await keepHold(account, endpointId, open, { ...hold, mailboxId, count, history: null });
   else if (open !== null) await closeHold(account, endpointId, open, { ...hold, outcome: "octets_sound" });
 };
@@ -229,11 +227,11 @@ const lastPatience = 24 * 3_600_000;
 
 /** Ends removals by what a complete listing showed: their items are gone, and then so are the bindings; or they are not. */
 export const endRemovals = async (
-  account: AccountTx,
+  account: InputTx,
   scope: Scope,
   { gone, left }: { readonly gone: readonly OpenRemoval[]; readonly left: readonly OpenRemoval[] },
-  at: Date,
 ): Promise<void> => {
+  const { at } = account.input;
   const ended = [
     ...gone.map((removal) => ({ id: removal.id, status: "confirmed", outcome: null, due_at: null })),
     ...left.map((removal) => ({
@@ -272,5 +270,5 @@ export const endRemovals = async (
   // The first time it may be that nothing was said at all: a crash before the end of the session (K7).
   const failed = left.filter(({ attempts }) => attempts > 1);
   const changes = [...gone.map((one) => told("write.applied", one)), ...failed.map((one) => told("write.failed", one))];
-  await appendChanges(account, changes, at, null);
+  await appendChanges(account, changes);
 };

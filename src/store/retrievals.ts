@@ -3,11 +3,12 @@ import type { EndpointId, MailboxId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
 import type { RetrievedItem } from "../reconciler/retrieved.ts";
 import type { Scope } from "../reconciler/state.ts";
-import type { AccountTx } from "./account-tx.ts";
+import type { AccountTx, InputTx } from "./account-tx.ts";
 import { bindingColumns, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
 /** Notes items that are about to be RETRed. One whose marking was settled once stays settled. */
-export const noteRetrievals = async (account: AccountTx, scope: Scope, items: readonly ListedItem[], at: Date): Promise<void> => {
+export const noteRetrievals = async (account: InputTx, scope: Scope, items: readonly ListedItem[]): Promise<void> => {
+  const { at } = account.input;
   await account.tx.query({
     name: "retrievals_note",
     text: `insert into retrievals (account_id, endpoint_id, epoch, uidl, occurrence, tenant_id, retrieved_at)
@@ -76,7 +77,7 @@ export const loadRetrievals = async (account: AccountTx): Promise<Retrieval[]> =
 
 /** Closes entries with what became of them. */
 export const endRetrievals = async (
-  account: AccountTx,
+  account: InputTx,
   ended: readonly (Pick<Retrieval, "endpointId" | "epoch" | "uidl" | "occurrence"> & { readonly outcome: string })[],
 ): Promise<void> => {
   if (ended.length === 0) return;
@@ -99,7 +100,7 @@ export const endRetrievals = async (
  * Closes entries of items that nobody shows any more: they were taken before IMAP showed them, so that nothing is to be set back.
  * Only right when all that the maildrop lists is bound.
  */
-export const endGoneRetrievals = async (account: AccountTx): Promise<void> => {
+export const endGoneRetrievals = async (account: InputTx): Promise<void> => {
   await account.tx.query({
     name: "retrievals_gone",
     text: `update retrievals r set outcome = 'gone'

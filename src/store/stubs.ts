@@ -3,7 +3,7 @@ import type { DecidedChange } from "../model/change.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MessageHeaders } from "../model/mail.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { type AccountTx, appendChanges } from "./account-tx.ts";
+import { appendChanges, type InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import type { BoundItem } from "./maildrops.ts";
 
@@ -53,11 +53,7 @@ interface Content {
 }
 
 /** What is known of a message that was a stub up to now, and is one still where its octets are not had. */
-const writeContent = async (
-  account: AccountTx,
-  id: MessageId,
-  { sha256, size, headers, fingerprint }: Content,
-): Promise<void> => {
+const writeContent = async (account: InputTx, id: MessageId, { sha256, size, headers, fingerprint }: Content): Promise<void> => {
   await account.tx.query({
     name: "stub_content",
     text: `update messages set durability = case when $3::bytea is null then 'stub' else 'durable' end, sha256 = $3, size = $4, h_full = $5, h_head = $6,
@@ -85,7 +81,7 @@ const writeContent = async (
   });
 };
 
-const complete = async (account: AccountTx, { stub, headers, octets, fingerprint }: CompletedStub): Promise<MessageId> => {
+const complete = async (account: InputTx, { stub, headers, octets, fingerprint }: CompletedStub): Promise<MessageId> => {
   // Another message has the octets: there is one message for them, so that the placement becomes one of its.
   const { rows } = await account.tx.query<{ id: MessageId }>({
     name: "stub_twin",
@@ -121,7 +117,8 @@ const completedBy = (
 });
 
 /** Makes a stub whole, under its id; one whose octets another message has joins that. */
-export const completeStub = async (account: AccountTx, scope: Scope, completed: CompletedStub, at: Date): Promise<void> => {
+export const completeStub = async (account: InputTx, scope: Scope, completed: CompletedStub): Promise<void> => {
+  const { at } = account.input;
   const { stub, octets } = completed;
   const messageId = await complete(account, completed);
   // An age is counted from when it is stored whole.
@@ -135,7 +132,7 @@ export const completeStub = async (account: AccountTx, scope: Scope, completed: 
     { messageId, mailboxId, placementId: stub.placementId, endpointId },
     { reason: "octets_came", before: { messageId: stub.messageId }, after: { messageId, size: octets.size }, source: "pop3" },
   );
-  await appendChanges(account, [change], at, null);
+  await appendChanges(account, [change]);
 };
 
 /** A stub over IMAP of which not even the headers are known. */
@@ -183,10 +180,9 @@ export interface DescribedStub {
 
 /** Shows stubs by their header blocks. */
 export const describeStubs = async (
-  account: AccountTx,
+  account: InputTx,
   endpointId: EndpointId,
   described: readonly DescribedStub[],
-  at: Date,
 ): Promise<void> => {
   for (const { stub, headers, size, fingerprint } of described)
     await writeContent(account, stub.messageId, { sha256: null, size, headers, fingerprint: { hFull: null, ...fingerprint } });
@@ -196,5 +192,5 @@ export const describeStubs = async (
       { reason: "headers_came", after: { messageId, size }, source: "imap" },
     ),
   );
-  await appendChanges(account, changes, at, null);
+  await appendChanges(account, changes);
 };

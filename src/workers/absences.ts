@@ -1,27 +1,27 @@
 /** Absence candidates after a consistent cut: moved, removed, kept or held (semantics 4). */
 import type { EndpointProfile } from "../model/endpoint.ts";
-import type { MailboxId, PlacementId } from "../model/ids.ts";
+import type { EndpointId, MailboxId } from "../model/ids.ts";
 import type { Survey } from "../model/observation.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { withCut } from "../reconciler/holds.ts";
 import { usable } from "../reconciler/mailboxes.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
-import type { SecondView } from "../reconciler/second-view.ts";
 import { type CutView, lostBeforeDurable as lostReason, type Resolution, resolveCandidates } from "../reconciler/vanish.ts";
 import { isGuarded } from "../reconciler/vanish-breaker.ts";
 import { type Batch, hasBatchShape } from "../reconciler/vanish-evidence.ts";
 import { retentionDaysOf, retentionShape } from "../reconciler/vanish-retention.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { endUnheard, hasOlder, listInMaildrop, loadLosses, type Losses } from "../store/candidates.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { closeHold, keepHold, loadHolds, type OpenHold } from "../store/holds.ts";
 import { notePop3Sign } from "../store/pop3-evidence.ts";
 import { type CandidateGroup, loadCandidates } from "../store/absence-slices.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadPresent } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { lostBeforeDurable, messagesStored } from "../telemetry/metrics.ts";
-import { backfillDone, hasMoved, type LaneContext } from "./lane-state.ts";
-import type { MaildropWitness } from "./maildrop-witness.ts";
+import { backfillDone, hasMoved, type LaneContext, type LaneFacts, laneFacts } from "./lane-state.ts";
+import { type AskedItem, type MaildropWitness, type Testimony, testify } from "./maildrop-witness.ts";
 
 /**
  * V0: the survey is the second collect, our cursors are the first. Equal everywhere means that nothing is under way
@@ -45,7 +45,7 @@ export const isConsistentCut = (context: LaneContext, survey: Survey): boolean =
 /** What INBOX lost in this cut, against what it still shows. */
 const batchOf = async (
   account: AccountTx,
-  context: LaneContext,
+  endpointId: EndpointId,
   groups: readonly CandidateGroup[],
   at: number,
 ): Promise<Batch | null> => {
@@ -63,7 +63,7 @@ const batchOf = async (
   const known = inbox.every(({ trace }) => trace !== null);
   const below = known ? Math.max(...inbox.map(({ trace }) => trace?.newBelow ?? 0)) : Number.MAX_SAFE_INTEGER;
   const [lowest, highest] = uids.reduce(([low, high], uid) => [Math.min(low, uid), Math.max(high, uid)], [Infinity, 0]);
-  const rest = await loadPresent(account, context.endpointId, first.mailboxId, { lowest, highest, below });
+  const rest = await loadPresent(account, endpointId, first.mailboxId, { lowest, highest, below });
   // What went with a copy in INBOX went by the same hand (Stalwart removes a mail everywhere).
   const elsewhere = lost.filter(({ role, messageId }) => role !== "inbox" && !messages.has(messageId)).length;
   return { vanished, elsewhere, ...rest, at };
@@ -75,30 +75,28 @@ interface Held {
   readonly disputes: ReadonlyMap<MailboxId, OpenHold>;
 }
 
-/** Asks the maildrop about the candidates that it had (V4); not one that shows mail of every mailbox. */
-const askMaildrop = async (
+/** What the maildrop is asked about: the candidates that it had (V4). */
+const askedOf = async (
   account: AccountTx,
-  witness: MaildropWitness,
+  { endpointId }: Testimony,
   groups: readonly CandidateGroup[],
-  { disputes, at }: Pick<Held, "disputes"> & { readonly at: number },
-): Promise<ReadonlyMap<PlacementId, SecondView>> => {
-  const { endpointId } = witness;
-  if (endpointId === null) return new Map();
+  { disputes }: Pick<Held, "disputes">,
+): Promise<readonly AskedItem[]> => {
+  if (endpointId === null) return [];
   const candidates = new Map(groups.flatMap((group) => group.candidates).map((candidate) => [candidate.id, candidate]));
   const items = await listInMaildrop(account, endpointId, [...candidates.keys()]);
-  const asked = items.flatMap(({ placementId, ...item }) => {
+  return items.flatMap(({ placementId, ...item }) => {
     const candidate = candidates.get(placementId);
     if (candidate === undefined) return [];
     const { absentSince, mailboxId } = candidate;
     return [{ placementId, key: keyOf(item), absentSince, disputed: disputes.get(mailboxId)?.decided === null }];
   });
-  return witness.ask(asked, at);
 };
 
 /** A hold lasts while something is pending for its reason, and while it is not known whether something is. */
 const settleHold = async (
-  account: AccountTx,
-  { endpointId }: LaneContext,
+  account: InputTx,
+  endpointId: EndpointId,
   open: OpenHold | null,
   now: Parameters<typeof keepHold>[3] & { readonly unknown: boolean },
 ): Promise<void> => {
@@ -108,8 +106,8 @@ const settleHold = async (
 };
 
 const settleGroup = async (
-  account: AccountTx,
-  context: LaneContext,
+  account: InputTx,
+  endpointId: EndpointId,
   group: CandidateGroup,
   {
     masses,
@@ -124,8 +122,6 @@ const settleGroup = async (
   },
 ): Promise<Resolution> => {
   const { mailboxId, epoch, candidates, live } = group;
-  const { endpointId } = context;
-  const at = new Date(cut.at);
   const { policy } = account;
   const pop3Devices = viewPop3Devices(policy, account.pop3Evidence).state;
   const mass = masses.get(mailboxId) ?? null;
@@ -137,44 +133,44 @@ const settleGroup = async (
   const surroundings = { endpointId, live, lately, epoch, hold, decided, dispute, cut, policy, pop3Devices, mayRestore };
   const decision = resolveCandidates({ candidates, ...surroundings });
   const scope = { endpointId, mailboxId, epoch };
-  await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
-  messagesStored.inc({ op: "removed" }, decision.placements.length);
-  lostBeforeDurable.inc(decision.changes.filter((change) => change.reason === lostReason).length);
+  await applyDecision(account, decision, { scope, contents: [], existing: new Set() });
   const { held, disputed, awaited } = decision;
   const history = held > 0 ? withCut(hold, { epoch, at: cut.at }) : null;
-  const massive = { mailboxId, reason: "mass_vanish", rule: "B1", count: held, history, at };
-  await settleHold(account, context, mass, { ...massive, unknown: disputed + awaited > 0 });
-  const inconsistent = { mailboxId, reason: "inconsistent_views", rule: "V4", count: disputed, history: null, at };
-  await settleHold(account, context, torn, { ...inconsistent, unknown: awaited > 0 });
+  const massive = { mailboxId, reason: "mass_vanish", rule: "B1", count: held, history };
+  await settleHold(account, endpointId, mass, { ...massive, unknown: disputed + awaited > 0 });
+  const inconsistent = { mailboxId, reason: "inconsistent_views", rule: "V4", count: disputed, history: null };
+  await settleHold(account, endpointId, torn, { ...inconsistent, unknown: awaited > 0 });
   return decision;
 };
 
 /** What was held and misses nothing any more. */
 const closeReappeared = async (
-  account: AccountTx,
-  { endpointId }: LaneContext,
+  account: InputTx,
+  endpointId: EndpointId,
   missing: ReadonlySet<MailboxId>,
-  { masses, disputes, at }: Held & { readonly at: Date },
+  { masses, disputes }: Held,
 ): Promise<void> => {
   for (const [reason, rule, holds] of [
     ["mass_vanish", "B1", masses],
     ["inconsistent_views", "V4", disputes],
   ] as const)
     for (const hold of holds.values())
-      if (!missing.has(hold.mailboxId)) await closeHold(account, endpointId, hold, { reason, rule, outcome: "reappeared", at });
+      if (!missing.has(hold.mailboxId)) await closeHold(account, endpointId, hold, { reason, rule, outcome: "reappeared" });
 };
 
 /** V10: what the server does with Trash and Junk, where a mailbox lost what looks like it and keeps nothing older. */
 const learnRetention = async (
   account: AccountTx,
-  { retention }: LaneContext,
+  before: number | null,
   groups: readonly CandidateGroup[],
   at: number,
-): Promise<void> => {
+): Promise<number | null> => {
+  let days = before;
   for (const { mailboxId, candidates } of groups) {
     const last = retentionShape(candidates, at);
-    if (last !== null && !(await hasOlder(account, mailboxId, new Date(last)))) retention.days = retentionDaysOf(last, at);
+    if (last !== null && !(await hasOlder(account, mailboxId, new Date(last)))) days = retentionDaysOf(last, at);
   }
+  return days;
 };
 
 /** Candidates that a cut leaves undecided. */
@@ -184,51 +180,75 @@ export interface LeftOpen {
   readonly awaited: boolean;
 }
 
+interface CutFacts {
+  readonly lane: LaneFacts;
+  /** What was missing before then is decided. */
+  readonly surveyedAt: Date;
+  /** It tells nothing of single items. */
+  readonly pop3ShowsAll: boolean;
+  readonly testimony: Testimony;
+}
+
+const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, testimony }: CutFacts) => {
+  const { endpointId } = lane;
+  const at = account.input.at.getTime();
+  const groups = await loadCandidates(account, endpointId, surveyedAt);
+  const masses = await loadHolds(account, "mass_vanish");
+  const disputes = await loadHolds(account, "inconsistent_views");
+  const batch = await batchOf(account, endpointId, groups, at);
+  const all = groups.flatMap(({ candidates }) => candidates);
+  const lost = all.filter(({ role }) => role === "inbox");
+  const trashDays = await learnRetention(account, lane.trashDays, groups, at);
+  const losses = await loadLosses(account, all.filter(isGuarded).length, account.input.at);
+  const asked = pop3ShowsAll ? null : await askedOf(account, testimony, groups, { disputes });
+  const secondViews = testify(testimony, asked ?? [], at);
+  const cut: CutView = {
+    batchShape: batch !== null && hasBatchShape(batch),
+    inboxLost: new Set(lost.map(({ messageId }) => messageId)),
+    secondViews,
+    unwell: lane.unwell || disputes.size > 0 || [...secondViews.values()].includes("shown"),
+    account: losses.account,
+    trashDays,
+    at,
+  };
+  const surroundings = { masses, disputes, cut, lost: losses.byMailbox, mayRestore: !pop3ShowsAll };
+  const settled: Resolution[] = [];
+  for (const group of groups) settled.push(await settleGroup(account, endpointId, group, surroundings));
+  if (settled.some(({ hinted }) => hinted)) await notePop3Sign(account, "drained");
+  const written = settled.flatMap(({ placements }) => placements);
+  const removed = written.flatMap(({ id, lifecycle }) => (lifecycle === "removed" ? [id] : []));
+  const unheard = removed.filter((id) => secondViews.get(id) === "unheard");
+  if (testimony.endpointId !== null) await endUnheard(account, testimony.endpointId, unheard);
+  await closeReappeared(account, endpointId, new Set(groups.map(({ mailboxId }) => mailboxId)), { masses, disputes });
+  return { settled, asked, trashDays };
+};
+
+const cutMade = defineInput("observation", "imap.cut", decideCut);
+
 /** Decides every candidate that was missing before the survey began. */
 export const settleCandidates = async (
   context: LaneContext,
-  survey: Survey,
+  { startedAt: surveyedAt }: Survey,
   { pop3ShowsAll = false }: EndpointProfile,
   witness: MaildropWitness,
 ): Promise<LeftOpen> => {
-  const at = new Date();
   step("before settle");
-  const left = await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const groups = await loadCandidates(account, context.endpointId, survey.startedAt);
-    const masses = await loadHolds(account, "mass_vanish");
-    const disputes = await loadHolds(account, "inconsistent_views");
-    const batch = await batchOf(account, context, groups, at.getTime());
-    const all = groups.flatMap(({ candidates }) => candidates);
-    const lost = all.filter(({ role }) => role === "inbox");
-    await learnRetention(account, context, groups, at.getTime());
-    const losses = await loadLosses(account, all.filter(isGuarded).length, at);
-    const asked = { disputes, at: at.getTime() };
-    const secondViews = pop3ShowsAll ? new Map<PlacementId, SecondView>() : await askMaildrop(account, witness, groups, asked);
-    const cut: CutView = {
-      batchShape: batch !== null && hasBatchShape(batch),
-      inboxLost: new Set(lost.map(({ messageId }) => messageId)),
-      secondViews,
-      unwell: context.trouble.isRecent || disputes.size > 0 || [...secondViews.values()].includes("shown"),
-      account: losses.account,
-      trashDays: context.retention.days,
-      at: at.getTime(),
-    };
-    const surroundings = { masses, disputes, cut, lost: losses.byMailbox, mayRestore: !pop3ShowsAll };
-    const sums = { held: 0, awaited: 0, hinted: false };
-    const removed: PlacementId[] = [];
-    for (const group of groups) {
-      const settled = await settleGroup(account, context, group, surroundings);
-      sums.held += settled.held + settled.disputed;
-      sums.awaited += settled.awaited;
-      sums.hinted ||= settled.hinted;
-      removed.push(...settled.placements.flatMap(({ id, lifecycle }) => (lifecycle === "removed" ? [id] : [])));
-    }
-    if (sums.hinted) await notePop3Sign(account, "drained", at);
-    const unheard = removed.filter((id) => secondViews.get(id) === "unheard");
-    if (witness.endpointId !== null) await endUnheard(account, witness.endpointId, unheard);
-    await closeReappeared(account, context, new Set(groups.map(({ mailboxId }) => mailboxId)), { masses, disputes, at });
-    return { held: sums.held > 0, awaited: sums.awaited > 0 };
+  const { testimony } = witness;
+  const { settled, asked, trashDays } = await ingest(context, cutMade, {
+    lane: laneFacts(context),
+    surveyedAt,
+    pop3ShowsAll,
+    testimony,
   });
   step("after settle");
-  return left;
+  context.retention.days = trashDays;
+  if (asked !== null && testimony.endpointId !== null) witness.ask(asked);
+  const written = settled.flatMap(({ placements }) => placements);
+  const changes = settled.flatMap((decision) => decision.changes);
+  messagesStored.inc({ op: "removed" }, written.length);
+  lostBeforeDurable.inc(changes.filter(({ reason }) => reason === lostReason).length);
+  return {
+    held: settled.some(({ held, disputed }) => held + disputed > 0),
+    awaited: settled.some(({ awaited }) => awaited > 0),
+  };
 };

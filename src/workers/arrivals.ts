@@ -2,7 +2,7 @@
 import type { Protocol } from "../model/endpoint.ts";
 import type { MailboxCursor, MailboxObservation } from "../model/observation.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { type AccountTx, appendChanges } from "../store/account-tx.ts";
+import { appendChanges, type InputTx } from "../store/account-tx.ts";
 import { loadBindingsBetween } from "../store/slices.ts";
 import { timeToDurable } from "../telemetry/metrics.ts";
 
@@ -39,12 +39,12 @@ export const arrivedUids = (seen: MailboxObservation, cursor: MailboxCursor | nu
 };
 
 /** G6: the server had not told of so many changes of items. */
-export const noteRepair = async (account: AccountTx, scope: Scope, count: number, at: Date): Promise<void> => {
+export const noteRepair = async (account: InputTx, scope: Scope, count: number): Promise<void> => {
   if (count === 0) return;
   const none = { messageId: null, placementId: null, before: null, deviceId: null, confidence: null, evidence: [] };
   const { mailboxId, endpointId } = scope;
   const why = { source: "imap", reason: "changes_missed", rule: "G6" } as const;
-  await appendChanges(account, [{ kind: "audit.repaired", mailboxId, endpointId, after: { count }, ...why, ...none }], at, null);
+  await appendChanges(account, [{ kind: "audit.repaired", mailboxId, endpointId, after: { count }, ...why, ...none }]);
 };
 
 /**
@@ -52,7 +52,7 @@ export const noteRepair = async (account: AccountTx, scope: Scope, count: number
  * each is said once. What was bound before, as by a command of our own, is not unseen.
  * @returns how many.
  */
-export const noteCoverageGap = async (account: AccountTx, scope: Scope, arrived: ArrivedUids, at: Date): Promise<number> => {
+export const noteCoverageGap = async (account: InputTx, scope: Scope, arrived: ArrivedUids): Promise<number> => {
   const { from, to, shown } = arrived;
   if (shown.length === to - from) return 0;
   const known = new Set([...shown, ...(await loadBindingsBetween(account, scope, { from, to }))]);
@@ -62,11 +62,6 @@ export const noteCoverageGap = async (account: AccountTx, scope: Scope, arrived:
   const { mailboxId, endpointId } = scope;
   const evidence = [{ uidNextBefore: from, uidNextAfter: to, shown: shown.length }];
   const why = { source: "imap", reason: "came_and_went_unseen", rule: "V20" } as const;
-  await appendChanges(
-    account,
-    [{ kind: "coverage.gap", mailboxId, endpointId, after: { count }, evidence, ...why, ...none }],
-    at,
-    null,
-  );
+  await appendChanges(account, [{ kind: "coverage.gap", mailboxId, endpointId, after: { count }, evidence, ...why, ...none }]);
   return count;
 };

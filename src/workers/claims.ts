@@ -6,13 +6,15 @@ import { fingerprint } from "../mime/fingerprint.ts";
 import type { FetchedItem } from "../model/observation.ts";
 import type { Claim } from "../reconciler/claims.ts";
 import type { Decision, Scope } from "../reconciler/state.ts";
-import type { AccountTx } from "../store/account-tx.ts";
+import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { loadOpenPlacings, moveCommands, type OpenPlacing } from "../store/commands.ts";
 import { commandsEnded } from "../telemetry/metrics.ts";
 
+export type ShownItem = Pick<FetchedItem, "uid" | "octets">;
+
 /** Items that may be what one of the commands put there, by their octets, with the hash of their normal form. */
 const normalForms = async (
-  items: readonly FetchedItem[],
+  items: readonly ShownItem[],
   sent: ReadonlySet<string>,
   from: number,
 ): Promise<ReadonlyMap<string, string>> => {
@@ -32,7 +34,7 @@ const sentWith = ({ verb, fence, placement }: OpenPlacing): readonly string[] =>
   verb === "move" ? (placement.binding?.shadowFlags ?? []) : (fence.said?.flags ?? []);
 
 /** What a batch of items may confirm; nearly always nothing is open, and then nothing is hashed. */
-export const loadClaims = async (account: AccountTx, scope: Scope, items: readonly FetchedItem[]): Promise<readonly Claim[]> => {
+export const loadClaims = async (account: AccountTx, scope: Scope, items: readonly ShownItem[]): Promise<readonly Claim[]> => {
   if (items.length === 0) return [];
   const open = await loadOpenPlacings(account, scope);
   if (open.length === 0) return [];
@@ -50,12 +52,7 @@ export const loadClaims = async (account: AccountTx, scope: Scope, items: readon
 };
 
 /** Ends what was put back and was seen; the log has told of it with the placement. The rest is confirmed when it is looked at. */
-export const confirmClaims = async (
-  account: AccountTx,
-  claims: readonly Claim[],
-  decision: Decision,
-  at: Date,
-): Promise<void> => {
+export const confirmClaims = async (account: InputTx, claims: readonly Claim[], decision: Decision): Promise<void> => {
   const shown = new Set(decision.bindings.map(({ placementId }) => placementId));
   const confirmed = claims.filter(({ putBack, placement }) => putBack && shown.has(placement.id));
   const moves = confirmed.map(({ commandId, opId }) => ({
@@ -66,6 +63,6 @@ export const confirmClaims = async (
     outcome: "restored_after_drain",
     dueAt: null,
   }));
-  await moveCommands(account, moves, at);
+  await moveCommands(account, moves);
   commandsEnded.inc({ verb: "append", status: "confirmed" }, confirmed.length);
 };

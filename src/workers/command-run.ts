@@ -2,12 +2,13 @@
 import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandReason } from "../model/command.ts";
-import type { MailboxId } from "../model/ids.ts";
+import type { EndpointId, MailboxId } from "../model/ids.ts";
 import { afterSetback, type Ending, type Waiting } from "../reconciler/commands.ts";
 import { acceptSeen } from "../reconciler/pop3-seen.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
-import { type CommandMove, moveCommands, type OpenCommand, planIntentCommands } from "../store/commands.ts";
+import type { InputTx } from "../store/account-tx.ts";
+import { type CommandMove, fenceCommands, moveCommands, type OpenCommand, planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadPlacements } from "../store/slices.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
 import type { LaneContext, MailboxLane } from "./lane-state.ts";
@@ -95,7 +96,7 @@ const moveOf = (endpointId: LaneContext["endpointId"], verdict: Verdict, at: Dat
 const reverts: ReadonlySet<CommandReason> = new Set(["pop3_seen_reverted", "pop3_drain_via_trash", "self_inflicted_seen"]);
 
 /** What an operation wanted may have become something else on the way; what is masked or failed is not wanted again by itself. */
-const planRest = async (account: AccountTx, { endpointId }: LaneContext, verdicts: readonly Verdict[]): Promise<void> => {
+const planRest = async (account: InputTx, endpointId: EndpointId, verdicts: readonly Verdict[]): Promise<void> => {
   for (const { command, step } of verdicts) {
     const { opId, placement, verb } = command;
     if (opId === null || placement === null || step.kind === "wait") continue;
@@ -105,12 +106,7 @@ const planRest = async (account: AccountTx, { endpointId }: LaneContext, verdict
 };
 
 /** Z6: what could not be set back to unread. */
-const yieldSeen = async (
-  account: AccountTx,
-  { endpointId }: LaneContext,
-  verdicts: readonly Verdict[],
-  at: Date,
-): Promise<void> => {
+const yieldSeen = async (account: InputTx, endpointId: EndpointId, verdicts: readonly Verdict[]): Promise<void> => {
   const refused = verdicts.flatMap(({ command: { reason, placement }, step }) =>
     reverts.has(reason) && step.kind === "end" && (step.status === "masked" || step.status === "failed") && placement !== null
       ? [placement]
@@ -122,33 +118,42 @@ const yieldSeen = async (
   const decision = acceptSeen(endpointId, [...(await loadPlacements(account, endpointId, ids)).values()]);
   // Nothing is bound by it, so that neither mailbox nor epoch counts.
   const scope = { endpointId, mailboxId: first.mailboxId, epoch: 0 };
-  await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
+  await applyDecision(account, decision, { scope, contents: [], existing: new Set() });
 };
 
 /** Writes what became of commands, in a transaction that may hold more. */
-export const settleCommands = async (
-  account: AccountTx,
-  context: LaneContext,
-  verdicts: readonly Verdict[],
-  at: Date,
-): Promise<void> => {
+export const settleCommands = async (account: InputTx, endpointId: EndpointId, verdicts: readonly Verdict[]): Promise<void> => {
   await moveCommands(
     account,
-    verdicts.map((verdict) => moveOf(context.endpointId, verdict, at)),
-    at,
+    verdicts.map((verdict) => moveOf(endpointId, verdict, account.input.at)),
   );
-  await planRest(account, context, verdicts);
-  await yieldSeen(account, context, verdicts, at);
+  await planRest(account, endpointId, verdicts);
+  await yieldSeen(account, endpointId, verdicts);
   for (const { command, step } of verdicts)
     if (step.kind === "end") commandsEnded.inc({ verb: command.verb, status: step.status });
     else commandRetries.inc({ verb: command.verb, why: step.outcome ?? "waiting" });
 };
 
+interface Verdicts {
+  readonly endpointId: EndpointId;
+  readonly verdicts: readonly Verdict[];
+}
+
+const commandsEnd = defineInput("outcome", "commands.settled", (account, { endpointId, verdicts }: Verdicts) =>
+  settleCommands(account, endpointId, verdicts),
+);
+
+interface Fenced {
+  readonly commands: Parameters<typeof fenceCommands>[1];
+}
+
+export const commandsFenced = defineInput("outcome", "commands.fenced", (account, { commands }: Fenced) =>
+  fenceCommands(account, commands),
+);
+
 /** Writes what became of commands. */
-export const settle = (run: WriteRun, verdicts: readonly Verdict[]): Promise<void> =>
-  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
-    settleCommands(account, run.context, verdicts, new Date()),
-  );
+export const settle = ({ context }: Pick<WriteRun, "context">, verdicts: readonly Verdict[]): Promise<void> =>
+  ingest(context, commandsEnd, { endpointId: context.endpointId, verdicts });
 
 /** A mailbox that can be written to now; null: it cannot. */
 export const laneOf = ({ context }: WriteRun, id: MailboxId | undefined): MailboxLane | null => {
@@ -158,11 +163,7 @@ export const laneOf = ({ context }: WriteRun, id: MailboxId | undefined): Mailbo
 
 /** C9: an answer that did not come is not a no. The commands wait, each longer than the last time, or end after many. */
 export const noAnswer = (run: WriteRun, commands: readonly OpenCommand[]): Promise<void> =>
-  inAccount(run.context.db, run.context.fence, run.context.accountId, (account) =>
-    settleCommands(
-      account,
-      run.context,
-      commands.map((command) => ({ command, step: afterSetback("no_answer", command.attempts + 1, run.retryFirstMs) })),
-      new Date(),
-    ),
+  settle(
+    run,
+    commands.map((command) => ({ command, step: afterSetback("no_answer", command.attempts + 1, run.retryFirstMs) })),
   );

@@ -1,5 +1,4 @@
 /** Commits what was observed: one transaction each, decided by the reconciler, with the cursor that it stands for. */
-import { uuidv7 } from "uuidv7";
 import { type Fingerprint, fingerprint } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation.ts";
@@ -9,25 +8,34 @@ import type { PlacementView } from "../reconciler/state.ts";
 import { revertEarlier } from "../reconciler/pop3-seen.ts";
 import { reconcileAbsences } from "../reconciler/vanish.ts";
 import { excludesStoreIn, isDeleted, learnArithmetic, type ModseqStep } from "../reconciler/vanish-evidence.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
+import { defineInput, ingest, type StoredOctets } from "../store/inputs.ts";
 import { writeCursor } from "../store/mailbox-writes.ts";
 import { loadBound, loadKnown } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap, noteRepair } from "./arrivals.ts";
-import { confirmClaims, loadClaims } from "./claims.ts";
+import { confirmClaims, loadClaims, type ShownItem } from "./claims.ts";
 import { believedFlags } from "./flag-loss.ts";
 import { loadContests } from "./contests.ts";
 import { loadBoundAgainst } from "./echoes.ts";
-import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { keepContent, reviveContent } from "./kept-contents.ts";
+import {
+  type LaneContext,
+  type LaneFacts,
+  laneFacts,
+  type MailboxFacts,
+  mailboxFacts,
+  type MailboxLane,
+  scopeOf,
+} from "./lane-state.ts";
 import { opinionsOn, oweOpinions } from "./opinions.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { drainToTrash, judgeSeen, type SeenSurroundings } from "./seen.ts";
 
-const octetsOf = (items: readonly FetchedItem[]): Octets[] =>
-  items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
+const octetsOf = (items: readonly ShownItem[]): Octets[] => items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
 
 export const disposeItems = async (items: readonly FetchedItem[]): Promise<void> => {
   await Promise.all(octetsOf(items).map((octets) => octets.dispose()));
@@ -35,7 +43,7 @@ export const disposeItems = async (items: readonly FetchedItem[]): Promise<void>
 
 /** A batch whose octets are durable and whose headers are read: all that does not need the account's lock. */
 export interface PreparedBatch {
-  readonly items: readonly FetchedItem[];
+  readonly items: readonly ShownItem[];
   readonly facts: readonly ItemFact[];
   readonly contents: readonly MessageContent[];
   /** Hashes that may belong to messages the account has; the others were stored for the first time with this batch. */
@@ -96,7 +104,7 @@ const remember = (mailbox: MailboxLane, move: CursorMove): void => {
   if (move.audited === true) mailbox.auditedAt = Date.now();
 };
 
-const cursorWrite = (mailbox: MailboxLane, move: CursorMove) => ({
+const cursorWrite = (mailbox: MailboxFacts, move: CursorMove) => ({
   mailboxId: mailbox.mailboxId,
   epoch: mailbox.epoch,
   ...move.cursor,
@@ -109,14 +117,14 @@ export const emptyBatch: PreparedBatch = { items: [], facts: [], contents: [], s
 
 /** Moves the cursor, and says what its move passes. @returns how much mail came and went unseen. */
 const moveCursor = async (
-  account: AccountTx,
-  context: LaneContext,
-  { mailbox, move, at }: { readonly mailbox: MailboxLane; readonly move: CursorMove; readonly at: Date },
+  account: InputTx,
+  lane: LaneFacts,
+  { mailbox, move }: { readonly mailbox: MailboxFacts; readonly move: CursorMove },
 ): Promise<number> => {
   const { arrived } = move;
-  const scope = scopeOf(context, mailbox);
-  const unseen = arrived == null ? 0 : await noteCoverageGap(account, scope, arrived, at);
-  await writeCursor(account, context.endpointId, cursorWrite(mailbox, move), at);
+  const scope = scopeOf(lane, mailbox);
+  const unseen = arrived == null ? 0 : await noteCoverageGap(account, scope, arrived);
+  await writeCursor(account, lane.endpointId, cursorWrite(mailbox, move));
   return unseen;
 };
 
@@ -140,54 +148,84 @@ const isLateTwin = (error: unknown): boolean =>
   "table" in error &&
   String(error.table).startsWith("messages");
 
-const writeItems = (context: LaneContext, mailbox: MailboxLane, request: ItemsCommit, seen: readonly Buffer[]) => {
-  const { move } = request;
-  const { items, facts, contents } = request.batch;
-  const at = new Date();
-  const scope = scopeOf(context, mailbox);
-  const uids = request.unbound === true ? [] : items.map((item) => item.uid);
-  return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const { bound, closed } = await loadBound(account, scope, uids);
-    const known = await loadKnown(account, context.endpointId, seen, formsOf(request.batch));
-    const claims = await loadClaims(account, scope, items);
-    const decision = reconcileItems({
-      scope,
-      items: facts,
-      bound,
-      known,
-      claims,
-      permanentFlags: mailbox.permanentFlags,
-      toTrash: await drainToTrash(account, context, mailbox, known),
-      contests: await loadContests(account, context, {
-        placements: [...known.values()].flatMap(({ placements }) => placements),
-        readAt: request.readAt ?? at.getTime(),
-      }),
-      freshIds: Array.from({ length: 2 * items.length }, () => uuidv7()),
-      reason: request.reason,
-    });
-    const existing = new Set([...bound.keys(), ...closed]);
-    await applyDecision(account, decision, { scope, contents, existing, at, inputId: null });
-    await confirmClaims(account, claims, decision, at);
-    if (context.twoViews) await settleRetrievals(account, at);
-    const unseen = move === null ? 0 : await moveCursor(account, context, { mailbox, move, at });
-    const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at);
-    return { created, unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
+interface ItemsFacts {
+  readonly lane: LaneFacts;
+  readonly mailbox: MailboxFacts;
+  readonly batch: PreparedBatch;
+  readonly reason: ItemsCommit["reason"];
+  readonly move: CursorMove | null;
+  readonly unbound: boolean;
+  readonly readAt: number | null;
+}
+
+const decideItems = async (account: InputTx, { lane, mailbox, batch, reason, move, unbound, readAt }: ItemsFacts) => {
+  const { items, facts, contents, seen } = batch;
+  const { at } = account.input;
+  const scope = scopeOf(lane, mailbox);
+  const { bound, closed } = await loadBound(account, scope, unbound ? [] : items.map((item) => item.uid));
+  const known = await loadKnown(account, lane.endpointId, seen, formsOf(batch));
+  const claims = await loadClaims(account, scope, items);
+  const decision = reconcileItems({
+    scope,
+    items: facts,
+    bound,
+    known,
+    claims,
+    permanentFlags: mailbox.permanentFlags,
+    toTrash: await drainToTrash(account, lane, mailbox, known),
+    contests: await loadContests(account, lane, {
+      placements: [...known.values()].flatMap(({ placements }) => placements),
+      readAt: readAt ?? at.getTime(),
+    }),
+    freshIds: Array.from({ length: 2 * items.length }, () => account.input.freshId()),
+    reason,
   });
+  const existing = new Set([...bound.keys(), ...closed]);
+  await applyDecision(account, decision, { scope, contents, existing });
+  await confirmClaims(account, claims, decision);
+  if (lane.twoViews) await settleRetrievals(account);
+  const unseen = move === null ? 0 : await moveCursor(account, lane, { mailbox, move });
+  const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at);
+  return { created, unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
 };
+
+/** UIDs, flags and hashes; not what is read from the octets again. */
+const keepBatch = ({ facts, contents, seen }: PreparedBatch) => ({
+  items: facts.map(({ sha256: _sha256, hFull: _hFull, ...fact }) => fact),
+  contents: contents.map(keepContent),
+  seen,
+});
+
+const reviveBatch = async (kept: ReturnType<typeof keepBatch>, stored: StoredOctets): Promise<PreparedBatch> => {
+  const contents = await Promise.all(kept.contents.map((content) => reviveContent(content, stored)));
+  const octets = await Promise.all(contents.map((content) => (content.octets === null ? null : stored(content.octets))));
+  const items = kept.items.map(({ uid }, index) => ({ uid, octets: octets[index] ?? null }));
+  const facts = kept.items.map((item, index) => {
+    const { octets: blob, fingerprint: print } = contents[index] ?? { octets: null };
+    const sha256 = blob === null ? null : blob.sha256.toString("hex");
+    return { ...item, sha256, ...(print?.hFull != null && { hFull: print.hFull.toString("hex") }) };
+  });
+  return { items, facts, contents, seen: kept.seen };
+};
+
+const itemsSeen = defineInput("observation", "imap.items", decideItems, {
+  keep: ({ batch, ...rest }: ItemsFacts) => ({ ...rest, kept: keepBatch(batch) }),
+  revive: async ({ kept, ...rest }, stored) => ({ ...rest, batch: await reviveBatch(kept, stored) }),
+});
 
 /** New items whose octets are stored: identity, rows, log, and the cursor. Answers how many messages are new. */
 export const commitItems = async (context: LaneContext, mailbox: MailboxLane, request: ItemsCommit): Promise<number> => {
   const { batch, move } = request;
   if (batch.items.length === 0 && move === null) return 0;
   step("before commit");
-  const outcome = await writeItems(context, mailbox, request, batch.seen).catch((error: unknown) => {
+  const { reason, unbound = false, readAt = null } = request;
+  const write = (seen: readonly Buffer[]) => {
+    const facts = { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), reason, move, unbound, readAt };
+    return ingest(context, itemsSeen, { ...facts, batch: { ...batch, seen } });
+  };
+  const outcome = await write(batch.seen).catch((error: unknown) => {
     if (!isLateTwin(error)) throw error;
-    return writeItems(
-      context,
-      mailbox,
-      request,
-      octetsOf(batch.items).map((octets) => octets.sha256),
-    );
+    return write(octetsOf(batch.items).map((octets) => octets.sha256));
   });
   step("after commit");
   mailbox.bound += outcome.bound;
@@ -216,7 +254,7 @@ export interface ObservationCommit {
 
 /** What the reads before and after say of mod-sequences, with all that was seen to change between them. */
 const stepOf = (
-  { cursor }: MailboxLane,
+  { cursor }: MailboxFacts,
   { flags, absent, counts }: ObservationCommit,
   bound: ReadonlyMap<number, PlacementView>,
 ): ModseqStep | null => {
@@ -232,45 +270,58 @@ const stepOf = (
   };
 };
 
+interface LookFacts {
+  readonly lane: LaneFacts;
+  readonly mailbox: MailboxFacts;
+  readonly look: ObservationCommit;
+}
+
+const decideLook = async (account: InputTx, { lane, mailbox, look }: LookFacts) => {
+  const scope = scopeOf(lane, mailbox);
+  const uids = [...look.flags.map((fact) => fact.uid), ...look.absent];
+  const { bound, closed, echoes } = await loadBoundAgainst(account, scope, { uids, facts: look.flags });
+  const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]) };
+  const seen = await judgeSeen(account, lane, mailbox, { ...look, around: look.around, bound });
+  const { whole = false, regressed = false } = look;
+  const { facts, held } = await believedFlags(account, lane, mailbox, { flags: look.flags, bound, whole, regressed });
+  const opinions = await opinionsOn(account, lane, mailbox, { bound, facts });
+  const flags = reconcileFlags({ scope, facts, bound, seen, echoes, opinions });
+  await applyDecision(account, flags, surroundings);
+  if (seen?.earlier != null) {
+    const { uid } = seen.earlier;
+    const placement = (await loadBound(account, scope, [uid])).bound.get(uid);
+    if (placement !== undefined) await applyDecision(account, revertEarlier(scope, seen, placement), surroundings);
+  }
+  await oweOpinions(account, lane, flags, opinions);
+  const counted = stepOf(mailbox, look, bound);
+  const storeExcluded = counted !== null && excludesStoreIn(lane.modseq, counted);
+  const trace = { newBelow: mailbox.cursor?.uidNext ?? 0, storeExcluded };
+  const absences = reconcileAbsences({ scope, uids: look.absent, bound, trace });
+  await applyDecision(account, absences, surroundings);
+  if (look.audit === true) await noteRepair(account, scope, flags.bindings.length + absences.closed.length);
+  if (lane.twoViews) await settleRetrievals(account);
+  const unseen = await moveCursor(account, lane, { mailbox, move: look.move });
+  const modseq = counted === null ? lane.modseq : learnArithmetic(lane.modseq, counted);
+  return { closed: absences.closed.length, updated: flags.placements.length, unseen, modseq, held };
+};
+
+const flagsSeen = defineInput("observation", "imap.flags", decideLook);
+
 /** Flags and absences of known items, and the cursor: one transaction. */
-export const commitObservation = async (
-  context: LaneContext,
-  mailbox: MailboxLane,
-  request: ObservationCommit,
-): Promise<void> => {
-  const at = new Date();
-  const scope = scopeOf(context, mailbox);
+export const commitObservation = async (context: LaneContext, mailbox: MailboxLane, look: ObservationCommit): Promise<void> => {
   step("before commit");
-  const done = await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const uids = [...request.flags.map((fact) => fact.uid), ...request.absent];
-    const { bound, closed, echoes } = await loadBoundAgainst(account, scope, { uids, facts: request.flags });
-    const surroundings = { scope, contents: [], existing: new Set<number>([...bound.keys(), ...closed]), at, inputId: null };
-    const seen = await judgeSeen(account, context, mailbox, { ...request, around: request.around, bound, at });
-    const { whole = false, regressed = false } = request;
-    const facts = await believedFlags(account, context, mailbox, { flags: request.flags, bound, whole, regressed, at });
-    const opinions = await opinionsOn(account, context, mailbox, { bound, facts });
-    const flags = reconcileFlags({ scope, facts, bound, seen, echoes, opinions });
-    await applyDecision(account, flags, surroundings);
-    if (seen?.earlier != null) {
-      const { uid } = seen.earlier;
-      const placement = (await loadBound(account, scope, [uid])).bound.get(uid);
-      if (placement !== undefined) await applyDecision(account, revertEarlier(scope, seen, placement), surroundings);
-    }
-    await oweOpinions(account, context, flags, opinions);
-    messagesStored.inc({ op: "updated" }, flags.placements.length);
-    const counted = stepOf(mailbox, request, bound);
-    const known = context.modseq.known;
-    const trace = { newBelow: mailbox.cursor?.uidNext ?? 0, storeExcluded: counted !== null && excludesStoreIn(known, counted) };
-    const absences = reconcileAbsences({ scope, uids: request.absent, bound, trace });
-    await applyDecision(account, absences, surroundings);
-    if (request.audit === true) await noteRepair(account, scope, flags.bindings.length + absences.closed.length, at);
-    if (context.twoViews) await settleRetrievals(account, at);
-    const unseen = await moveCursor(account, context, { mailbox, move: request.move, at });
-    return { closed: absences.closed.length, unseen, modseq: counted === null ? known : learnArithmetic(known, counted) };
+  const { counts, ...rest } = look;
+  const done = await ingest(context, flagsSeen, {
+    lane: laneFacts(context),
+    mailbox: mailboxFacts(mailbox),
+    // Whoever hands over a whole look means no more of it than its counts.
+    look: { ...rest, ...(counts && { counts: { uidNext: counts.uidNext, highestModseq: counts.highestModseq } }) },
   });
   step("after commit");
   context.modseq.known = done.modseq;
+  mailbox.flagsHeld = done.held;
+  messagesStored.inc({ op: "updated" }, done.updated);
   coverageGaps.inc(done.unseen);
   mailbox.bound -= done.closed;
-  remember(mailbox, request.move);
+  remember(mailbox, look.move);
 };

@@ -7,7 +7,7 @@ import { rankOf, rankOfMove } from "../reconciler/location.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import type { AccountTx } from "../store/account-tx.ts";
 import { type LastPlace, loadLastPlaces } from "../store/pending-moves.ts";
-import type { LaneContext } from "./lane-state.ts";
+import type { LaneFacts } from "./lane-state.ts";
 
 type RoleOf = (id: MailboxId | null) => Role | null;
 
@@ -20,13 +20,13 @@ const rankOfPlace = ({ kind, from, to }: LastPlace, roleOf: RoleOf): PendingMove
 /** `readAt`: when the read ended that showed the items, in ms since 1970. */
 export const loadContests = async (
   account: AccountTx,
-  context: LaneContext,
+  { roles }: LaneFacts,
   { placements, readAt }: { readonly placements: readonly PlacementView[]; readonly readAt: number },
 ): Promise<Contests> => {
   const pending = placements.filter(
     ({ lifecycle, mailboxId, binding }) => lifecycle === "live" && binding !== null && binding.mailboxId !== mailboxId,
   );
-  const roleOf: RoleOf = (id) => (id === null ? null : (context.mailboxes.get(id)?.role ?? null));
+  const roleOf: RoleOf = (id) => (id === null ? null : (roles.get(id) ?? null));
   const places = await loadLastPlaces(account, pending);
   const moves = places.flatMap((place) =>
     place.deviceId === null

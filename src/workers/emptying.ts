@@ -2,7 +2,7 @@
 import type { EndpointId, MailboxId } from "../model/ids.ts";
 import { noteChange, writePlacement } from "../reconciler/intent-slice.ts";
 import { emptyDraft, type PlacementView } from "../reconciler/state.ts";
-import type { AccountTx } from "../store/account-tx.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { livePlacements } from "../store/slices.ts";
@@ -16,7 +16,7 @@ export interface Emptying {
 }
 
 const moveSome = async (
-  account: AccountTx,
+  account: InputTx,
   placements: readonly PlacementView[],
   { from, to, deviceId }: Emptying,
 ): Promise<void> => {
@@ -30,11 +30,11 @@ const moveSome = async (
     const change = noteChange(draft, { deviceId }, moved, { kind: "message.moved", before, after, reason, rule: "D8" });
     writePlacement(draft, moved, { reason, change });
   }
-  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
+  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set() });
 };
 
 /** Mail that no server has any more moves, and stays kept. `endpointId`: what has to follow; null: nothing. */
-export const moveAll = async (account: AccountTx, endpointId: EndpointId | null, emptying: Emptying): Promise<void> => {
+export const moveAll = async (account: InputTx, endpointId: EndpointId | null, emptying: Emptying): Promise<void> => {
   for await (const placements of livePlacements(account, endpointId, emptying.from)) {
     await moveSome(account, placements, emptying);
     const ids = placements.map(({ id }) => id);

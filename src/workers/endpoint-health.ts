@@ -2,10 +2,13 @@
 import type { Because, Fence, SyncState } from "../model/account.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
-import type { AccountId } from "../model/ids.ts";
-import { AccountGoneError, type AccountTx, inAccount } from "../store/account-tx.ts";
+import type { AccountId, EndpointId } from "../model/ids.ts";
+import type { Pop3Sign } from "../model/pop3-devices.ts";
+import { AccountGoneError } from "../store/account-tx.ts";
 import { type EndpointHealth, type EndpointState, writeHealth } from "../store/account-state.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { FencedError } from "../store/leases.ts";
+import { notePop3Sign } from "../store/pop3-evidence.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { planRetry } from "./backoff.ts";
 import type { LaneServices } from "./lane-services.ts";
@@ -22,7 +25,17 @@ export interface LaneGround {
 /** Failures in a row after which an endpoint counts as down: about a quarter of a minute with the usual waits. */
 const downAfter = 3;
 
-type Alongside = (account: AccountTx, at: Date) => Promise<void>;
+interface Went {
+  readonly endpointId: EndpointId;
+  readonly health: EndpointHealth;
+  /** What a failure tells of POP3 devices (K6). */
+  readonly sign: Pop3Sign | null;
+}
+
+const endpointWent = defineInput("observation", "endpoint.health", async (account, { endpointId, health, sign }: Went) => {
+  await writeHealth(account, endpointId, health);
+  if (sign !== null) await notePop3Sign(account, sign);
+});
 
 export class HealthBook {
   readonly trouble = new Trouble();
@@ -81,10 +94,10 @@ export class HealthBook {
   }
 
   /**
-   * Notes a failure; `alongside` writes what else it tells, in the same transaction.
+   * Notes a failure; `sign` is what else it tells.
    * @returns when to come back, in ms since 1970; infinity: not by itself.
    */
-  async failed(error: unknown, alongside?: Alongside): Promise<number> {
+  async failed(error: unknown, sign: Pop3Sign | null = null): Promise<number> {
     const { services, log } = this.ground;
     if (error instanceof FencedError || error instanceof AccountGoneError) return Number.POSITIVE_INFINITY;
     if (!(error instanceof SyncError) || this.endpoint === null) {
@@ -102,25 +115,18 @@ export class HealthBook {
     try {
       const lastError = { code, message, action, at: new Date().toISOString() };
       const { syncState, attempts: next } = retry;
-      await this.write(
-        { syncState, lastError, attempts: next, nextAttemptAt, lastSuccessAt: null, profile: this.profile },
-        alongside,
-      );
+      await this.write({ syncState, lastError, attempts: next, nextAttemptAt, lastSuccessAt: null, profile: this.profile }, sign);
     } catch (err) {
       log.error({ err }, "health could not be written");
     }
     return nextAttemptAt?.getTime() ?? Number.POSITIVE_INFINITY;
   }
 
-  private async write(health: EndpointHealth, alongside?: Alongside): Promise<void> {
+  private async write(health: EndpointHealth, sign: Pop3Sign | null = null): Promise<void> {
     const { services, fence, accountId } = this.ground;
     const { endpoint } = this;
     if (endpoint === null) return;
-    const at = new Date();
-    await inAccount(services.db, fence, accountId, async (account) => {
-      await writeHealth(account, endpoint.id, health, at);
-      await alongside?.(account, at);
-    });
+    await ingest({ db: services.db, fence, accountId }, endpointWent, { endpointId: endpoint.id, health, sign });
     this.health = health;
   }
 }

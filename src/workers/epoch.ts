@@ -1,15 +1,18 @@
 /** Where the reading of a mailbox begins: at its first sight, and anew where its server has numbered it anew (semantics G5). */
 import type { MailboxObservation, MailboxStatus } from "../model/observation.ts";
-import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
+import type { EndpointId, MailboxId } from "../model/ids.ts";
+import { appendChanges } from "../store/account-tx.ts";
 import { closeEpoch } from "../store/epochs.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { parkMailbox, writeCursor } from "../store/mailbox-writes.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
 import { commitItems, emptyBatch } from "./commit.ts";
-import type { LaneContext, MailboxLane } from "./lane-state.ts";
+import { type LaneContext, type MailboxFacts, mailboxFacts, type MailboxLane } from "./lane-state.ts";
 
 /** So many new epochs in such a time, in ms, and no more: a server may invent one at every look. */
 const epochsMost = 5;
 const epochsWithinMs = 3_600_000;
+const renumberedAgain = "The server changes this mailbox's UIDVALIDITY again and again. It is looked at a few times an hour.";
 
 /** The first sight of a mailbox: everything below UIDNEXT is left to the backfill, everything from it up is news. */
 export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, status: MailboxStatus): Promise<void> => {
@@ -36,51 +39,62 @@ export const epochBreakOf = ({ cursor }: MailboxLane, seen: MailboxObservation):
     : null;
 };
 
-const logEpoch = (
-  account: AccountTx,
-  { context, mailbox, seen }: { context: LaneContext; mailbox: MailboxLane; seen: MailboxObservation },
-  what: { readonly reason: string; readonly unbound: number },
-  at: Date,
-): Promise<bigint> => {
-  const { cursor, mailboxId } = mailbox;
-  const before = { uidValidity: cursor?.uidValidity, uidNext: cursor?.uidNext };
-  const after = { uidValidity: seen.uidValidity, uidNext: seen.uidNext, unbound: what.unbound };
-  const none = { messageId: null, placementId: null, deviceId: null, confidence: null, evidence: [] };
-  const why = { source: "imap", endpointId: context.endpointId, reason: what.reason, rule: "G5" } as const;
-  return appendChanges(account, [{ kind: "epoch.changed", mailboxId, before, after, ...why, ...none }], at, null);
-};
+interface ParkedFacts {
+  readonly endpointId: EndpointId;
+  readonly mailboxId: MailboxId;
+  readonly until: Date;
+  readonly reason: string;
+}
 
-const putAside = (context: LaneContext, mailbox: MailboxLane): Promise<void> => {
-  mailbox.parkedUntil = (mailbox.epochsAt[0] ?? Date.now()) + epochsWithinMs;
-  return inAccount(context.db, context.fence, context.accountId, (account) =>
-    parkMailbox(account, context.endpointId, mailbox.mailboxId, {
-      until: new Date(mailbox.parkedUntil),
-      reason: "The server changes this mailbox's UIDVALIDITY again and again. It is looked at a few times an hour.",
-    }),
-  );
-};
+const mailboxParked = defineInput("outcome", "imap.parked", (account, { endpointId, mailboxId, until, reason }: ParkedFacts) =>
+  parkMailbox(account, endpointId, mailboxId, { until, reason }),
+);
+
+/** Puts a mailbox aside until the time that its lane says. */
+export const putAside = (context: LaneContext, { mailboxId, parkedUntil }: MailboxLane, reason: string): Promise<void> =>
+  ingest(context, mailboxParked, { endpointId: context.endpointId, mailboxId, until: new Date(parkedUntil), reason });
+
+interface EpochFacts {
+  readonly endpointId: EndpointId;
+  readonly mailbox: MailboxFacts;
+  readonly seen: Pick<MailboxObservation, "uidValidity" | "uidNext" | "highestModseq" | "permanentFlags">;
+  readonly backfillLow: number;
+}
+
+const epochSeen = defineInput(
+  "observation",
+  "imap.epoch",
+  async (account, { endpointId, mailbox: { mailboxId, epoch, cursor }, seen, backfillLow }: EpochFacts) => {
+    const { uidValidity, uidNext, highestModseq, permanentFlags } = seen;
+    const unbound = await closeEpoch(account, endpointId, mailboxId);
+    const before = { uidValidity: cursor?.uidValidity, uidNext: cursor?.uidNext };
+    const after = { uidValidity, uidNext, unbound };
+    const none = { messageId: null, placementId: null, deviceId: null, confidence: null, evidence: [] };
+    const why = { source: "imap", endpointId, reason: "uidvalidity_changed", rule: "G5" } as const;
+    await appendChanges(account, [{ kind: "epoch.changed", mailboxId, before, after, ...why, ...none }]);
+    const next = { mailboxId, epoch: epoch + 1, uidValidity, uidNext, highestModseq };
+    await writeCursor(account, endpointId, { ...next, backfillLow, audited: false, permanentFlags });
+  },
+);
 
 /** UIDs of before mean nothing any more. Placements stay; what is listed is recognised before it is read. */
 export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: MailboxObservation): Promise<void> => {
   const now = Date.now();
   mailbox.epochsAt = mailbox.epochsAt.filter((at) => now - at < epochsWithinMs);
-  if (mailbox.epochsAt.length >= epochsMost) return putAside(context, mailbox);
+  if (mailbox.epochsAt.length >= epochsMost) {
+    mailbox.parkedUntil = (mailbox.epochsAt[0] ?? now) + epochsWithinMs;
+    return putAside(context, mailbox, renumberedAgain);
+  }
   uidValidityResets.inc();
   context.trouble.noteEpoch();
   mailbox.epochsAt.push(now);
-  const cursor = { uidValidity: seen.uidValidity, uidNext: seen.uidNext, highestModseq: seen.highestModseq };
-  const { mailboxId } = mailbox;
+  const { uidValidity, uidNext, highestModseq, permanentFlags } = seen;
+  const cursor = { uidValidity, uidNext, highestModseq };
   const epoch = mailbox.epoch + 1;
-  const backfillLow = await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const at = new Date(now);
-    const unbound = await closeEpoch(account, context.endpointId, mailboxId);
-    await logEpoch(account, { context, mailbox, seen }, { reason: "uidvalidity_changed", unbound }, at);
-    // An empty mailbox, too, has to be recognised as that which it was.
-    const low = Math.max(seen.uidNext, mailbox.bound + mailbox.held > 0 ? 2 : 1);
-    const write = { mailboxId, epoch, ...cursor, backfillLow: low, audited: false, permanentFlags: seen.permanentFlags };
-    await writeCursor(account, context.endpointId, write, at);
-    return low;
-  });
+  // An empty mailbox, too, has to be recognised as that which it was.
+  const backfillLow = Math.max(uidNext, mailbox.bound + mailbox.held > 0 ? 2 : 1);
+  const facts = { endpointId: context.endpointId, mailbox: mailboxFacts(mailbox), seen: { ...cursor, permanentFlags } };
+  await ingest(context, epochSeen, { ...facts, backfillLow });
   Object.assign(mailbox, {
     epoch,
     cursor,

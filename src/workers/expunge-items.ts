@@ -5,13 +5,14 @@ import type { MailboxId } from "../model/ids.ts";
 import { afterSetback, type Ending, outOfReach, wait, type Waiting } from "../reconciler/commands.ts";
 import { reconcileFlags } from "../reconciler/items.ts";
 import { mostExpunged, reviewExpunge } from "../reconciler/moves.ts";
-import { inAccount } from "../store/account-tx.ts";
-import { fenceCommands, type OpenCommand } from "../store/commands.ts";
+import type { Scope } from "../reconciler/state.ts";
+import type { OpenCommand } from "../store/commands.ts";
 import { countExpunges } from "../store/ended-commands.ts";
 import { applyDecision } from "../store/decisions.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBound } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { laneOf, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import { commandsFenced, laneOf, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** C4. */
@@ -27,27 +28,29 @@ const afterExpunge = (command: OpenCommand, { facts, conflicts, onlyMarked }: Ex
   return afterSetback("no_effect", command.attempts + 1, firstMs);
 };
 
-const commitExpunged = (
-  run: WriteRun,
-  { mailbox, commands }: { readonly mailbox: MailboxLane; readonly commands: readonly OpenCommand[] },
-  outcome: Expunged,
-): Promise<void> => {
-  const { context, retryFirstMs } = run;
-  const scope = scopeOf(context, mailbox);
-  return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const at = new Date();
+interface ExpungedFacts {
+  readonly scope: Scope;
+  readonly commands: readonly OpenCommand[];
+  readonly outcome: Expunged;
+  readonly retryFirstMs: number;
+}
+
+const itemsExpunged = defineInput(
+  "outcome",
+  "imap.expunged",
+  async (account, { scope, commands, outcome, retryFirstMs }: ExpungedFacts) => {
     const { bound } = await loadBound(account, scope, commands.map(uidOf));
     const left = new Set(outcome.facts.map(({ uid }) => uid));
     const gone = [...bound.keys()].filter((uid) => !left.has(uid));
     const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null });
     const closed = gone.map((uid) => ({ uid, reason: "expunged" }));
-    const surroundings = { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null };
+    const surroundings = { scope, contents: [], existing: new Set(bound.keys()) };
     await applyDecision(account, { ...decision, closed }, surroundings);
-    mailbox.bound -= gone.length;
     const verdicts = commands.map((command) => ({ command, step: afterExpunge(command, outcome, retryFirstMs) }));
-    await settleCommands(account, context, verdicts, at);
-  });
-};
+    await settleCommands(account, scope.endpointId, verdicts);
+    return gone.length;
+  },
+);
 
 const expungeOrUnknown = async (
   run: WriteRun,
@@ -71,18 +74,14 @@ const remove = async (
   const { mailboxId, cursor } = batch.mailbox;
   const fence = { mailboxId, epoch: scopeOf(context, batch.mailbox).epoch, uidValidity: cursor?.uidValidity ?? 0 };
   step("before fence");
-  await inAccount(context.db, context.fence, context.accountId, (account) =>
-    fenceCommands(
-      account,
-      batch.commands.map(({ id }) => ({ id, fence })),
-      new Date(),
-    ),
-  );
+  await ingest(context, commandsFenced, { commands: batch.commands.map(({ id }) => ({ id, fence })) });
   step("after fence");
   const outcome = await expungeOrUnknown(run, batch);
   step("after write");
-  if (outcome.kind === "expunged") await commitExpunged(run, batch, outcome);
-  else
+  if (outcome.kind === "expunged") {
+    const { mailbox, commands } = batch;
+    mailbox.bound -= await ingest(context, itemsExpunged, { scope: scopeOf(context, mailbox), commands, outcome, retryFirstMs });
+  } else
     await settle(
       run,
       batch.commands.map((command) => ({ command, step: afterSetback(outcome.why, command.attempts + 1, retryFirstMs) })),

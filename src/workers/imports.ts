@@ -1,5 +1,4 @@
 /** Mail brought over the API: taken in as it arrives, stored with what is decided of it. */
-import { uuidv7 } from "uuidv7";
 import { startOctets } from "../endpoints/octets.ts";
 import { fingerprint } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
@@ -8,7 +7,7 @@ import type { ImportOp } from "../model/intent.ts";
 import type { Octets } from "../model/octets.ts";
 import { reconcileImport } from "../reconciler/import.ts";
 import { emptyDraft } from "../reconciler/state.ts";
-import type { AccountTx } from "../store/account-tx.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { storeBlobsIn } from "../store/blob-writes.ts";
 import { planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
@@ -17,7 +16,7 @@ import { type JournaledIntent, storeIntents } from "../store/intents.ts";
 
 /** A request at work on its account. */
 export interface WriteSession {
-  readonly account: AccountTx;
+  readonly account: InputTx;
   readonly deviceId: string;
   /** Where mail is written back to; null: nowhere (K2). */
   readonly endpointId: EndpointId | null;
@@ -60,7 +59,6 @@ export const decideImport = async (
   { account, deviceId, endpointId, began }: WriteSession,
   { opId, op, octets }: { readonly opId: string; readonly op: ImportOp; readonly octets: Octets },
 ): Promise<JournaledIntent> => {
-  const at = new Date();
   const known = await findByOctets(account, octets.sha256);
   const placements = known === null ? [] : ((await loadMessagePlacements(account, endpointId, [known])).get(known) ?? []);
   const head = account.headSeq;
@@ -71,8 +69,8 @@ export const decideImport = async (
     {
       ...(await loadAccountSlice(account, { endpointId, began })),
       known: known === null ? null : { id: known, placements },
-      freshMessageId: uuidv7() as MessageId,
-      freshPlacementId: uuidv7() as PlacementId,
+      freshMessageId: account.input.freshId() as MessageId,
+      freshPlacementId: account.input.freshId() as PlacementId,
     },
   );
   if (draft.newMessages.length > 0) await storeBlobsIn(account.tx, account, [octets]);
@@ -82,7 +80,7 @@ export const decideImport = async (
     octets,
     fingerprint: await fingerprint(octets.parts()),
   };
-  await applyDecision(account, draft, { scope: null, contents: [content], existing: new Set(), at, inputId: null });
+  await applyDecision(account, draft, { scope: null, contents: [content], existing: new Set() });
   const said = { placementId, keywords: Object.fromEntries(op.keywords.map((keyword) => [keyword, true])), places: [] };
   const journaled: JournaledIntent = {
     opId,

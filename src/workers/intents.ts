@@ -1,6 +1,5 @@
 /** Intents of the API, decided in the transaction that their caller commits: canonical state first, upstream follows (Q4). */
 import { isDeepStrictEqual } from "node:util";
-import { uuidv7 } from "uuidv7";
 import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, MailIntent, MailOp } from "../model/intent.ts";
 import type { ImportRequest, WriteRequest, Writes, Written } from "../model/writes.ts";
@@ -10,7 +9,7 @@ import { emptyIntentDraft, type Intent, type IntentSlice } from "../reconciler/i
 import type { SaidPlace } from "../reconciler/location.ts";
 import { reconcileIntent } from "../reconciler/intents.ts";
 import { inverseOf } from "../reconciler/undo.ts";
-import { type AccountTx, lockOwned } from "../store/account-tx.ts";
+import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { planIntentCommands } from "../store/commands.ts";
 import type { Tx } from "../store/database.ts";
 import { applyDecision } from "../store/decisions.ts";
@@ -22,6 +21,7 @@ import {
   loadHomes,
   loadMessagePlacements,
 } from "../store/intent-slices.ts";
+import { defineInput, ingestOwned } from "../store/inputs.ts";
 import { erasePurged, type JournaledIntent, loadIntents, storeIntents } from "../store/intents.ts";
 import { wantMailboxes } from "../store/mailbox-commands.ts";
 import { writeMailboxes } from "../store/mailbox-writes.ts";
@@ -75,10 +75,10 @@ const trashIn = (mailboxes: IntentSlice["mailboxes"]): MailboxId | null =>
   mailboxes.entries().find(([, role]) => role === "trash")?.[0] ?? null;
 
 /** Somebody throws mail away for the first time where no server has a place for that: one is made here, and then there. */
-const makeTrash = async ({ account, deviceId, endpointId }: Session, opId: string, at: Date): Promise<void> => {
+const makeTrash = async ({ account, deviceId, endpointId }: Session, opId: string): Promise<void> => {
   const known = await loadMailboxes(account, endpointId);
-  const decision = missingTrash({ known, freshId: uuidv7() as MailboxId, deviceId });
-  await writeMailboxes(account, decision, at);
+  const decision = missingTrash({ known, freshId: account.input.freshId() as MailboxId, deviceId });
+  await writeMailboxes(account, decision);
   if (endpointId === null) return;
   const missing = decision.mailboxes.filter(({ created }) => created);
   await wantMailboxes(
@@ -107,7 +107,7 @@ const loadSlices = async (session: Session, intents: readonly MailIntent[]) => {
     history,
     homes,
     undone: undone.get(intent) ?? null,
-    freshIds: intent.op.op === "patch" ? Object.keys(intent.op.mailboxIds).map(() => uuidv7()) : [],
+    freshIds: intent.op.op === "patch" ? Object.keys(intent.op.mailboxIds).map(() => account.input.freshId()) : [],
   });
 };
 
@@ -121,13 +121,12 @@ const saidBy = ({ op }: MailIntent, { undone }: IntentSlice, places: readonly Sa
 
 const decideRun = async (session: Session, intents: readonly MailIntent[]): Promise<JournaledIntent[]> => {
   const { account, deviceId } = session;
-  const at = new Date();
   let sliceOf = await loadSlices(session, intents);
   const first = intents[0];
   if (first === undefined) return [];
   const throwing = intents.find((intent) => intent.op.op === "delete" && sliceOf(intent).placements.length > 0);
   if (throwing !== undefined && trashIn(sliceOf(first).mailboxes) === null) {
-    await makeTrash(session, throwing.opId, at);
+    await makeTrash(session, throwing.opId);
     sliceOf = await loadSlices(session, intents);
   }
   const draft = emptyIntentDraft();
@@ -158,7 +157,7 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
       changes,
     };
   });
-  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at, inputId: null });
+  await applyDecision(account, draft, { scope: null, contents: [], existing: new Set() });
   const purged = journaled.filter(({ kind, result }) => kind === "purge" && result.status === "applied");
   await erasePurged(
     account,
@@ -174,16 +173,55 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
   return journaled;
 };
 
-const openSession = async (
-  tx: Tx,
-  request: Pick<WriteRequest, "tenantId" | "accountId" | "deviceId">,
-): Promise<WriteSession | null> => {
-  const account = await lockOwned(tx, request);
-  if (account === null) return null;
-  return { account, deviceId: request.deviceId, endpointId: await findWritableEndpoint(account), began: account.headSeq };
-};
+const openSession = async (account: InputTx, { deviceId }: Pick<WriteRequest, "deviceId">): Promise<WriteSession> => ({
+  account,
+  deviceId,
+  endpointId: await findWritableEndpoint(account),
+  began: account.headSeq,
+});
 
 const stateOf = ({ stateEpoch, headSeq }: AccountTx): Written["state"] => ({ epoch: stateEpoch, seq: headSeq });
+
+type WriteFacts = Omit<WriteRequest, "tenantId" | "accountId">;
+
+const decideWrite = async (account: InputTx, request: WriteFacts): Promise<Written> => {
+  const { base, intents } = request;
+  const opened = await openSession(account, request);
+  const known = await loadIntents(
+    account,
+    intents.map(({ opId }) => opId),
+  );
+  const results = new Map<string, IntentResult>();
+  for (const intent of intents) {
+    const before = known.get(intent.opId);
+    if (before !== undefined) results.set(intent.opId, resultAgain(identityOf(intent), before));
+  }
+  const { mailboxes } = await loadAccountSlice(account, opened);
+  const bulk = intents.filter((intent) => trashes(intent, trashIn(mailboxes))).length > mostTrashed;
+  for (const run of runsOf(intents.filter(({ opId }) => !results.has(opId))))
+    for (const { opId, result } of await decideRun({ ...opened, base, bulk, many: intents.length > 1 }, run))
+      results.set(opId, result);
+  return { results: intents.map(({ opId }) => results.get(opId) as IntentResult), state: stateOf(account) };
+};
+
+const mailWritten = defineInput("intent", "api.mail", decideWrite);
+
+type ImportFacts = Omit<ImportRequest, "tenantId" | "accountId">;
+
+const decideImported = async (account: InputTx, request: ImportFacts): Promise<Written> => {
+  const { opId, op, octets } = request;
+  const session = await openSession(account, request);
+  const before = (await loadIntents(account, [opId])).get(opId);
+  const identity = { kind: "import", args: importArgs(op, octets), messageId: null };
+  const { result } =
+    before === undefined ? await decideImport(session, { opId, op, octets }) : { result: resultAgain(identity, before) };
+  return { results: [result], state: stateOf(account) };
+};
+
+const mailImported = defineInput("intent", "api.import", decideImported, {
+  keep: ({ octets: { sha256, size }, ...rest }: ImportFacts) => ({ ...rest, blob: { sha256, size } }),
+  revive: async ({ blob, ...rest }, stored) => ({ ...rest, octets: await stored(blob) }),
+});
 
 export class IntentWrites implements Writes<Tx> {
   readonly #limits: { readonly maxMessageBytes: number; readonly spoolDir: string };
@@ -192,40 +230,15 @@ export class IntentWrites implements Writes<Tx> {
     this.#limits = limits;
   }
 
-  async write(tx: Tx, request: WriteRequest): Promise<Written | null> {
-    const { base, intents } = request;
-    const opened = await openSession(tx, request);
-    if (opened === null) return null;
-    const { account } = opened;
-    const known = await loadIntents(
-      account,
-      intents.map(({ opId }) => opId),
-    );
-    const results = new Map<string, IntentResult>();
-    for (const intent of intents) {
-      const before = known.get(intent.opId);
-      if (before !== undefined) results.set(intent.opId, resultAgain(identityOf(intent), before));
-    }
-    const { mailboxes } = await loadAccountSlice(account, opened);
-    const bulk = intents.filter((intent) => trashes(intent, trashIn(mailboxes))).length > mostTrashed;
-    for (const run of runsOf(intents.filter(({ opId }) => !results.has(opId))))
-      for (const { opId, result } of await decideRun({ ...opened, base, bulk, many: intents.length > 1 }, run))
-        results.set(opId, result);
-    return { results: intents.map(({ opId }) => results.get(opId) as IntentResult), state: stateOf(account) };
+  write(tx: Tx, { tenantId, accountId, ...facts }: WriteRequest): Promise<Written | null> {
+    return ingestOwned(tx, { tenantId, accountId }, mailWritten, facts);
   }
 
   collect(source: AsyncIterable<Buffer>): Promise<Octets | null> {
     return collectOctets(source, { maxBytes: this.#limits.maxMessageBytes, spoolDir: this.#limits.spoolDir });
   }
 
-  async importMail(tx: Tx, request: ImportRequest): Promise<Written | null> {
-    const { opId, op, octets } = request;
-    const session = await openSession(tx, request);
-    if (session === null) return null;
-    const before = (await loadIntents(session.account, [opId])).get(opId);
-    const identity = { kind: "import", args: importArgs(op, octets), messageId: null };
-    const { result } =
-      before === undefined ? await decideImport(session, { opId, op, octets }) : { result: resultAgain(identity, before) };
-    return { results: [result], state: stateOf(session.account) };
+  importMail(tx: Tx, { tenantId, accountId, ...facts }: ImportRequest): Promise<Written | null> {
+    return ingestOwned(tx, { tenantId, accountId }, mailImported, facts);
   }
 }

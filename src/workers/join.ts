@@ -1,14 +1,15 @@
 /** Items of INBOX that another view of the account showed before: bound by their header blocks, so that no body is read twice (K12). */
-import { uuidv7 } from "uuidv7";
 import type { Session } from "../endpoints/endpoint.ts";
 import { fingerprintOfHead } from "../mime/fingerprint.ts";
 import type { PlacementId } from "../model/ids.ts";
 import type { HeadItem, UidRange } from "../model/observation.ts";
 import { identify } from "../reconciler/identify.ts";
 import { type Claimed, reconcileItems } from "../reconciler/items.ts";
-import { inAccount } from "../store/account-tx.ts";
+import type { Scope } from "../reconciler/state.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { loadUnshown } from "../store/claims.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBound } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
@@ -53,32 +54,40 @@ const readJoins = async (
   });
 };
 
+interface JoinsFacts {
+  readonly scope: Scope;
+  readonly joins: readonly Join[];
+}
+
 /** What changed since the header blocks were read is left to be read whole. */
+const decideJoins = async (account: InputTx, { scope, joins }: JoinsFacts): Promise<number[]> => {
+  const ids = joins.map(({ placementId }) => placementId);
+  const { views } = await loadUnshown(account.tx, { ...scope, accountId: account.accountId }, { ids });
+  const { bound, closed } = await loadBound(
+    account,
+    scope,
+    joins.map(({ item }) => item.uid),
+  );
+  const claimed = new Map<number, Claimed>();
+  for (const { item, placementId, confidence } of joins) {
+    const placement = views.get(placementId);
+    if (placement !== undefined && !bound.has(item.uid)) claimed.set(item.uid, { placement, confidence });
+  }
+  const items = joins.flatMap(({ item }) =>
+    claimed.has(item.uid) ? [{ ...item, receivedAt: item.internalDate.getTime(), sha256: null }] : [],
+  );
+  const freshIds = Array.from({ length: 2 * items.length }, () => account.input.freshId());
+  const decision = reconcileItems({ scope, items, bound, known: new Map(), claimed, freshIds, reason: "delivered" });
+  const existing = new Set([...bound.keys(), ...closed]);
+  await applyDecision(account, decision, { scope, contents: [], existing });
+  return decision.bindings.map(({ uid }) => uid);
+};
+
+const joinsFound = defineInput("observation", "imap.joins", decideJoins);
+
 const commitJoins = (context: LaneContext, mailbox: MailboxLane, joins: readonly Join[]): Promise<number[]> => {
-  const scope = scopeOf(context, mailbox);
   step("before join");
-  return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const ids = joins.map(({ placementId }) => placementId);
-    const { views } = await loadUnshown(account.tx, ownerOf(context, mailbox), { ids });
-    const { bound, closed } = await loadBound(
-      account,
-      scope,
-      joins.map(({ item }) => item.uid),
-    );
-    const claimed = new Map<number, Claimed>();
-    for (const { item, placementId, confidence } of joins) {
-      const placement = views.get(placementId);
-      if (placement !== undefined && !bound.has(item.uid)) claimed.set(item.uid, { placement, confidence });
-    }
-    const items = joins.flatMap(({ item }) =>
-      claimed.has(item.uid) ? [{ ...item, receivedAt: item.internalDate.getTime(), sha256: null }] : [],
-    );
-    const freshIds = Array.from({ length: 2 * items.length }, () => uuidv7());
-    const decision = reconcileItems({ scope, items, bound, known: new Map(), claimed, freshIds, reason: "delivered" });
-    const existing = new Set([...bound.keys(), ...closed]);
-    await applyDecision(account, decision, { scope, contents: [], existing, at: new Date(), inputId: null });
-    return decision.bindings.map(({ uid }) => uid);
-  });
+  return ingest(context, joinsFound, { scope: scopeOf(context, mailbox), joins });
 };
 
 /** Binds what is known of the ranges. @returns the UIDs that are bound now, ascending. */

@@ -76,7 +76,37 @@ export interface LaneContext {
   readonly tree: { readAt: number };
 }
 
-export const scopeOf = (context: LaneContext, mailbox: MailboxLane): Scope => ({
+/** What of a mailbox an input is decided with: data, as of when its facts were read. */
+export type MailboxFacts = Readonly<
+  Pick<MailboxLane, "mailboxId" | "role" | "epoch" | "cursor" | "permanentFlags" | "bound" | "lookedAt" | "flagsHeld">
+>;
+
+export const mailboxFacts = (mailbox: MailboxLane): MailboxFacts => {
+  const { mailboxId, role, epoch, cursor, permanentFlags, bound, lookedAt, flagsHeld } = mailbox;
+  return { mailboxId, role, epoch, cursor, permanentFlags, bound, lookedAt, flagsHeld };
+};
+
+/** What of a lane an input is decided with. */
+export interface LaneFacts {
+  readonly endpointId: EndpointId;
+  readonly twoViews: boolean;
+  readonly roles: ReadonlyMap<MailboxId, Role>;
+  readonly modseq: ModseqArithmetic;
+  readonly trashDays: number | null;
+  /** The server's word counts less for a while (B2). */
+  readonly unwell: boolean;
+}
+
+export const laneFacts = ({ endpointId, twoViews, mailboxes, modseq, retention, trouble }: LaneContext): LaneFacts => ({
+  endpointId,
+  twoViews,
+  roles: new Map([...mailboxes.values()].flatMap(({ mailboxId, role }) => (role === null ? [] : [[mailboxId, role]]))),
+  modseq: modseq.known,
+  trashDays: retention.days,
+  unwell: trouble.isRecent,
+});
+
+export const scopeOf = (context: Pick<LaneContext, "endpointId">, mailbox: Pick<MailboxLane, "mailboxId" | "epoch">): Scope => ({
   endpointId: context.endpointId,
   mailboxId: mailbox.mailboxId,
   epoch: mailbox.epoch,

@@ -4,7 +4,8 @@
  */
 import type { Because, Fence } from "../model/account.ts";
 import type { AccountId, EndpointId } from "../model/ids.ts";
-import { forgetItems } from "../store/endpoint-removal.ts";
+import { endpointForgotten } from "../store/endpoint-removal.ts";
+import { ingest } from "../store/inputs.ts";
 import { type AccountState, type EndpointState, readAccountState } from "../store/account-state.ts";
 import type { LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
@@ -119,7 +120,7 @@ export class AccountLane {
   private async forget({ endpoints }: AccountState, gone: readonly (readonly [EndpointId, EndpointLane])[]): Promise<void> {
     for (const [id] of gone)
       if (!endpoints.some((endpoint) => endpoint.id === id))
-        await this.ground.services.db.transaction((tx) => forgetItems(tx, this.accountId, id));
+        await ingest({ db: this.ground.services.db, fence: this.ground.fence, accountId: this.accountId }, endpointForgotten, id);
   }
 
   private make(endpoint: EndpointState): EndpointLane {

@@ -1,12 +1,12 @@
 /** Intents about mailboxes, decided in the transaction that their caller commits: canonical state first, upstream follows (Q4). */
 import { isDeepStrictEqual } from "node:util";
-import { uuidv7 } from "uuidv7";
 import type { MailboxId } from "../model/ids.ts";
 import type { MailboxOp, MailboxResult, MailboxWriteRequest, MailboxWrites, MailboxWritten } from "../model/mailbox-intent.ts";
 import { reconcileMailboxIntent } from "../reconciler/mailbox-intents.ts";
-import { type AccountTx, lockOwned } from "../store/account-tx.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import type { Tx } from "../store/database.ts";
 import { findWritableEndpoint } from "../store/intent-slices.ts";
+import { defineInput, ingestOwned } from "../store/inputs.ts";
 import { loadIntents, storeIntents } from "../store/intents.ts";
 import { readContents, wantMailboxes } from "../store/mailbox-commands.ts";
 import { writeMailboxes } from "../store/mailbox-writes.ts";
@@ -29,7 +29,9 @@ const resultAgain = (
   return { status, reason, mailboxId: made as MailboxId | null };
 };
 
-const decide = async (account: AccountTx, request: MailboxWriteRequest): Promise<MailboxResult> => {
+type MailboxFacts = Omit<MailboxWriteRequest, "tenantId" | "accountId">;
+
+const decide = async (account: InputTx, request: MailboxFacts): Promise<MailboxResult> => {
   const { op, opId, deviceId } = request;
   const before = account.headSeq;
   const base = request.base ?? before;
@@ -37,11 +39,11 @@ const decide = async (account: AccountTx, request: MailboxWriteRequest): Promise
   const known = await loadMailboxes(account, endpointId);
   const removed = op.op === "mailbox.remove" ? op.mailboxId : null;
   const contents = removed === null ? { live: 0, changedSeq: 0n } : await readContents(account, endpointId, removed);
-  const freshId = uuidv7() as MailboxId;
+  const freshId = account.input.freshId() as MailboxId;
   const decided = reconcileMailboxIntent({ op, deviceId, base, known, writable: endpointId !== null, contents, freshId });
   const { result, moveTo: to, plans } = decided;
   if (removed !== null && to !== null) await moveAll(account, endpointId, { from: removed, to, deviceId, opId });
-  await writeMailboxes(account, decided, new Date());
+  await writeMailboxes(account, decided);
   const args = { ...argsOf(op), made: result.mailboxId };
   const said = { opId, deviceId, base, kind: op.op, args, said: null, result: { ...result, messageId: null, warnings: [] } };
   await storeIntents(account, [{ ...said, seq: account.headSeq, changes: Number(account.headSeq - before) }]);
@@ -50,12 +52,14 @@ const decide = async (account: AccountTx, request: MailboxWriteRequest): Promise
   return result;
 };
 
+const mailboxWritten = defineInput("intent", "api.mailbox", async (account, facts: MailboxFacts): Promise<MailboxWritten> => {
+  const first = (await loadIntents(account, [facts.opId])).get(facts.opId);
+  const result = first === undefined ? await decide(account, facts) : resultAgain(facts.op, first);
+  return { result, state: { epoch: account.stateEpoch, seq: account.headSeq } };
+});
+
 export class MailboxIntentWrites implements MailboxWrites<Tx> {
-  async write(tx: Tx, request: MailboxWriteRequest): Promise<MailboxWritten | null> {
-    const account = await lockOwned(tx, request);
-    if (account === null) return null;
-    const first = (await loadIntents(account, [request.opId])).get(request.opId);
-    const result = first === undefined ? await decide(account, request) : resultAgain(request.op, first);
-    return { result, state: { epoch: account.stateEpoch, seq: account.headSeq } };
+  write(tx: Tx, { tenantId, accountId, ...facts }: MailboxWriteRequest): Promise<MailboxWritten | null> {
+    return ingestOwned(tx, { tenantId, accountId }, mailboxWritten, facts);
   }
 }

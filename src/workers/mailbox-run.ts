@@ -5,12 +5,13 @@
 import type { MailboxOutcome, MailboxWriter, Refused } from "../endpoints/endpoint.ts";
 import type { DecidedChange } from "../model/change.ts";
 import { SyncError } from "../model/failure.ts";
+import type { EndpointId } from "../model/ids.ts";
 import type { MailboxFence } from "../model/mailbox-command.ts";
 import { afterSetback, type Ending, end, type Setback, unsettled, type Waiting, wait } from "../reconciler/commands.ts";
 import { describeMailbox, type MailboxDecision, removeMailbox } from "../reconciler/mailboxes.ts";
 import { type MailboxStep, nextMailboxStep } from "../reconciler/mailbox-plan.ts";
 import type { MailboxView } from "../reconciler/state.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { type CommandMove, fenceCommands, moveCommands } from "../store/commands.ts";
 import {
   endIntent,
@@ -20,11 +21,12 @@ import {
   readMailboxCommand,
   wakeWaiting,
 } from "../store/mailbox-commands.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
-import type { WriteInput } from "./command-run.ts";
+import { commandsFenced, type WriteInput } from "./command-run.ts";
 import { moveAll } from "./emptying.ts";
 
 export interface MailboxRun extends WriteInput {
@@ -40,10 +42,7 @@ interface Decided {
   readonly next: Sending;
 }
 
-const within = <T>({ context }: MailboxRun, work: (account: AccountTx) => Promise<T>): Promise<T> =>
-  inAccount(context.db, context.fence, context.accountId, work);
-
-const endChange = ({ context }: MailboxRun, command: OpenMailboxCommand, ending: Ending): DecidedChange[] => {
+const endChange = (endpointId: EndpointId, command: OpenMailboxCommand, ending: Ending): DecidedChange[] => {
   if (ending.status === "superseded") return [];
   const applied = ending.status === "confirmed";
   const { mailboxId, verb, deviceId, fence, attempts } = command;
@@ -56,7 +55,7 @@ const endChange = ({ context }: MailboxRun, command: OpenMailboxCommand, ending:
       before: null,
       after: { verb, ...(fence !== null && { step: fence.step, path: fence.path }) },
       source: "api",
-      endpointId: context.endpointId,
+      endpointId,
       deviceId,
       reason: applied ? "api_write" : ending.outcome,
       rule: applied ? "Q4" : verb === "remove" ? "D7" : "C5",
@@ -68,23 +67,23 @@ const endChange = ({ context }: MailboxRun, command: OpenMailboxCommand, ending:
 
 /** Writes what became of one; an end wakes those that waited for it. */
 const settle = async (
-  run: MailboxRun,
-  account: AccountTx,
+  account: InputTx,
+  endpointId: EndpointId,
   command: OpenMailboxCommand,
-  { next, fence }: { readonly next: Ending | Waiting; readonly fence?: MailboxFence },
+  next: Ending | Waiting,
 ): Promise<void> => {
-  const at = new Date();
+  const { at } = account.input;
   const { id, verb, opId } = command;
-  const rest = { id, opId, outcome: next.outcome, ...(fence !== undefined && { fence }) };
+  const rest = { id, opId, outcome: next.outcome };
   if (next.kind === "wait") {
     const dueAt = next.afterMs === 0 ? null : new Date(at.getTime() + next.afterMs);
     const status = next.unsettled ? "unknown" : "planned";
-    await moveCommands(account, [{ ...rest, status, dueAt, changes: [] } satisfies CommandMove], at);
+    await moveCommands(account, [{ ...rest, status, dueAt, changes: [] } satisfies CommandMove]);
     commandRetries.inc({ verb: `mailbox_${verb}`, why: next.outcome ?? "waiting" });
     return;
   }
-  await moveCommands(account, [{ ...rest, status: next.status, dueAt: null, changes: endChange(run, command, next) }], at);
-  await wakeWaiting(account, run.context.endpointId);
+  await moveCommands(account, [{ ...rest, status: next.status, dueAt: null, changes: endChange(endpointId, command, next) }]);
+  await wakeWaiting(account, endpointId);
   const isDone = next.status === "confirmed" || next.outcome === "never_made";
   await endIntent(
     account,
@@ -135,41 +134,68 @@ const fenceFor = (next: Exclude<Sending, { kind: "show" }>): MailboxFence => ({
   uidValidity: next.kind === "create" ? null : next.uidValidity,
 });
 
-/** One transaction: what is to be done, and the fence where it cannot be taken back. Null: nothing is to be sent. */
-const decide = (run: MailboxRun, id: string, prefix: string): Promise<Decided | null> =>
-  within(run, async (account) => {
-    const { endpointId, tree } = run.context;
-    const command = await readMailboxCommand(account, id);
-    if (command === null) return null;
-    // What was sent is looked for before anything else is said (C3, C9).
-    if (command.status !== "planned" && tree.readAt <= (command.sentAt?.getTime() ?? 0)) {
-      run.lookAround();
-      return settle(run, account, command, { next: unsettled(run.retryFirstMs, "not_surveyed") }).then(() => null);
-    }
-    const known = await loadMailboxes(account, endpointId);
-    const { live, busy } = await readContents(account, endpointId, command.mailboxId);
-    const next = nextMailboxStep(command, { known, prefix, holds: live, busy });
-    if (next.kind === "end" || next.kind === "wait") return settle(run, account, command, { next }).then(() => null);
-    const view = known.find((one) => one.id === command.mailboxId);
-    if (next.kind === "number" || next.kind === "drop") {
-      if (view !== undefined) await applyMailboxDecision(account, endpointId, giveWay(command, view, next), new Date());
-      // Without its fence: what the server said of the old name is settled.
-      await settle(run, account, command, {
-        next: next.kind === "drop" ? end("superseded", "never_made") : wait(0, "name_taken"),
-      });
-      return null;
-    }
-    if (next.kind === "empty") {
-      const { mailboxId: from, opId, deviceId } = command;
-      await moveAll(account, endpointId, { from, to: next.to, opId, deviceId: deviceId ?? "" });
-      return settle(run, account, command, { next: wait(0, "not_empty_yet") }).then(() => null);
-    }
-    if (next.kind !== "show") {
-      step("before fence");
-      await fenceCommands(account, [{ id, fence: fenceFor(next) }], new Date());
-    }
-    return { command, next };
-  });
+interface DueFacts {
+  readonly endpointId: EndpointId;
+  readonly id: string;
+  readonly prefix: string;
+  /** When the survey began that the stored tree agrees with, in ms since 1970. */
+  readonly treeReadAt: number;
+  readonly retryFirstMs: number;
+}
+
+/** One transaction: what is to be done, and the fence where it cannot be taken back. */
+const decideDue = async (
+  account: InputTx,
+  { endpointId, id, prefix, treeReadAt, retryFirstMs }: DueFacts,
+): Promise<Decided | "settled" | "unsurveyed"> => {
+  const command = await readMailboxCommand(account, id);
+  if (command === null) return "settled";
+  // What was sent is looked for before anything else is said (C3, C9).
+  if (command.status !== "planned" && treeReadAt <= (command.sentAt?.getTime() ?? 0)) {
+    await settle(account, endpointId, command, unsettled(retryFirstMs, "not_surveyed"));
+    return "unsurveyed";
+  }
+  const known = await loadMailboxes(account, endpointId);
+  const { live, busy } = await readContents(account, endpointId, command.mailboxId);
+  const next = nextMailboxStep(command, { known, prefix, holds: live, busy });
+  if (next.kind === "end" || next.kind === "wait") {
+    await settle(account, endpointId, command, next);
+    return "settled";
+  }
+  const view = known.find((one) => one.id === command.mailboxId);
+  if (next.kind === "number" || next.kind === "drop") {
+    if (view !== undefined) await applyMailboxDecision(account, endpointId, giveWay(command, view, next));
+    // Without its fence: what the server said of the old name is settled.
+    await settle(account, endpointId, command, next.kind === "drop" ? end("superseded", "never_made") : wait(0, "name_taken"));
+    return "settled";
+  }
+  if (next.kind === "empty") {
+    const { mailboxId: from, opId, deviceId } = command;
+    await moveAll(account, endpointId, { from, to: next.to, opId, deviceId: deviceId ?? "" });
+    await settle(account, endpointId, command, wait(0, "not_empty_yet"));
+    return "settled";
+  }
+  if (next.kind !== "show") {
+    step("before fence");
+    await fenceCommands(account, [{ id, fence: fenceFor(next) }]);
+  }
+  return { command, next };
+};
+
+const commandDue = defineInput("tick", "mailbox.due", decideDue);
+
+interface SettledFacts {
+  readonly endpointId: EndpointId;
+  readonly command: OpenMailboxCommand;
+  readonly next: Ending | Waiting;
+}
+
+const commandSettled = defineInput("outcome", "mailbox.settled", (account, { endpointId, command, next }: SettledFacts) =>
+  settle(account, endpointId, command, next),
+);
+
+const settleAlone = ({ context }: MailboxRun, command: OpenMailboxCommand, next: Ending | Waiting): Promise<void> =>
+  ingest(context, commandSettled, { endpointId: context.endpointId, command, next });
 
 const speak = async (writer: MailboxWriter, next: Exclude<Sending, { kind: "show" }>, signal: AbortSignal) => {
   if (next.kind === "create") return writer.create(next.path, signal);
@@ -189,7 +215,7 @@ const send = async (run: MailboxRun, { command, next }: Decided, writer: Mailbox
       await writer.subscribe(to, true, run.signal);
       if (from !== null) await writer.subscribe(from, false, run.signal);
     }
-    return within(run, (account) => settle(run, account, command, { next: end("confirmed", "api_write") }));
+    return settleAlone(run, command, end("confirmed", "api_write"));
   }
   step("after fence");
   const outcome = await speak(writer, next, run.signal);
@@ -198,7 +224,7 @@ const send = async (run: MailboxRun, { command, next }: Decided, writer: Mailbox
   const setback = setbackOf(outcome);
   if (setback !== null) {
     const retry = afterSetback(setback, command.attempts + 1, run.retryFirstMs);
-    return within(run, (account) => settle(run, account, command, { next: retry }));
+    return settleAlone(run, command, retry);
   }
   if (outcome.kind === "occupied") {
     // What came is moved as well when it has been read.
@@ -206,11 +232,11 @@ const send = async (run: MailboxRun, { command, next }: Decided, writer: Mailbox
       command.args.moveTo === undefined
         ? end("failed", "mailbox_not_empty")
         : afterSetback("try_later", command.attempts + 1, run.retryFirstMs);
-    return within(run, (account) => settle(run, account, command, { next: retry }));
+    return settleAlone(run, command, retry);
   }
   if (outcome.kind !== "exists") return;
   const fence: MailboxFence = { ...fenceFor(next), exists: true };
-  await within(run, (account) => fenceCommands(account, [{ id: command.id, fence }], new Date()));
+  await ingest(run.context, commandsFenced, { commands: [{ id: command.id, fence }] });
 };
 
 /** C9: an answer that did not come is not a no. */
@@ -219,11 +245,7 @@ const sendOrWait = async (run: MailboxRun, decided: Decided, writer: MailboxWrit
     await send(run, decided, writer);
   } catch (error) {
     if (error instanceof SyncError && error.kind !== "stopped")
-      await within(run, (account) =>
-        settle(run, account, decided.command, {
-          next: afterSetback("no_answer", decided.command.attempts + 1, run.retryFirstMs),
-        }),
-      );
+      await settleAlone(run, decided.command, afterSetback("no_answer", decided.command.attempts + 1, run.retryFirstMs));
     throw error;
   }
 };
@@ -239,8 +261,11 @@ export const tendMailboxes = async (run: MailboxRun): Promise<number> => {
     const prefix = await writer.rootPrefix(run.signal);
     for (const { id } of due) {
       if (Date.now() > run.until) break;
-      const decided = await decide(run, id, prefix);
-      if (decided !== null) await sendOrWait(run, decided, writer);
+      const { context, retryFirstMs } = run;
+      const facts = { endpointId, id, prefix, treeReadAt: context.tree.readAt, retryFirstMs };
+      const decided = await ingest(context, commandDue, facts);
+      if (decided === "unsurveyed") run.lookAround();
+      else if (decided !== "settled") await sendOrWait(run, decided, writer);
     }
   }
   const open = await listMailboxCommands(db, accountId, endpointId);

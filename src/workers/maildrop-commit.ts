@@ -1,57 +1,77 @@
 /** Commits what a maildrop showed: one transaction each, decided by the reconciler. Octets are durable before. */
-import { uuidv7 } from "uuidv7";
 import type { ReadItem } from "../endpoints/endpoint.ts";
 import { fingerprint, FingerprintReader } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import { readReceivedAt } from "../mime/received.ts";
-import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
 import type { Octets } from "../model/octets.ts";
-import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { defaultMailboxCount, defaultMailboxes } from "../reconciler/default-mailboxes.ts";
 import { type Identified, identify, type UnknownItem } from "../reconciler/identify.ts";
 import { reconcileMaildrop } from "../reconciler/maildrop-items.ts";
-import { type GoneInput, reconcileGone } from "../reconciler/maildrop-vanish.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { writeProgress } from "../store/account-state.ts";
-import { type AccountTx, appendChanges, inAccount } from "../store/account-tx.ts";
+import { appendChanges, inAccount, type InputTx } from "../store/account-tx.ts";
 import { storedOctets } from "../store/blob-reads.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { readSmall } from "../store/contents.ts";
-import { loadLosses } from "../store/candidates.ts";
-import { closeHold, keepHold, loadHolds } from "../store/holds.ts";
-import { mayRelease, withCut } from "../reconciler/holds.ts";
-import { findRestoreEndpoint, planCommands } from "../store/commands.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
-import { listUnhashed, loadClaims, loadGone, storeHashes, type Unhashed } from "../store/claims.ts";
+import { listUnhashed, loadClaims, storeHashes, type Unhashed } from "../store/claims.ts";
 import { bindItems, type BoundItem, endItems, loadAlike, openMaildropEpoch } from "../store/maildrops.ts";
+import { defineInput, ingest, type Input } from "../store/inputs.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, measureArrivals } from "./arrivals.ts";
+import { keepContent, reviveContent } from "./kept-contents.ts";
 import type { LaneContext } from "./lane-state.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
 export type MaildropContext = Omit<LaneContext, "tree" | "mailboxes" | "twoViews" | "modseq" | "retention">;
 
-export const inOwnAccount = async <T>(context: MaildropContext, work: (account: AccountTx) => Promise<T>): Promise<T> => {
+export const ingestMaildrop = async <Facts, Result>(
+  context: MaildropContext,
+  input: Input<Facts, Result>,
+  facts: Facts,
+): Promise<Result> => {
   step("before maildrop commit");
-  const result = await inAccount(context.db, context.fence, context.accountId, work);
+  const result = await ingest(context, input, facts);
   step("after maildrop commit");
   return result;
 };
 
-/** K3: an account without mailboxes of its own gets the usual ones. @returns its INBOX; null where a name is in the way. */
-export const makeMailboxes = (context: MaildropContext): Promise<MailboxId | null> =>
-  inOwnAccount(context, async (account) => {
-    const known = await loadMailboxes(account, context.endpointId);
-    const freshIds = Array.from({ length: defaultMailboxCount }, () => uuidv7());
-    const decision = defaultMailboxes({ endpointId: context.endpointId, known, freshIds });
-    await applyMailboxDecision(account, context.endpointId, decision, new Date());
+const mailboxesWanted = defineInput(
+  "observation",
+  "pop3.mailboxes",
+  async (account, { endpointId }: { readonly endpointId: EndpointId }) => {
+    const known = await loadMailboxes(account, endpointId);
+    const freshIds = Array.from({ length: defaultMailboxCount }, () => account.input.freshId());
+    const decision = defaultMailboxes({ endpointId, known, freshIds });
+    await applyMailboxDecision(account, endpointId, decision);
     const inbox = decision.mailboxes.find(({ role }) => role === "inbox") ?? known.find(({ role }) => role === "inbox");
     return inbox?.id ?? null;
-  });
+  },
+);
+
+/** K3: an account without mailboxes of its own gets the usual ones. @returns its INBOX; null where a name is in the way. */
+export const makeMailboxes = (context: MaildropContext): Promise<MailboxId | null> =>
+  ingestMaildrop(context, mailboxesWanted, { endpointId: context.endpointId });
+
+const epochSeen = defineInput(
+  "observation",
+  "pop3.epoch",
+  async (account, { scope, reason }: { readonly scope: Scope; readonly reason: "ids_replaced" | "id_reused" }) => {
+    const { endpointId, mailboxId } = scope;
+    const next = await openMaildropEpoch(account, endpointId);
+    const before = { epoch: scope.epoch };
+    const after = { epoch: next };
+    const rest = { messageId: null, placementId: null, deviceId: null, confidence: null, evidence: [] };
+    const change = { kind: "epoch.changed", mailboxId, before, after, source: "pop3", endpointId, reason, rule: "ID-9" } as const;
+    await appendChanges(account, [{ ...change, ...rest }]);
+    return next;
+  },
+);
 
 /** ID-9: every binding of the last epoch ends. @returns the scope of the new one. */
 export const startEpoch = async (
@@ -59,33 +79,25 @@ export const startEpoch = async (
   scope: Scope,
   reason: "ids_replaced" | "id_reused",
 ): Promise<Scope> => {
-  const { endpointId, mailboxId } = scope;
   context.trouble.noteEpoch();
-  const epoch = await inOwnAccount(context, async (account) => {
-    const next = await openMaildropEpoch(account, endpointId);
-    const before = { epoch: scope.epoch };
-    const after = { epoch: next };
-    const rest = { messageId: null, placementId: null, deviceId: null, confidence: null, evidence: [] };
-    const change = { kind: "epoch.changed", mailboxId, before, after, source: "pop3", endpointId, reason, rule: "ID-9" } as const;
-    await appendChanges(account, [{ ...change, ...rest }], new Date(), null);
-    return next;
-  });
-  return { ...scope, epoch };
+  return { ...scope, epoch: await ingestMaildrop(context, epochSeen, { scope, reason }) };
 };
 
+interface Renamed {
+  readonly scope: Scope;
+  readonly pairs: readonly { readonly from: BoundItem; readonly to: ListedItem }[];
+}
+
+const idsRenamed = defineInput("observation", "pop3.renamed", async (account, { scope, pairs }: Renamed) => {
+  const ended = pairs.map(({ from }) => ({ ...from, reason: "renamed" }));
+  await endItems(account, scope, ended);
+  const bound = pairs.map(({ from, to }) => ({ ...to, placementId: from.placementId }));
+  await bindItems(account, scope, bound);
+});
+
 /** ID-9b: bindings whose ids the server only numbered anew. */
-export const renameItems = async (
-  context: MaildropContext,
-  scope: Scope,
-  pairs: readonly { readonly from: BoundItem; readonly to: ListedItem }[],
-): Promise<void> => {
-  if (pairs.length === 0) return;
-  await inOwnAccount(context, async (account) => {
-    const ended = pairs.map(({ from }) => ({ ...from, reason: "renamed" }));
-    await endItems(account, scope, ended);
-    const bound = pairs.map(({ from, to }) => ({ ...to, placementId: from.placementId }));
-    await bindItems(account, scope, bound);
-  });
+export const renameItems = async (context: MaildropContext, scope: Scope, pairs: Renamed["pairs"]): Promise<void> => {
+  if (pairs.length > 0) await ingestMaildrop(context, idsRenamed, { scope, pairs });
 };
 
 /** What the octets of an item tell. */
@@ -154,41 +166,56 @@ export interface BatchRequest {
   readonly came: ArrivalWindow;
 }
 
+type ReadFacts = { readonly prepared: PreparedItems } & Omit<BatchRequest, "came">;
+
+const decideRead = async (account: InputTx, { prepared, scope, mayCreate, reason, progress }: ReadFacts) => {
+  const { at } = account.input;
+  const known = await loadAlike(
+    account,
+    prepared.flatMap((item) => item.hashes),
+  );
+  const { claimable, views } = await loadClaims(account.tx, account.accountId, {
+    endpointId: scope.endpointId,
+    inbox: scope.mailboxId,
+    keys: { messages: [...new Set(known.values())] },
+  });
+  const items = prepared.map(({ item }) => item);
+  const { items: identified } = identify({ items, claimable, known, imap: "none", regenerated: false });
+  const decision = reconcileMaildrop({
+    scope,
+    identified: mayCreate ? identified : identified.map(onlyBound),
+    receivedAt: prepared.map(({ content }) => content.receivedAt.getTime()),
+    views,
+    freshIds: Array.from({ length: 2 * prepared.length }, () => account.input.freshId()),
+    reason,
+  });
+  const contents = prepared.map(({ content }) => content);
+  await applyDecision(account, decision, { scope, contents, existing: new Set() });
+  await bindItems(account, scope, boundOf(items, decision.items));
+  if (progress !== null) await writeProgress(account, scope.endpointId, { ...progress, startedAt: at });
+  return { bound: decision.items.length, created: decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at) };
+};
+
+const itemsRead = defineInput("observation", "pop3.items", decideRead, {
+  keep: ({ prepared, ...rest }: ReadFacts) => ({
+    ...rest,
+    kept: prepared.map((one) => ({ ...one, content: keepContent(one.content) })),
+  }),
+  revive: async ({ kept, ...rest }, stored): Promise<ReadFacts> => {
+    const contents = await Promise.all(kept.map(({ content }) => reviveContent(content, stored)));
+    return { ...rest, prepared: kept.map((one, index) => ({ ...one, content: contents[index] ?? one.content })) };
+  },
+});
+
 /** Commits items that were read, in one transaction. @returns how many were bound, and how many messages are new. */
 export const commitRead = async (
   context: MaildropContext,
   prepared: PreparedItems,
-  request: BatchRequest,
+  { came, ...request }: BatchRequest,
 ): Promise<{ readonly bound: number; readonly created: number }> => {
-  const { scope } = request;
-  const at = new Date();
-  const hashes = prepared.flatMap((item) => item.hashes);
-  const outcome = await inOwnAccount(context, async (account) => {
-    const known = await loadAlike(account, hashes);
-    const { claimable, views } = await loadClaims(account.tx, account.accountId, {
-      endpointId: scope.endpointId,
-      inbox: scope.mailboxId,
-      keys: { messages: [...new Set(known.values())] },
-    });
-    const items = prepared.map(({ item }) => item);
-    const { items: identified } = identify({ items, claimable, known, imap: "none", regenerated: false });
-    const decision = reconcileMaildrop({
-      scope,
-      identified: request.mayCreate ? identified : identified.map(onlyBound),
-      receivedAt: prepared.map(({ content }) => content.receivedAt.getTime()),
-      views,
-      freshIds: Array.from({ length: 2 * prepared.length }, () => uuidv7()),
-      reason: request.reason,
-    });
-    const contents = prepared.map(({ content }) => content);
-    await applyDecision(account, decision, { scope, contents, existing: new Set(), at, inputId: null });
-    await bindItems(account, scope, boundOf(items, decision.items));
-    if (request.progress !== null) await writeProgress(account, scope.endpointId, { ...request.progress, startedAt: at });
-    return { bound: decision.items.length, created: decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at) };
-  });
-  const { bound, created } = outcome;
+  const { bound, created } = await ingestMaildrop(context, itemsRead, { prepared, ...request });
   messagesStored.inc({ op: "created" }, created.length);
-  if (request.reason === "delivered") measureArrivals("pop3", created, request.came);
+  if (request.reason === "delivered") measureArrivals("pop3", created, came);
   return { bound, created: created.length };
 };
 
@@ -203,95 +230,39 @@ export const boundOf = (
     return listed === undefined ? [] : [{ ...listed, placementId }];
   });
 
-/** Binds items that are known by less than their octets; answers that ask for more are passed over. */
-export const commitKnown = async (
-  context: MaildropContext,
-  scope: Scope,
-  known: {
-    readonly items: readonly ListedItem[];
-    readonly identified: readonly Identified[];
-    readonly views: ReadonlyMap<PlacementId, PlacementView>;
-  },
-): Promise<number> => {
-  if (!known.identified.some(({ kind }) => kind === "bind")) return 0;
-  return inOwnAccount(context, async (account) => {
-    const decision = reconcileMaildrop({
-      scope,
-      identified: known.identified.map(onlyBound),
-      receivedAt: [],
-      views: known.views,
-      freshIds: [],
-      reason: "delivered",
-    });
-    await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at: new Date(), inputId: null });
-    await bindItems(account, scope, boundOf(known.items, decision.items));
-    return decision.items.length;
-  });
-};
-
-export interface GoneOutcome {
-  /** Some are left undecided. */
-  readonly open: boolean;
-  /** Some are to be put back over IMAP. */
-  readonly owed: boolean;
+interface KnownItems {
+  readonly items: readonly ListedItem[];
+  readonly identified: readonly Identified[];
+  readonly views: ReadonlyMap<PlacementId, PlacementView>;
 }
 
-/** Decides about items that are gone; none ends what was held. */
-export const commitGone = (
-  context: MaildropContext,
-  scope: Scope,
-  { gone, ...rest }: { readonly gone: readonly BoundItem[] } & Pick<GoneInput, "bound" | "outsideWindow" | "doubtful">,
-): Promise<GoneOutcome> =>
-  inOwnAccount(context, async (account) => {
-    const at = new Date();
-    const seen = await loadGone(
-      account,
-      scope.endpointId,
-      gone.map(({ placementId }) => placementId),
-    );
-    const items = gone.flatMap((item) => {
-      const found = seen.get(item.placementId);
-      return found === undefined ? [] : [{ item, found }];
-    });
-    const { policy } = account;
-    const { state: pop3Devices } = viewPop3Devices(policy, account.pop3Evidence);
-    const { mailboxId, endpointId, epoch } = scope;
-    const reason = "mass_drain";
-    const unwell = context.trouble.isRecent || (await loadHolds(account, "inconsistent_views")).size > 0;
-    const open = (await loadHolds(account, reason)).get(mailboxId) ?? null;
-    const past = open?.history ?? null;
-    const since = { epoch, absentSince: past?.from ?? at.getTime(), at: at.getTime() };
-    const hold = open === null ? "none" : (open.decided?.as ?? (mayRelease(past, since) ? "released" : "held"));
-    const restoreTo = policy.onPop3Drain === "restore" ? await findRestoreEndpoint(account) : null;
-    const found = items.map((item) => ({ ...item.found, restorable: item.found.restorable && restoreTo !== null }));
-    const losses = await loadLosses(account, found.filter(({ imap }) => imap === "none").length, at);
-    const lately = { mailbox: losses.byMailbox.get(mailboxId) ?? 0, account: losses.account };
-    const { commands, ...decision } = reconcileGone({ scope, gone: found, policy, pop3Devices, hold, unwell, lately, ...rest });
-    await applyDecision(account, { ...decision, commands: [] }, { scope, contents: [], existing: new Set(), at, inputId: null });
-    if (restoreTo !== null) await planCommands(account, restoreTo, commands);
-    const ended = decision.ended.flatMap(({ item, reason: because }) => {
-      const entry = items[item];
-      return entry === undefined ? [] : [{ ...entry.item, reason: because }];
-    });
-    await endItems(account, scope, ended);
-    if (!rest.outsideWindow) {
-      const history = withCut(past, { epoch, at: at.getTime() });
-      if (decision.held > 0) await keepHold(account, endpointId, open, { mailboxId, reason, count: decision.held, history, at });
-      else if (open !== null) {
-        const outcome = gone.length === 0 ? "reappeared" : (open.decided?.as ?? "released");
-        await closeHold(account, endpointId, open, { reason, outcome, at });
-      }
-    }
-    messagesStored.inc({ op: "removed" }, decision.placements.length);
-    return { open: decision.held + decision.waiting > 0, owed: commands.length > 0 };
-  });
+const itemsKnown = defineInput(
+  "observation",
+  "pop3.known",
+  async (account, { scope, known }: { readonly scope: Scope; readonly known: KnownItems }) => {
+    const identified = known.identified.map(onlyBound);
+    const news = { receivedAt: [], freshIds: [], reason: "delivered" } as const;
+    const decision = reconcileMaildrop({ scope, identified, views: known.views, ...news });
+    await applyDecision(account, decision, { scope, contents: [], existing: new Set() });
+    await bindItems(account, scope, boundOf(known.items, decision.items));
+    return decision.items.length;
+  },
+);
+
+/** Binds items that are known by less than their octets; answers that ask for more are passed over. */
+export const commitKnown = (context: MaildropContext, scope: Scope, known: KnownItems): Promise<number> =>
+  known.identified.some(({ kind }) => kind === "bind")
+    ? ingestMaildrop(context, itemsKnown, { scope, known })
+    : Promise.resolve(0);
 
 /** The first reading has come to its end: what is there was read. */
 export const endFirstReading = async (context: MaildropContext, scope: Scope, total: number): Promise<void> => {
-  await inOwnAccount(context, (account) =>
+  await inAccount(context.db, context.fence, context.accountId, (account) =>
     writeProgress(account, scope.endpointId, { done: total, total, startedAt: new Date() }),
   );
 };
+
+const mailHashed = defineInput("tick", "pop3.hashed", storeHashes);
 
 /** Messages up to this size are read from the store together; in bytes. */
 const smallBytes = 32 * 1024;
@@ -323,6 +294,6 @@ export const hashInbox = async (
       const parts = octets === undefined ? (await storedOctets(db, accountId, blob)).parts() : [octets];
       hashed.push({ id, ...(await fingerprint(parts)) });
     }
-    await inOwnAccount(context, (account) => storeHashes(account, hashed));
+    await ingestMaildrop(context, mailHashed, hashed);
   }
 };

@@ -4,9 +4,9 @@ import type { EndpointProfile } from "../model/endpoint.ts";
 import type { Because, SyncState } from "../model/account.ts";
 import { SyncError } from "../model/failure.ts";
 import type { EndpointId } from "../model/ids.ts";
+import type { Pop3Sign } from "../model/pop3-devices.ts";
 import type { AccountState, EndpointState } from "../store/account-state.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
-import { notePop3Sign } from "../store/pop3-evidence.ts";
+import { ingest } from "../store/inputs.ts";
 import { passDuration, passes } from "../telemetry/metrics.ts";
 import { planSweep } from "./backoff.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
@@ -16,7 +16,7 @@ import type { MaildropContext } from "./maildrop-commit.ts";
 import type { ImapSide } from "./maildrop-identity.ts";
 import { type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
-import { settleRetrievals } from "./retrievals.ts";
+import { retrievalsLookedAt } from "./retrievals.ts";
 import { planRemovals, removeCopies } from "./server-copy.ts";
 
 interface Loaded {
@@ -148,14 +148,14 @@ export class MaildropLane implements EndpointLane {
 
   private settleRetrievals(allBound: boolean): Promise<boolean> {
     const { services, fence, accountId } = this.ground;
-    return inAccount(services.db, fence, accountId, (account) => settleRetrievals(account, new Date(), allBound));
+    return ingest({ db: services.db, fence, accountId }, retrievalsLookedAt, { allBound });
   }
 
   /** What a failure tells of other devices (K6). */
-  private signsOf(error: unknown): ((account: AccountTx, at: Date) => Promise<void>) | undefined {
+  private signsOf(error: unknown): Pop3Sign | null {
     const locked = error instanceof SyncError && error.code === "maildrop_in_use";
-    if (!locked || this.mayLinger) return undefined;
-    return (account, at) => notePop3Sign(account, "maildrop_in_use", at);
+    if (!locked || this.mayLinger) return null;
+    return "maildrop_in_use";
   }
 
   /** @returns whether to go on at once. */

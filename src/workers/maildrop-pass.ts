@@ -10,7 +10,8 @@ import { type ListingMark, markedKeys, readWindow } from "../reconciler/listing-
 import { keyOf, type MaildropReading, readAnew, readMaildrop } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { type BoundItem, listLeftOver, loadMaildrop, type Maildrop } from "../store/maildrops.ts";
-import { commitGone, endFirstReading, makeMailboxes, type MaildropContext, renameItems, startEpoch } from "./maildrop-commit.ts";
+import { endFirstReading, makeMailboxes, type MaildropContext, renameItems, startEpoch } from "./maildrop-commit.ts";
+import { commitGone } from "./maildrop-gone.ts";
 import { bindKnown, type IdentityMemory, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
 import { readWhole } from "./maildrop-reading.ts";
 import { commitStubs, readStubs, refusedMs } from "./maildrop-stubs.ts";

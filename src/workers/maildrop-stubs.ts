@@ -1,18 +1,60 @@
 /** Items that cannot be read are shown without their octets, by what their header blocks tell, and made whole later (K8). */
-import { uuidv7 } from "uuidv7";
 import type { MaildropItem, MaildropSession } from "../endpoints/endpoint.ts";
 import { fingerprintOfHead } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import { readReceivedAt } from "../mime/received.ts";
 import { invariant } from "../model/failure.ts";
+import type { ListedItem } from "../model/maildrop.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import { reconcileMaildrop } from "../reconciler/maildrop-items.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
+import { defineInput } from "../store/inputs.ts";
 import { bindItems } from "../store/maildrops.ts";
 import { completeStub, listStubs, type Stub } from "../store/stubs.ts";
-import { boundOf, inOwnAccount, type MaildropContext, prepareItem, type WholeItem } from "./maildrop-commit.ts";
+import { boundOf, ingestMaildrop, type MaildropContext, prepareItem, type WholeItem } from "./maildrop-commit.ts";
+import { keepContent, reviveContent } from "./kept-contents.ts";
+
+interface StubsFacts {
+  readonly scope: Scope;
+  readonly items: readonly ListedItem[];
+  readonly contents: readonly MessageContent[];
+  readonly reason: "backfilled" | "delivered";
+}
+
+const stubsSeen = defineInput("observation", "pop3.stubs", async (account, { scope, items, contents, reason }: StubsFacts) => {
+  const decision = reconcileMaildrop({
+    scope,
+    identified: items.map(() => ({ kind: "create", rule: "ID-7" })),
+    receivedAt: contents.map(({ receivedAt }) => receivedAt.getTime()),
+    views: new Map(),
+    freshIds: Array.from({ length: 2 * items.length }, () => account.input.freshId()),
+    reason,
+  });
+  await applyDecision(account, decision, { scope, contents, existing: new Set() });
+  await bindItems(account, scope, boundOf(items, decision.items));
+});
+
+interface WholeFacts {
+  readonly scope: Scope;
+  readonly stub: Stub;
+  readonly content: MessageContent;
+}
+
+const stubRead = defineInput(
+  "observation",
+  "pop3.stub-read",
+  async (account, { scope, stub, content }: WholeFacts) => {
+    const { headers, octets, fingerprint } = content;
+    invariant(octets !== null && fingerprint !== undefined, "what was read whole has octets");
+    await completeStub(account, scope, { stub, headers, octets, fingerprint });
+  },
+  {
+    keep: (facts: WholeFacts) => ({ ...facts, content: keepContent(facts.content) }),
+    revive: async (kept, stored) => ({ ...kept, content: await reviveContent(kept.content, stored) }),
+  },
+);
 
 /** By its header block; null: the server does not give that either. */
 const contentOf = async (
@@ -45,31 +87,21 @@ const contentOf = async (
 export const commitStubs = async (
   { context, session, signal }: { context: MaildropContext; session: MaildropSession; signal: AbortSignal },
   scope: Scope,
-  items: readonly MaildropItem[],
+  listed: readonly MaildropItem[],
   reason: "backfilled" | "delivered",
 ): Promise<number> => {
   const at = new Date();
   const contents: MessageContent[] = [];
   const shown: MaildropItem[] = [];
-  for (const item of items) {
+  for (const item of listed) {
     const content = await contentOf(session, item, at, signal);
     if (content === null) continue;
     contents.push(content);
     shown.push(item);
   }
   if (shown.length === 0) return 0;
-  await inOwnAccount(context, async (account) => {
-    const decision = reconcileMaildrop({
-      scope,
-      identified: shown.map(() => ({ kind: "create", rule: "ID-7" })),
-      receivedAt: contents.map(({ receivedAt }) => receivedAt.getTime()),
-      views: new Map(),
-      freshIds: Array.from({ length: 2 * shown.length }, () => uuidv7()),
-      reason,
-    });
-    await applyDecision(account, decision, { scope, contents, existing: new Set(), at, inputId: null });
-    await bindItems(account, scope, boundOf(shown, decision.items));
-  });
+  const items = shown.map(({ uidl, occurrence, size }) => ({ uidl, occurrence, size }));
+  await ingestMaildrop(context, stubsSeen, { scope, items, contents, reason });
   return shown.length;
 };
 
@@ -77,9 +109,7 @@ export const commitStubs = async (
 const commitWhole = async (context: MaildropContext, scope: Scope, stub: Stub, item: WholeItem): Promise<void> => {
   const at = new Date();
   await storeBlobs(context.db, context, [item.octets]);
-  const { headers, octets, fingerprint } = (await prepareItem(item, at)).content;
-  invariant(octets !== null && fingerprint !== undefined, "what was read whole has octets");
-  await inOwnAccount(context, (account) => completeStub(account, scope, { stub, headers, octets, fingerprint }, at));
+  await ingestMaildrop(context, stubRead, { scope, stub, content: (await prepareItem(item, at)).content });
 };
 
 /** Before an item that could not be read is tried again, in ms. */

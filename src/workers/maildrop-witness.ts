@@ -23,6 +23,29 @@ interface Source {
   readonly state: SyncState;
 }
 
+/** What was heard of a maildrop: data. */
+export interface Testimony {
+  /** null: the account has no maildrop. */
+  readonly endpointId: EndpointId | null;
+  readonly reachable: boolean;
+  readonly askedSince: number;
+  /** Of what was asked before, by key. */
+  readonly listed: ReadonlyMap<string, ListedLast | null>;
+}
+
+/** What is known of items now. */
+export const testify = (
+  { reachable, askedSince, listed }: Testimony,
+  items: readonly AskedItem[],
+  at: number,
+): ReadonlyMap<PlacementId, SecondView> =>
+  new Map(
+    items.map(({ placementId, key, ...item }) => [
+      placementId,
+      readSecondView({ ...item, listed: listed.get(key) ?? null, askedSince, reachable, at }),
+    ]),
+  );
+
 export class MaildropWitness {
   private readonly askedSince = Date.now();
   private readonly source: () => Source | null;
@@ -43,20 +66,19 @@ export class MaildropWitness {
     return [...this.asked.values()].some(({ absentSince, listed }) => listed === null || listed.beganAt <= absentSince);
   }
 
-  /** Asks about these, and no others any more. @returns what is known of them now. */
-  ask(items: readonly AskedItem[], at: number): ReadonlyMap<PlacementId, SecondView> {
+  /** What is known, for a decision to be made of it. */
+  get testimony(): Testimony {
+    const source = this.source();
+    const reachable = source !== null && source.state !== "needs_reauth" && source.state !== "needs_attention";
+    const { askedSince, endpointId } = this;
+    return { endpointId, reachable, askedSince, listed: new Map([...this.asked].map(([key, { listed }]) => [key, listed])) };
+  }
+
+  /** Asks about these from here on, and no others any more. */
+  ask(items: readonly AskedItem[]): void {
     const before = this.asked;
-    const state = this.source()?.state;
-    const reachable = state !== undefined && state !== "needs_reauth" && state !== "needs_attention";
-    const { askedSince } = this;
     this.asked = new Map(
       items.map(({ key, absentSince }) => [key, { absentSince, listed: before.get(key)?.listed ?? null }] as const),
-    );
-    return new Map(
-      items.map(({ placementId, key, ...item }) => {
-        const listed = this.asked.get(key)?.listed ?? null;
-        return [placementId, readSecondView({ ...item, listed, askedSince, reachable, at })] as const;
-      }),
     );
   }
 

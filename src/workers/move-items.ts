@@ -2,7 +2,6 @@
  * Items moved upstream (C2–C4, C7, C8): fenced, moved where the server can and copied where it cannot. Where the server says what
  * became of an item it is bound at once, so that nothing is read again; else the next looks find it (ID-2).
  */
-import { uuidv7 } from "uuidv7";
 import type { Moved, Refused } from "../endpoints/endpoint.ts";
 import type { CommandFence } from "../model/command.ts";
 import { SyncError } from "../model/failure.ts";
@@ -11,13 +10,13 @@ import { keepsFlag } from "../model/mail.ts";
 import { afterLook, afterSetback, outOfReach } from "../reconciler/commands.ts";
 import { reviewMove } from "../reconciler/moves.ts";
 import { bindOwn } from "../reconciler/own.ts";
-import { emptyDraft } from "../reconciler/state.ts";
-import { inAccount } from "../store/account-tx.ts";
-import { fenceCommands, type OpenCommand } from "../store/commands.ts";
+import { emptyDraft, type Scope } from "../reconciler/state.ts";
+import type { OpenCommand } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBound, loadPlacements } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { laneOf, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import { commandsFenced, laneOf, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 import { fenceFor, look, lookFirst } from "./put-back.ts";
 import { unmark } from "./store-flags.ts";
@@ -50,18 +49,24 @@ const journeysOf = (run: WriteRun, commands: readonly OpenCommand[]): Journey[] 
 
 const uidOf = ({ placement }: OpenCommand): number => placement?.binding?.uid ?? 0;
 
+interface MovedFacts {
+  /** Where they are now. */
+  readonly scope: Scope;
+  readonly commands: readonly OpenCommand[];
+  readonly fence: CommandFence;
+  readonly outcome: Moved;
+  readonly retryFirstMs: number;
+}
+
 /** Binds what the server named, in one transaction with the end of the old bindings. */
-const commitMoved = (run: WriteRun, journey: Journey, fence: CommandFence, outcome: Moved): Promise<void> => {
-  const { context, retryFirstMs } = run;
-  const { source, target, commands } = journey;
-  const scope = scopeOf(context, target);
-  target.permanentFlags = outcome.permanentFlags;
-  return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const at = new Date();
+const itemsMoved = defineInput(
+  "outcome",
+  "imap.moved",
+  async (account, { scope, commands, fence, outcome, retryFirstMs }: MovedFacts) => {
     const items = new Map(outcome.items.map(({ from, item }) => [from, item]));
     const named = commands.filter((command) => items.has(uidOf(command)));
     const ids = named.flatMap(({ placement }) => placement?.id ?? []);
-    const now = await loadPlacements(account, context.endpointId, ids);
+    const now = await loadPlacements(account, scope.endpointId, ids);
     const draft = emptyDraft();
     for (const command of named) {
       const fact = items.get(uidOf(command));
@@ -69,7 +74,7 @@ const commitMoved = (run: WriteRun, journey: Journey, fence: CommandFence, outco
       if (fact === undefined || placement === undefined) continue;
       const sent = placement.binding?.shadowFlags ?? [];
       const unasserted = sent.filter((flag) => !keepsFlag(outcome.permanentFlags, flag));
-      const leftBehind = outcome.copied ? { id: uuidv7() as PlacementId, opId: command.opId ?? "" } : null;
+      const leftBehind = outcome.copied ? { id: account.input.freshId() as PlacementId, opId: command.opId ?? "" } : null;
       bindOwn(draft, scope, { placement, fact, sent, unasserted, leftBehind });
     }
     const { bound, closed } = await loadBound(
@@ -78,15 +83,24 @@ const commitMoved = (run: WriteRun, journey: Journey, fence: CommandFence, outco
       draft.bindings.map(({ uid }) => uid),
     );
     const existing = new Set([...bound.keys(), ...closed]);
-    await applyDecision(account, draft, { scope, contents: [], existing, at, inputId: null });
-    target.bound += draft.bindings.length;
-    if (!outcome.copied) source.bound -= draft.bindings.length;
+    await applyDecision(account, draft, { scope, contents: [], existing });
     const lost = commands.filter((command) => !items.has(uidOf(command)));
     // The named ones are confirmed when they are looked at next, in this run.
     const verdicts = lost.map((command) => ({ command, step: afterLook(0, false, retryFirstMs), fence }));
-    if (lost.length > 0) run.lookAround();
-    await settleCommands(account, context, verdicts, at);
-  });
+    await settleCommands(account, scope.endpointId, verdicts);
+    return { bound: draft.bindings.length, lost: lost.length };
+  },
+);
+
+const commitMoved = async (run: WriteRun, journey: Journey, fence: CommandFence, outcome: Moved): Promise<void> => {
+  const { context, retryFirstMs } = run;
+  const { source, target, commands } = journey;
+  const facts = { scope: scopeOf(context, target), commands, fence, outcome, retryFirstMs };
+  const { bound, lost } = await ingest(context, itemsMoved, facts);
+  target.permanentFlags = outcome.permanentFlags;
+  target.bound += bound;
+  if (!outcome.copied) source.bound -= bound;
+  if (lost > 0) run.lookAround();
 };
 
 const moveOrUnknown = async (run: WriteRun, { source, target, commands }: Journey, to: number): Promise<Moved | Refused> => {
@@ -121,13 +135,7 @@ const travel = async (run: WriteRun, journey: Journey): Promise<void> => {
     return;
   }
   step("before fence");
-  await inAccount(context.db, context.fence, context.accountId, (account) =>
-    fenceCommands(
-      account,
-      commands.map(({ id }) => ({ id, fence: position })),
-      new Date(),
-    ),
-  );
+  await ingest(context, commandsFenced, { commands: commands.map(({ id }) => ({ id, fence: position })) });
   step("after fence");
   const outcome = await moveOrUnknown(run, journey, position.uidValidity);
   step("after write");

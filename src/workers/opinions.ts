@@ -4,18 +4,18 @@ import { keywordsOfFlags } from "../model/mail.ts";
 import type { FlagsFact } from "../model/observation.ts";
 import { sameKeywords } from "../reconciler/keywords.ts";
 import type { Decision, PlacementView } from "../reconciler/state.ts";
-import type { AccountTx } from "../store/account-tx.ts";
+import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { planIntentCommands } from "../store/commands.ts";
 import { loadOpinions, type Opinion } from "../store/intent-slices.ts";
-import type { LaneContext, MailboxLane } from "./lane-state.ts";
+import type { LaneFacts, MailboxFacts } from "./lane-state.ts";
 
 export type Opinions = ReadonlyMap<PlacementId, readonly Opinion[]>;
 
 /** Of the items whose flags are shown otherwise now. */
 export const opinionsOn = async (
   account: AccountTx,
-  { endpointId }: LaneContext,
-  { lookedAt }: MailboxLane,
+  { endpointId }: LaneFacts,
+  { lookedAt }: MailboxFacts,
   { bound, facts }: { readonly bound: ReadonlyMap<number, PlacementView>; readonly facts: readonly FlagsFact[] },
 ): Promise<Opinions> => {
   const placementIds = facts.flatMap(({ uid, flags }) => {
@@ -28,8 +28,8 @@ export const opinionsOn = async (
 
 /** What stood over what was shown is owed to the server now, in the name of who said it. */
 export const oweOpinions = async (
-  account: AccountTx,
-  { endpointId }: LaneContext,
+  account: InputTx,
+  { endpointId }: LaneFacts,
   { changes }: Decision,
   opinions: Opinions,
 ): Promise<void> => {

@@ -4,12 +4,11 @@ import { SyncError } from "../model/failure.ts";
 import type { MailboxStatus, Survey } from "../model/observation.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { hasCandidates } from "../store/candidates.ts";
-import { parkMailbox } from "../store/mailbox-writes.ts";
 import { countUnseen } from "../store/slices.ts";
 import { safetyPollFound } from "../telemetry/metrics.ts";
 import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
-import { beginMailbox } from "./epoch.ts";
+import { beginMailbox, putAside } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
 import { auditIsDue, updateMailbox } from "./incremental.ts";
@@ -80,12 +79,7 @@ const guarded = async (
     context.trouble.noteFailure(error.code);
     mailbox.parkedUntil = Date.now() + Math.min(parkMostMs, parkFirstMs * 2 ** (mailbox.failures - 1));
     context.log.warn({ mailbox: mailbox.mailboxId, failure: error.kind, scope: error.scope, err: error }, "mailbox put aside");
-    await inAccount(context.db, context.fence, context.accountId, (account) =>
-      parkMailbox(account, context.endpointId, mailbox.mailboxId, {
-        until: new Date(mailbox.parkedUntil),
-        reason: error.message,
-      }),
-    );
+    await putAside(context, mailbox, error.message);
     return 0;
   }
 };

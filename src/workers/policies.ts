@@ -8,6 +8,7 @@ import { type AccountTx, lockOwned } from "../store/account-tx.ts";
 import { planCommands } from "../store/commands.ts";
 import type { Tx } from "../store/database.ts";
 import { applyDecision } from "../store/decisions.ts";
+import { defineInput, ingestOwned } from "../store/inputs.ts";
 import { findWritableEndpoint } from "../store/intent-slices.ts";
 import { loadPolicyDecided } from "../store/policy-slices.ts";
 
@@ -38,6 +39,19 @@ const viewUnder = ({ pop3Evidence }: AccountTx, policy: PolicyView["policy"]): P
   pop3Devices: viewPop3Devices(policy, pop3Evidence).state,
 });
 
+const policyApplied = defineInput("intent", "policy.applied", async (account, { deviceId }: { readonly deviceId: string }) => {
+  const endpointId = await findWritableEndpoint(account);
+  let total = 0;
+  for await (const page of affectedBy(account, viewUnder(account, account.policy))) {
+    const draft = emptyDraft();
+    for (const { decided, effect } of page) applyEffect(draft, decided, effect, deviceId);
+    await applyDecision(account, draft, { scope: null, contents: [], existing: new Set() });
+    if (endpointId !== null) await planCommands(account, endpointId, draft.commands);
+    total += page.length;
+  }
+  return total;
+});
+
 export class AccountPolicies implements Policies<Tx> {
   async simulate(tx: Tx, request: SimulateRequest): Promise<SimulatedPolicy | null> {
     const account = await lockOwned(tx, request);
@@ -53,19 +67,7 @@ export class AccountPolicies implements Policies<Tx> {
     return { total, effects, state: { epoch: account.stateEpoch, seq: account.headSeq } };
   }
 
-  async apply(tx: Tx, request: Parameters<Policies<Tx>["apply"]>[1]): Promise<number> {
-    const account = await lockOwned(tx, request);
-    if (account === null) return 0;
-    const endpointId = await findWritableEndpoint(account);
-    const at = new Date();
-    let total = 0;
-    for await (const page of affectedBy(account, viewUnder(account, account.policy))) {
-      const draft = emptyDraft();
-      for (const { decided, effect } of page) applyEffect(draft, decided, effect, request.deviceId);
-      await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at, inputId: null });
-      if (endpointId !== null) await planCommands(account, endpointId, draft.commands);
-      total += page.length;
-    }
-    return total;
+  async apply(tx: Tx, { deviceId, ...owner }: Parameters<Policies<Tx>["apply"]>[1]): Promise<number> {
+    return (await ingestOwned(tx, owner, policyApplied, { deviceId })) ?? 0;
   }
 }

@@ -21,11 +21,11 @@ import {
   wait,
 } from "../reconciler/commands.ts";
 import type { PlacementView } from "../reconciler/state.ts";
-import { inAccount } from "../store/account-tx.ts";
 import { type BlobRef, storedOctets } from "../store/blob-reads.ts";
-import { fenceCommands, hasStubs, type OpenCommand } from "../store/commands.ts";
+import { hasStubs, type OpenCommand } from "../store/commands.ts";
+import { ingest } from "../store/inputs.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { noAnswer, settle, type WriteRun } from "./command-run.ts";
+import { commandsFenced, noAnswer, settle, type WriteRun } from "./command-run.ts";
 import { commitItems } from "./commit.ts";
 import { backfillDone, type MailboxLane, scopeOf } from "./lane-state.ts";
 
@@ -85,7 +85,7 @@ const commitAppended = async (run: WriteRun, { octets, target }: Sending, item: 
   const content = { receivedAt: internalDate, headers: readHeaders(octets.head), octets: { sha256, size } };
   const isNext = cursor !== null && backfillLow !== null && uid === cursor.uidNext;
   await commitItems(run.context, target, {
-    batch: { items: [{ ...item, octets, unavailable: null }], facts: [fact], contents: [content], seen: [sha256] },
+    batch: { items: [{ uid, octets }], facts: [fact], contents: [content], seen: [sha256] },
     reason: "delivered",
     move: isNext ? { cursor: { ...cursor, uidNext: uid + 1 }, backfillLow } : null,
   });
@@ -103,9 +103,7 @@ const transmit = async (run: WriteRun, sending: Sending, writer: MailboxWriter):
   const { context } = run;
   const { command, fence } = sending;
   step("before fence");
-  await inAccount(context.db, context.fence, context.accountId, (account) =>
-    fenceCommands(account, [{ id: command.id, fence }], new Date()),
-  );
+  await ingest(context, commandsFenced, { commands: [{ id: command.id, fence }] });
   step("after fence");
   const outcome = await appendOrUnknown(run, sending, writer);
   step("after write");

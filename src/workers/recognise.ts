@@ -6,9 +6,11 @@ import type { Session } from "../endpoints/endpoint.ts";
 import type { PlacementId } from "../model/ids.ts";
 import type { UidRange } from "../model/observation.ts";
 import { acceptsEpoch, type Rebound } from "../reconciler/epoch.ts";
-import { inAccount } from "../store/account-tx.ts";
+import type { Scope } from "../reconciler/state.ts";
+import { inAccount, type InputTx } from "../store/account-tx.ts";
 import { countRebound } from "../store/epochs.ts";
 import { closeHold, epochDecision, keepHold, loadHolds } from "../store/holds.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBoundUids } from "../store/slices.ts";
 import { commitItems, emptyBatch } from "./commit.ts";
 import { epochHeld, settleLeftOver } from "./epoch-holds.ts";
@@ -22,33 +24,40 @@ const batchSize = 2_000;
 const isOld = (known: Recognition): ReadonlySet<string> =>
   new Set(known.old.flatMap(({ placementId, lost }) => (lost ? [placementId] : [])));
 
-/**
- * ID-8, B4: is it the mailbox that it was? If not, nothing of it is believed until somebody says so.
- * @returns how many placements wait for that; 0: it is.
- */
-const accept = async (
-  context: LaneContext,
-  mailbox: MailboxLane,
-  known: Recognition,
-  pairs: readonly Rebound[],
-): Promise<number> => {
-  const scope = scopeOf(context, mailbox);
+interface RecognisedFacts {
+  readonly scope: Scope;
+  /** Placements that were in it, and how many of them were found again among what is listed. */
+  readonly old: number;
+  readonly found: number;
+  readonly listed: number;
+}
+
+/** @returns how many placements wait for somebody to say what it is; 0: it is the mailbox that it was. */
+const decideRecognised = async (account: InputTx, { scope, old, found, listed }: RecognisedFacts): Promise<number> => {
   const { endpointId, mailboxId, epoch } = scope;
+  const already = await countRebound(account.tx, account.accountId, scope);
+  const counts = { before: already + old, rebound: already + found, listed };
+  const open = (await loadHolds(account, epochHeld)).get(mailboxId) ?? null;
+  if (acceptsEpoch(counts) || (await epochDecision(account, mailboxId, epoch)) !== null) {
+    if (open !== null) await closeHold(account, endpointId, open, { reason: epochHeld, outcome: "rebound", rule: "B4" });
+    return 0;
+  }
+  const history = { epoch, from: account.input.at.getTime(), cuts: [] };
+  const count = counts.before - counts.rebound;
+  await keepHold(account, endpointId, open, { mailboxId, reason: epochHeld, count, history, rule: "B4" });
+  return count;
+};
+
+const mailboxRecognised = defineInput("observation", "imap.recognised", decideRecognised);
+
+/** ID-8, B4: is it the mailbox that it was? If not, nothing of it is believed until somebody says so. */
+const accept = (context: LaneContext, mailbox: MailboxLane, known: Recognition, pairs: readonly Rebound[]): Promise<number> => {
   const old = isOld(known);
-  const found = pairs.filter(({ placementId }) => old.has(placementId)).length;
-  return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const at = new Date();
-    const already = await countRebound(account.tx, context.accountId, scope);
-    const counts = { before: already + old.size, rebound: already + found, listed: mailbox.bound + known.items.length };
-    const open = (await loadHolds(account, epochHeld)).get(mailboxId) ?? null;
-    if (acceptsEpoch(counts) || (await epochDecision(account, mailboxId, epoch)) !== null) {
-      if (open !== null) await closeHold(account, endpointId, open, { reason: epochHeld, outcome: "rebound", rule: "B4", at });
-      return 0;
-    }
-    const history = { epoch, from: at.getTime(), cuts: [] };
-    const count = counts.before - counts.rebound;
-    await keepHold(account, endpointId, open, { mailboxId, reason: epochHeld, count, history, rule: "B4", at });
-    return count;
+  return ingest(context, mailboxRecognised, {
+    scope: scopeOf(context, mailbox),
+    old: old.size,
+    found: pairs.filter(({ placementId }) => old.has(placementId)).length,
+    listed: mailbox.bound + known.items.length,
   });
 };
 

@@ -2,16 +2,27 @@
 import type { ListedItem } from "../model/maildrop.ts";
 import { settleRetrieved } from "../reconciler/retrieved.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { endGoneRetrievals, endRetrievals, hasRetrievals, loadRetrievals, noteRetrievals } from "../store/retrievals.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { step } from "../telemetry/failpoint.ts";
 import type { MaildropContext } from "./maildrop-commit.ts";
+
+const retrievalsBegun = defineInput(
+  "outcome",
+  "pop3.retrievals-begun",
+  (account, { scope, items }: { readonly scope: Scope; readonly items: readonly ListedItem[] }) =>
+    noteRetrievals(account, scope, items),
+);
 
 /** Makes it durable that items are about to be RETRed. */
 export const journalRetrievals = async (context: MaildropContext, scope: Scope, items: readonly ListedItem[]): Promise<void> => {
   step("before retrieval journal");
-  await inAccount(context.db, context.fence, context.accountId, (account) => noteRetrievals(account, scope, items, new Date()));
+  await ingest(context, retrievalsBegun, {
+    scope,
+    items: items.map(({ uidl, occurrence, size }) => ({ uidl, occurrence, size })),
+  });
   step("after retrieval journal");
 };
 
@@ -19,7 +30,7 @@ export const journalRetrievals = async (context: MaildropContext, scope: Scope, 
  * Decides about what IMAP shows again. `allBound`: the last look at the maildrop left nothing open.
  * @returns whether entries are left.
  */
-export const settleRetrievals = async (account: AccountTx, at: Date, allBound = false): Promise<boolean> => {
+export const settleRetrievals = async (account: InputTx, allBound = false): Promise<boolean> => {
   if (!(await hasRetrievals(account))) return false;
   if (allBound) await endGoneRetrievals(account);
   const open = await loadRetrievals(account);
@@ -27,11 +38,11 @@ export const settleRetrievals = async (account: AccountTx, at: Date, allBound = 
   if (first === undefined) return hasRetrievals(account);
   const decision = settleRetrieved(
     open.map(({ item }) => item),
-    at.getTime(),
+    account.input.at.getTime(),
   );
   // All are of the one IMAP endpoint that an account has.
   const scope = { endpointId: first.imapEndpointId, mailboxId: first.placement.mailboxId, epoch: 0 };
-  await applyDecision(account, decision, { scope, contents: [], existing: new Set(), at, inputId: null });
+  await applyDecision(account, decision, { scope, contents: [], existing: new Set() });
   await endRetrievals(
     account,
     open.flatMap((entry, index) => {
@@ -41,3 +52,10 @@ export const settleRetrievals = async (account: AccountTx, at: Date, allBound = 
   );
   return hasRetrievals(account);
 };
+
+/** What the looks at both views tell of what was RETRed. */
+export const retrievalsLookedAt = defineInput(
+  "tick",
+  "pop3.retrievals-looked-at",
+  (account, { allBound }: { readonly allBound: boolean }) => settleRetrievals(account, allBound),
+);

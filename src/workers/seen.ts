@@ -14,25 +14,25 @@ import {
 import type { KnownMessage } from "../reconciler/items.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import { type DrainToTrash, viaTrash } from "../reconciler/via-trash.ts";
-import type { AccountTx } from "../store/account-tx.ts";
+import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { loadReverted, loadSeenHistory, readSeenNews, writeSeenMemory } from "../store/pop3-seen.ts";
-import { hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { hasMoved, type LaneContext, type LaneFacts, type MailboxFacts, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** Where mail that comes to this mailbox may have been sent by a POP3 device that deletes it in INBOX; null: that cannot be. */
 export const drainToTrash = async (
   account: AccountTx,
-  context: LaneContext,
-  mailbox: MailboxLane,
+  { roles }: LaneFacts,
+  mailbox: MailboxFacts,
   known: ReadonlyMap<string, KnownMessage>,
 ): Promise<DrainToTrash | null> => {
   const { policy, pop3Evidence } = account;
   if (mailbox.role !== "trash") return null;
   const devices = seenDevices(viewPop3Devices(policy, pop3Evidence).state, policy);
-  const inbox = [...context.mailboxes.values()].find(({ role }) => role === "inbox");
+  const inbox = roles.entries().find(([, role]) => role === "inbox")?.[0];
   if (inbox === undefined || !expectsDrains(devices)) return null;
   const arriving = [...known.values()].flatMap(({ placements }) => placements.map(({ id }) => id));
   const reverted = await loadReverted(account, arriving, viaTrash);
-  return { inbox: inbox.mailboxId, revertSeen: seenPolicy(policy) === "revert", reverted };
+  return { inbox, revertSeen: seenPolicy(policy) === "revert", reverted };
 };
 
 /** What the other mailboxes say of the step in which INBOX changed. */
@@ -75,15 +75,14 @@ export const surroundingsOf = async (
 
 /** What is decided about each new `\Seen` of an observation; null where there is none, or nothing to find out. */
 export const judgeSeen = async (
-  account: AccountTx,
-  context: LaneContext,
-  mailbox: MailboxLane,
+  account: InputTx,
+  lane: LaneFacts,
+  mailbox: MailboxFacts,
   look: {
     readonly flags: readonly FlagsFact[];
     readonly absent: readonly number[];
     readonly bound: ReadonlyMap<number, PlacementView>;
     readonly around: SeenSurroundings | undefined;
-    readonly at: Date;
   },
 ): Promise<SeenDecision | null> => {
   const { policy } = account;
@@ -91,7 +90,7 @@ export const judgeSeen = async (
   if (mailbox.role !== "inbox" || devices === "denied") return null;
   const uids = gainedSeen(look.flags, look.bound, new Set()).map(({ uid }) => uid);
   if (uids.length === 0) return null;
-  const scope = scopeOf(context, mailbox);
+  const scope = scopeOf(lane, mailbox);
   const { memory, suspected, unseen, reverted } = await loadSeenHistory(account, scope, uids);
   const around = look.around ?? quietSurroundings;
   const changed = new Set([...look.absent, ...look.flags.filter(({ flags }) => hasSeen(flags)).map(({ uid }) => uid)]);
@@ -102,7 +101,7 @@ export const judgeSeen = async (
     besideDrain: !around.arrived && look.absent.some((uid) => isTakenUnmarked(look.bound.get(uid))),
     elsewhere: around.elsewhere,
     memory,
-    at: look.at.getTime(),
+    at: account.input.at.getTime(),
   });
   const decision = { verdicts: answer.verdicts, earlier: answer.earlier, devices, policy };
   const hinted = uids.filter((uid) => seenOutcome(uid, decision)?.hinted).length;
@@ -110,7 +109,7 @@ export const judgeSeen = async (
     await writeSeenMemory(account, scope, {
       memory: answer.memory,
       suspected: suspected + hinted,
-      suspectedAt: hinted > 0 ? look.at : null,
+      suspectedAt: hinted > 0 ? account.input.at : null,
     });
   return decision;
 };

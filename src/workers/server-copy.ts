@@ -5,12 +5,14 @@
 import { createHash } from "node:crypto";
 import type { MaildropItem, MaildropListing, MaildropRemoval } from "../endpoints/endpoint.ts";
 import { FingerprintReader } from "../mime/fingerprint.ts";
+import type { Policy } from "../model/account.ts";
+import type { EndpointId } from "../model/ids.ts";
 import { InvariantError } from "../model/failure.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import { readRemovals, removableItems } from "../reconciler/removal.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { inAccount } from "../store/account-tx.ts";
 import { readOctets } from "../store/blob-reads.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadMaildrop } from "../store/maildrops.ts";
 import {
   type DueRemoval,
@@ -43,6 +45,43 @@ const isSound = async ({ db, accountId }: MaildropContext, { stored }: DueRemova
   return digest.digest().equals(sha256) && reader.end().hFull.equals(hFull);
 };
 
+interface JudgedFacts {
+  readonly scope: Scope;
+  readonly found: Parameters<typeof journalDamage>[2];
+}
+
+const octetsJudged = defineInput("tick", "pop3.octets-judged", (account, { scope, found }: JudgedFacts) =>
+  journalDamage(account, scope, found),
+);
+
+interface SentFacts {
+  readonly scope: Scope;
+  readonly sent: readonly DueRemoval[];
+  /** As it was when they were planned. */
+  readonly serverCopy: Policy["serverCopy"];
+}
+
+const removalsSent = defineInput("outcome", "pop3.removals-sent", async (account, { scope, sent, serverCopy }: SentFacts) => {
+  if (serverCopy === "leave" || serverCopy !== account.policy.serverCopy) return false;
+  await journalSent(account, scope, sent, serverCopy);
+  return true;
+});
+
+const removalsUnanswered = defineInput(
+  "outcome",
+  "pop3.removals-unanswered",
+  (account, { endpointId }: { readonly endpointId: EndpointId }) => journalUnknown(account, endpointId),
+);
+
+interface EndedFacts {
+  readonly scope: Scope;
+  readonly ends: Parameters<typeof endRemovals>[2];
+}
+
+const removalsEnded = defineInput("outcome", "pop3.removals-ended", (account, { scope, ends }: EndedFacts) =>
+  endRemovals(account, scope, ends),
+);
+
 /** Removals that may be carried out now, with where they belong. */
 export interface PlannedRemovals {
   readonly scope: Scope;
@@ -51,7 +90,7 @@ export interface PlannedRemovals {
 
 /** What is due and proven to be stored. Damage is journaled, and held against the owner's eyes. */
 export const planRemovals = async (context: MaildropContext, signal: AbortSignal): Promise<PlannedRemovals | null> => {
-  const { db, accountId, endpointId, policy, fence } = context;
+  const { db, accountId, endpointId, policy } = context;
   const reason = policy.serverCopy;
   if (reason === "leave") return null;
   const due = await listDueRemovals(db, accountId, endpointId, policy);
@@ -69,7 +108,7 @@ export const planRemovals = async (context: MaildropContext, signal: AbortSignal
   if (damaged.length + mended.length > 0) {
     for (const { placementId } of damaged) context.log.error({ placement: placementId }, "stored octets are damaged");
     const found = { damaged, sound: mended, reason };
-    await inAccount(db, fence, accountId, (account) => journalDamage(account, scope, found, new Date()));
+    await ingest(context, octetsJudged, { scope, found });
   }
   return sound.length === 0 ? null : { scope, items: sound };
 };
@@ -89,20 +128,13 @@ export const removeCopies = async (
   const keys = new Set(marked.map(keyOf));
   const sent = items.filter((item) => keys.has(keyOf(item)));
   step("before removals are journaled");
-  const wanted = await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const { serverCopy } = account.policy;
-    if (serverCopy === "leave" || serverCopy !== context.policy.serverCopy) return false;
-    await journalSent(account, scope, sent, serverCopy, new Date());
-    return true;
-  });
-  if (!wanted) return 0;
+  if (!(await ingest(context, removalsSent, { scope, sent, serverCopy: context.policy.serverCopy }))) return 0;
   step("before DELE");
   await session.mark(marked, signal);
   step("before QUIT");
   const confirmed = await session.commit(signal);
   step("after QUIT");
-  if (!confirmed)
-    await inAccount(context.db, context.fence, context.accountId, (account) => journalUnknown(account, scope.endpointId));
+  if (!confirmed) await ingest(context, removalsUnanswered, { endpointId: scope.endpointId });
   return marked.length;
 };
 
@@ -118,7 +150,7 @@ export const settleRemovals = async (
   const ends = readRemovals({ open: said, listed: listing.items, epoch: scope.epoch, doubtful, now: Date.now() });
   if (ends.gone.length + ends.left.length === 0) return { open: ends.open.length, ended: false };
   step("before removals end");
-  await inAccount(db, context.fence, accountId, (account) => endRemovals(account, scope, ends, new Date()));
+  await ingest(context, removalsEnded, { scope, ends });
   step("after removals end");
   return { open: ends.open.length, ended: true };
 };

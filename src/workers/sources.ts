@@ -4,6 +4,7 @@ import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { markMissing } from "../store/candidates.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
 import { commitObservation, formsOf, type PreparedBatch } from "./commit.ts";
 import { beginEpoch, epochBreakOf } from "./epoch.ts";
@@ -57,6 +58,12 @@ const missSource = async (
   return true;
 };
 
+const placementsLacked = defineInput(
+  "observation",
+  "imap.lacked",
+  (account, { placementIds }: { readonly placementIds: readonly PlacementId[] }) => markMissing(account, placementIds),
+);
+
 /** What a new epoch of its mailbox does not show any more has gone before anybody asks whether that is the old mailbox (B4). */
 const missRenumbered = async (
   context: LaneContext,
@@ -66,9 +73,7 @@ const missRenumbered = async (
 ): Promise<boolean> => {
   const lacked = await lackedBy(context, session, source, ids, signal);
   if (lacked.length === 0) return false;
-  const marked = await inAccount(context.db, context.fence, context.accountId, (account) =>
-    markMissing(account, lacked, new Date()),
-  );
+  const marked = await ingest(context, placementsLacked, { placementIds: lacked });
   // Without them it may be what it was.
   if (marked > 0 && source.held > 0) Object.assign(source, { held: 0, compared: false });
   return marked > 0;

@@ -15,14 +15,15 @@ import {
 } from "../reconciler/commands.ts";
 import { reconcileFlags } from "../reconciler/items.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
-import { fenceCommands, type OpenCommand, planIntentCommands } from "../store/commands.ts";
+import type { InputTx } from "../store/account-tx.ts";
+import { type OpenCommand, planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { listMaskedStores } from "../store/ended-commands.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 import { loadBoundAgainst } from "./echoes.ts";
-import { noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import { commandsFenced, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
 
 /** C4. */
 const batchMost = 500;
@@ -61,19 +62,15 @@ const mailboxOf = (run: WriteRun, { command }: Wanted): Pick<Batch, "mailbox" | 
   return { mailbox, uidValidity: mailbox.cursor.uidValidity };
 };
 
-const fenceOf = (
-  run: WriteRun,
-  { mailbox, uidValidity }: Pick<Batch, "mailbox" | "uidValidity">,
-  modseq: bigint | null,
-): CommandFence => ({
-  mailboxId: mailbox.mailboxId,
-  epoch: scopeOf(run.context, mailbox).epoch,
+const fenceOf = ({ mailboxId, epoch }: Scope, uidValidity: number, modseq: bigint | null): CommandFence => ({
+  mailboxId,
+  epoch,
   uidValidity,
   modseq: modseq === null ? null : String(modseq),
 });
 
 /** The plan is drawn from state: what a mailbox did not keep is owed again as soon as it is seen to keep it. */
-const planUnmasked = async (account: AccountTx, scope: Scope, permanentFlags: StoreView["permanentFlags"]): Promise<void> => {
+const planUnmasked = async (account: InputTx, scope: Scope, permanentFlags: StoreView["permanentFlags"]): Promise<void> => {
   for (const { opId, placement } of await listMaskedStores(account, scope)) {
     const shown = keywordsOfFlags(placement.binding?.shadowFlags ?? []);
     if (differenceOf(placement, { shown, remove: null, permanentFlags }).halves.length > 0)
@@ -81,40 +78,53 @@ const planUnmasked = async (account: AccountTx, scope: Scope, permanentFlags: St
   }
 };
 
+interface StoredFacts {
+  readonly scope: Scope;
+  readonly uidValidity: number;
+  /** It keeps other flags than when it was last looked at. */
+  readonly keepsOthers: boolean;
+  readonly wanted: readonly Wanted[];
+  readonly outcome: Stored;
+  readonly retryFirstMs: number;
+}
+
 /** What was read back is an observation like any other; what became of the commands is drawn from it in the same transaction. */
-const commitStored = (run: WriteRun, batch: Batch, outcome: Stored | Refused): Promise<void> => {
-  const { context, retryFirstMs } = run;
-  const scope = scopeOf(context, batch.mailbox);
-  return inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const at = new Date();
-    if (outcome.kind === "refused") {
-      const verdicts = batch.wanted.map(({ command }) => ({
-        command,
-        step: afterSetback(outcome.why, command.attempts + 1, retryFirstMs),
-      }));
-      return settleCommands(account, context, verdicts, at);
-    }
+const flagsStored = defineInput(
+  "outcome",
+  "imap.stored",
+  async (account, { scope, uidValidity, keepsOthers, wanted, outcome, retryFirstMs }: StoredFacts) => {
     const facts = new Map(outcome.facts.map((fact) => [fact.uid, fact]));
     const { bound, echoes } = await loadBoundAgainst(account, scope, { uids: [...facts.keys()], facts: outcome.facts });
     const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null, echoes });
-    await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null });
-    const { permanentFlags } = outcome;
-    const keepsAsBefore = String(batch.mailbox.permanentFlags) === String(permanentFlags);
-    batch.mailbox.permanentFlags = permanentFlags;
-    const verdicts = batch.wanted.map(({ command, step: { uid, change, keywords } }): Verdict => {
+    await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()) });
+    const verdicts = wanted.map(({ command, step: { uid, change, keywords } }): Verdict => {
       const fact = facts.get(uid);
       const shown = fact === undefined ? null : keywordsOfFlags(fact.flags);
-      const view = storeViewOf(command, permanentFlags);
+      const view = storeViewOf(command, outcome.permanentFlags);
       const next = afterStore(
         { ...view, attempts: command.attempts + 1, sent: { change, keywords } },
         { shown, conflict: outcome.conflicts.includes(uid) },
         retryFirstMs,
       );
-      return { command, step: next, fence: fenceOf(run, batch, fact?.modseq ?? null) };
+      return { command, step: next, fence: fenceOf(scope, uidValidity, fact?.modseq ?? null) };
     });
-    await settleCommands(account, context, verdicts, at);
-    if (!keepsAsBefore) await planUnmasked(account, scope, permanentFlags);
-  });
+    await settleCommands(account, scope.endpointId, verdicts);
+    if (keepsOthers) await planUnmasked(account, scope, outcome.permanentFlags);
+  },
+);
+
+const commitStored = async (run: WriteRun, batch: Batch, outcome: Stored | Refused): Promise<void> => {
+  const { context, retryFirstMs } = run;
+  const { mailbox, uidValidity, wanted } = batch;
+  if (outcome.kind === "refused") {
+    const { why } = outcome;
+    const verdicts = wanted.map(({ command }) => ({ command, step: afterSetback(why, command.attempts + 1, retryFirstMs) }));
+    return settle(run, verdicts);
+  }
+  const keepsOthers = String(mailbox.permanentFlags) !== String(outcome.permanentFlags);
+  const scope = scopeOf(context, mailbox);
+  await ingest(context, flagsStored, { scope, uidValidity, keepsOthers, wanted, outcome, retryFirstMs });
+  mailbox.permanentFlags = outcome.permanentFlags;
 };
 
 /** The same for all of a batch, spelt as they are there. */
@@ -129,10 +139,10 @@ const sendBatch = async (run: WriteRun, batch: Batch): Promise<void> => {
   const writer = await run.writer();
   const fenced = batch.wanted.map(({ command, step: { unchangedSince } }) => ({
     id: command.id,
-    fence: { ...fenceOf(run, batch, unchangedSince), said: batch.said },
+    fence: { ...fenceOf(scopeOf(context, batch.mailbox), batch.uidValidity, unchangedSince), said: batch.said },
   }));
   step("before fence");
-  await inAccount(context.db, context.fence, context.accountId, (account) => fenceCommands(account, fenced, new Date()));
+  await ingest(context, commandsFenced, { commands: fenced });
   step("after fence");
   const outcome = await storeOrUnknown(run, batch, writer);
   step("after write");
@@ -173,6 +183,25 @@ export const storeFlags = async (run: WriteRun): Promise<void> => {
   }
 };
 
+interface UnmarkedFacts {
+  readonly scope: Scope;
+  readonly uids: readonly number[];
+  readonly facts: Stored["facts"];
+  readonly commands: readonly OpenCommand[];
+}
+
+const markTaken = defineInput("outcome", "imap.unmarked", async (account, { scope, uids, facts, commands }: UnmarkedFacts) => {
+  const { bound, echoes } = await loadBoundAgainst(account, scope, { uids, facts });
+  const decision = reconcileFlags({ scope, facts, bound, seen: null, echoes });
+  await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()) });
+  // Whether it is so or not, it was moved.
+  const verdicts = commands.map((command) => ({
+    command,
+    step: { kind: "end", status: "confirmed", outcome: command.reason } as const,
+  }));
+  await settleCommands(account, scope.endpointId, verdicts);
+});
+
 /** Takes the mark of a device away from what was moved with it: what was wanted gone from where it was is there no more (3.3). */
 export const unmark = async (run: WriteRun, commands: readonly OpenCommand[]): Promise<void> => {
   const { context } = run;
@@ -188,21 +217,12 @@ export const unmark = async (run: WriteRun, commands: readonly OpenCommand[]): P
       await settle(run, verdicts);
       continue;
     }
-    const scope = scopeOf(context, mailbox);
-    await inAccount(context.db, context.fence, context.accountId, async (account) => {
-      const at = new Date();
-      const { bound, echoes } = await loadBoundAgainst(account, scope, {
-        uids: items.map(({ uid }) => uid),
-        facts: outcome.facts,
-      });
-      const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null, echoes });
-      await applyDecision(account, decision, { scope, contents: [], existing: new Set(bound.keys()), at, inputId: null });
-      // Whether it is so or not, it was moved.
-      const verdicts = group.map((command) => ({
-        command,
-        step: { kind: "end", status: "confirmed", outcome: command.reason } as const,
-      }));
-      await settleCommands(account, context, verdicts, at);
+    const { facts } = outcome;
+    await ingest(context, markTaken, {
+      scope: scopeOf(context, mailbox),
+      uids: items.map(({ uid }) => uid),
+      facts,
+      commands: group,
     });
   }
 };

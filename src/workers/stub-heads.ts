@@ -3,10 +3,20 @@ import type { Session } from "../endpoints/endpoint.ts";
 import { fingerprintOfHead } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import { SyncError } from "../model/failure.ts";
+import type { EndpointId } from "../model/ids.ts";
 import type { HeadItem } from "../model/observation.ts";
-import { inAccount } from "../store/account-tx.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { type DescribedStub, describeStubs, type HeadlessStub, listHeadless } from "../store/stubs.ts";
 import type { LaneContext, MailboxLane } from "./lane-state.ts";
+
+interface HeadsFacts {
+  readonly endpointId: EndpointId;
+  readonly described: readonly DescribedStub[];
+}
+
+const headsRead = defineInput("observation", "imap.stub-heads", (account, { endpointId, described }: HeadsFacts) =>
+  describeStubs(account, endpointId, described),
+);
 
 const describe = (stub: HeadlessStub, { head, size }: HeadItem): DescribedStub => {
   const { hHead, dropped } = fingerprintOfHead(head);
@@ -29,9 +39,7 @@ const readMailbox = async (
       return stub === undefined ? [] : [describe(stub, item)];
     });
     if (described.length === 0) continue;
-    await inAccount(context.db, context.fence, context.accountId, (account) =>
-      describeStubs(account, context.endpointId, described, new Date()),
-    );
+    await ingest(context, headsRead, { endpointId: context.endpointId, described });
   }
 };
 

@@ -1,13 +1,13 @@
 /** The mailbox tree of an account brought in step with a survey. */
 import { createHash } from "node:crypto";
-import { uuidv7 } from "uuidv7";
-import type { MailboxId } from "../model/ids.ts";
+import type { EndpointId, MailboxId } from "../model/ids.ts";
 import type { Survey, SurveyedMailbox } from "../model/observation.ts";
 import { reconcileSurvey } from "../reconciler/mailboxes.ts";
 import { emptyDraft, type MailboxView } from "../reconciler/state.ts";
 import { returnFromGone } from "../reconciler/target-gone.ts";
-import { type AccountTx, inAccount } from "../store/account-tx.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
 import { applyMailboxDecision, readUpstream } from "../store/mailbox-writes.ts";
 import { livePlacements, loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
@@ -42,8 +42,8 @@ export const refreshMailboxes = async (context: LaneContext, bound: ReadonlyMap<
 
 /** D7: what was to be moved into a mailbox that is gone was never there. */
 const keepUnconfirmed = async (
-  account: AccountTx,
-  { endpointId }: LaneContext,
+  account: InputTx,
+  endpointId: EndpointId,
   gone: readonly MailboxId[],
   known: readonly MailboxView[],
 ): Promise<void> => {
@@ -54,32 +54,45 @@ const keepUnconfirmed = async (
     for await (const placements of livePlacements(account, endpointId, mailboxId)) {
       const draft = emptyDraft();
       returnFromGone(draft, { placements, mailboxId, live, inboxId });
-      await applyDecision(account, draft, { scope: null, contents: [], existing: new Set(), at: new Date(), inputId: null });
+      await applyDecision(account, draft, { scope: null, contents: [], existing: new Set() });
     }
 };
+
+interface SurveyFacts {
+  readonly endpointId: EndpointId;
+  readonly survey: Pick<Survey, "complete" | "mailboxes" | "endedAt">;
+}
+
+const decideSurvey = async (account: InputTx, { endpointId, survey }: SurveyFacts) => {
+  const known = await loadMailboxes(account, endpointId);
+  const freshIds = Array.from({ length: 2 * survey.mailboxes.length + 2 }, () => account.input.freshId());
+  const decided = reconcileSurvey({
+    endpointId,
+    complete: survey.complete,
+    surveyed: survey.mailboxes,
+    known,
+    freshIds,
+    at: survey.endedAt.getTime(),
+  });
+  await keepUnconfirmed(account, endpointId, decided.gone, known);
+  await applyMailboxDecision(account, endpointId, decided);
+  const stillMissing = known.some((view) => view.upstream?.absentSince != null && !decided.gone.includes(view.id));
+  return { waiting: stillMissing || decided.upstream.some((row) => row.absentSince !== null), gone: decided.gone.length > 0 };
+};
+
+const surveySeen = defineInput("observation", "imap.survey", decideSurvey);
 
 /**
  * Decides what a survey means for the tree and writes it.
  * @returns whether mailboxes are waited for that may be gone (so that the next equal survey counts too), and whether any went.
  */
-export const applySurvey = async (context: LaneContext, survey: Survey): Promise<{ waiting: boolean; gone: boolean }> => {
-  const freshIds = Array.from({ length: 2 * survey.mailboxes.length + 2 }, () => uuidv7());
+export const applySurvey = async (
+  context: LaneContext,
+  { complete, mailboxes, endedAt }: Survey,
+): Promise<{ waiting: boolean; gone: boolean }> => {
   step("before tree");
-  const decision = await inAccount(context.db, context.fence, context.accountId, async (account) => {
-    const known = await loadMailboxes(account, context.endpointId);
-    const decided = reconcileSurvey({
-      endpointId: context.endpointId,
-      complete: survey.complete,
-      surveyed: survey.mailboxes,
-      known,
-      freshIds,
-      at: survey.endedAt.getTime(),
-    });
-    await keepUnconfirmed(account, context, decided.gone, known);
-    await applyMailboxDecision(account, context.endpointId, decided, survey.endedAt);
-    const stillMissing = known.some((view) => view.upstream?.absentSince != null && !decided.gone.includes(view.id));
-    return { waiting: stillMissing || decided.upstream.some((row) => row.absentSince !== null), gone: decided.gone.length > 0 };
-  });
+  const facts = { endpointId: context.endpointId, survey: { complete, mailboxes, endedAt } };
+  const decision = await ingest(context, surveySeen, facts);
   step("after tree");
   await refreshMailboxes(context, new Map());
   return decision;

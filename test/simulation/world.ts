@@ -145,7 +145,9 @@ export class World {
   async decideHolds(): Promise<void> {
     const holds = await listOpenHolds(this.db, this.accountId, { after: null, limit: 100 });
     for (const { id } of holds)
-      await this.db.transaction((tx) => decideHold(tx, this.accountId, id, { decision: "approved", deviceId: "phone 0" }));
+      await this.db.transaction((tx) =>
+        decideHold(tx, { tenantId: defaultTenant, accountId: this.accountId }, { id, decision: "approved", deviceId: "phone 0" }),
+      );
     if (holds.length > 0) this.#rung = "api";
   }
 

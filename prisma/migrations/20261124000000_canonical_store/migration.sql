@@ -391,6 +391,28 @@ create table retrievals (
 ) partition by hash (account_id);
 create index retrievals_open on retrievals (account_id) where outcome is null;
 
+-- What was decided, in the order of the decisions: replaying them rebuilds the account (src/store/inputs.ts).
+create table inputs (
+  account_id uuid not null,
+  ordinal bigint not null,
+  tenant_id uuid not null,
+  id uuid not null,
+  kind text not null,
+  name text not null,
+  -- The clock of the daemon that decided, and that of the transaction.
+  at timestamptz not null,
+  began_at timestamptz not null default now(),
+  -- Of the log when it was decided, and after it.
+  seq_before bigint not null,
+  seq_after bigint not null,
+  -- Compressed (RFC 8878).
+  facts bytea not null,
+  constraint inputs_pkey primary key (account_id, ordinal),
+  constraint inputs_kind_is_known check (kind in ('observation', 'intent', 'outcome', 'tick'))
+) partition by hash (account_id);
+alter table inputs alter column facts set storage external;
+create index inputs_by_age on inputs (at);
+
 create table holds (
   account_id uuid not null,
   id uuid not null,
@@ -442,7 +464,7 @@ declare
   parent text;
 begin
   foreach parent in array array['accounts', 'data_keys', 'endpoints', 'mailboxes', 'upstream_mailboxes', 'blobs', 'messages',
-    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'retrievals', 'holds', 'changes']
+    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'retrievals', 'inputs', 'holds', 'changes']
   loop
     for remainder in 0..15 loop
       execute format('create table %I partition of %I for values with (modulus 16, remainder %s)',

@@ -122,12 +122,14 @@ const addEndpoints = async (
 };
 
 export interface NewAccountFacts {
+  readonly name: string;
+  readonly email: string;
   readonly policy: Policy;
   readonly endpoints: readonly EndpointFacts[];
 }
 
-/** The row of the account is there already, as it is made: whoever replays makes it of `policy`. */
-const accountMade = defineInput("intent", "account.made", async (account, { endpoints }: NewAccountFacts) => {
+/** The row of the account is there already, as it is made: whoever replays makes it of the rest. */
+export const accountMade = defineInput("intent", "account.made", async (account, { endpoints }: NewAccountFacts) => {
   for (const endpoint of endpoints) await writeEndpoint(account, endpoint);
 });
 
@@ -145,9 +147,9 @@ export const createAccount = async (
   });
   const account = rows[0];
   if (account === undefined) throw new Error("insert returned nothing");
-  const { tenantId } = request;
+  const { tenantId, name, email, policy } = request;
   const endpoints = await addEndpoints(tx, sealer, { tenantId, accountId }, request.endpoints, (facts) =>
-    ingestOwned(tx, { tenantId, accountId }, accountMade, { policy: request.policy, endpoints: facts }),
+    ingestOwned(tx, { tenantId, accountId }, accountMade, { name, email, policy, endpoints: facts }),
   );
   return { account, endpoints: endpoints.map((facts) => toRow(accountId, facts)) };
 };
@@ -164,7 +166,7 @@ const lockAccount = async (tx: Tx, ref: AccountRef): Promise<AccountRow | null> 
 const readSyncState = async ({ tx, accountId }: InputTx): Promise<SyncState | null> => {
   const { rows } = await tx.query<{ sync_state: SyncState }>({
     name: "account_sync_state_read",
-    text: `select sync_state from accounts where id = $1`,
+    text: `select case when paused then 'paused' else sync_state end as sync_state from accounts where id = $1`,
     values: [accountId],
   });
   return rows[0]?.sync_state ?? null;

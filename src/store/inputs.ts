@@ -179,6 +179,9 @@ export const listInputs = async (db: Queryable, accountId: AccountId, after: big
   return rows;
 };
 
+/** What an input was decided of, as it was kept. */
+export const readFacts = ({ facts }: Pick<RecordedInput, "facts">): unknown => deserialize(zstdDecompressSync(facts));
+
 /**
  * Decides again about what was recorded, as it was decided then; PostgreSQL's own clock has to say `beganAt`.
  * @throws InvariantError where nothing of this version decides about inputs of this name.
@@ -186,15 +189,16 @@ export const listInputs = async (db: Queryable, accountId: AccountId, after: big
 export const replayInput = async (
   tx: Tx,
   owner: { readonly tenantId: TenantId; readonly accountId: AccountId },
-  { id, kind, name, at, facts }: RecordedInput,
+  recorded: RecordedInput,
   stored: StoredOctets,
 ): Promise<void> => {
+  const { id, kind, name, at, facts } = recorded;
   const input = known.get(name);
   invariant(input !== undefined, `no input is called ${name}`);
   const account = await lockOwned(tx, owner);
   invariant(account !== null, "an account that is replayed is there");
   const { headSeq: seqBefore } = account;
-  const revived = await input.revive(deserialize(zstdDecompressSync(facts)), stored);
+  const revived = await input.revive(readFacts(recorded), stored);
   await decide(account, stampOf(id, at), (inside) => input.ingest(inside, revived));
   await keepInput(account, { id, kind, name, at, seqBefore, seqAfter: account.headSeq, facts });
 };

@@ -21,7 +21,7 @@ import { confirmClaims, loadClaims, type ShownItem } from "./claims.ts";
 import { believedFlags } from "./flag-loss.ts";
 import { loadContests } from "./contests.ts";
 import { loadBoundAgainst } from "./echoes.ts";
-import { keepContent, reviveContent } from "./kept-contents.ts";
+import { keepContent, reviveContent, reviveOctets } from "./kept-contents.ts";
 import {
   type LaneContext,
   type LaneFacts,
@@ -198,8 +198,10 @@ const keepBatch = ({ facts, contents, seen }: PreparedBatch) => ({
 
 const reviveBatch = async (kept: ReturnType<typeof keepBatch>, stored: StoredOctets): Promise<PreparedBatch> => {
   const contents = await Promise.all(kept.contents.map((content) => reviveContent(content, stored)));
-  const octets = await Promise.all(contents.map((content) => (content.octets === null ? null : stored(content.octets))));
-  const items = kept.items.map(({ uid }, index) => ({ uid, octets: octets[index] ?? null }));
+  const items = kept.items.map(({ uid }, index) => {
+    const blob = contents[index]?.octets ?? null;
+    return { uid, octets: blob === null ? null : reviveOctets(blob, stored) };
+  });
   const facts = kept.items.map((item, index) => {
     const { octets: blob, fingerprint: print } = contents[index] ?? { octets: null };
     const sha256 = blob === null ? null : blob.sha256.toString("hex");

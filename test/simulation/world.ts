@@ -6,8 +6,10 @@ import { uuidv7 } from "uuidv7";
 import { vi } from "vitest";
 import { type Because, defaultPolicy, type Fence, type Policy } from "../../src/model/account.ts";
 import type { AccountId, EndpointId } from "../../src/model/ids.ts";
+import { accountMade } from "../../src/store/account-writes.ts";
 import type { Database } from "../../src/store/database.ts";
 import { decideHold, listOpenHolds } from "../../src/store/hold-reads.ts";
+import { ingestOwned } from "../../src/store/inputs.ts";
 import { virtualShardOf } from "../../src/store/leases.ts";
 import { watchSteps } from "../../src/telemetry/failpoint.ts";
 import { AccountLane } from "../../src/workers/lane.ts";
@@ -89,16 +91,31 @@ export class World {
   async open(): Promise<void> {
     const { accountId, plan } = this;
     vi.setSystemTime(this.now);
-    await this.db.query({
-      text: `insert into accounts (id, tenant_id, name, email, virtual_shard, policy) values ($1, $2, 'Ana', 'ana@example.test', $3, $4)`,
-      values: [accountId, defaultTenant, virtualShardOf(accountId), JSON.stringify({ ...defaultPolicy, ...plan.policy })],
-    });
-    for (const protocol of plan.protocols)
-      await this.db.query({
-        text: `insert into endpoints (account_id, id, tenant_id, protocol, host, port, security, auth_type, auth_user, credentials)
-               values ($1, $2, $3, $4, 'mail.example.test', 993, 'tls', 'password', 'ana', 'sealed')`,
-        values: [accountId, uuidv7() as EndpointId, defaultTenant, protocol],
+    const policy = { ...defaultPolicy, ...plan.policy };
+    const owner = { tenantId: defaultTenant, accountId };
+    const endpoints = plan.protocols.map(
+      (protocol) =>
+        ({
+          id: uuidv7() as EndpointId,
+          settings: {
+            protocol,
+            host: "mail.example.test",
+            port: 993,
+            security: "tls",
+            tls: { caPem: null, rejectUnauthorized: true },
+          } as const,
+          authType: "password",
+          authUser: "ana",
+        }) as const,
+    );
+    const made = { name: "Ana", email: "ana@example.test", policy, endpoints };
+    await this.db.transaction(async (tx) => {
+      await tx.query({
+        text: `insert into accounts (id, tenant_id, name, email, virtual_shard, policy) values ($1, $2, 'Ana', 'ana@example.test', $3, $4)`,
+        values: [accountId, defaultTenant, virtualShardOf(accountId), JSON.stringify(policy)],
       });
+      await ingestOwned(tx, owner, accountMade, made);
+    });
   }
 
   /** Lets everybody act as the schedule says, until the script is at its end. */

@@ -6,24 +6,22 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readConfig } from "../src/config.ts";
-import { embeddedUrl } from "../src/embedded/join.ts";
 import { driversFor } from "../src/endpoints/registry.ts";
 import { openSpoolFolder } from "../src/endpoints/spool-folder.ts";
-import { type AccountId, formatId, parseId } from "../src/model/ids.ts";
+import { formatId } from "../src/model/ids.ts";
 import type { Leg } from "../src/reconciler/legs.ts";
-import { type AccountState, type EndpointState, readAccountState } from "../src/store/account-state.ts";
+import type { AccountState, EndpointState } from "../src/store/account-state.ts";
 import { listOpenCommands } from "../src/store/commands.ts";
 import { type Database, openDatabase } from "../src/store/database.ts";
 import { listOpenHolds } from "../src/store/hold-reads.ts";
 import { createSealer } from "../src/store/sealing.ts";
 import { createLogger } from "../src/telemetry/log.ts";
 import { explainEndpoint } from "../src/workers/legs.ts";
+import { databaseUrlOf, findAccount, Usage } from "./account-of.ts";
 
 const shownItems = 50;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
-
-class Usage extends Error {}
 
 const words = (list: readonly string[] | null, none: string): string =>
   list === null ? none : list.length === 0 ? "[]" : `[${list.join(" ")}]`;
@@ -33,19 +31,6 @@ const sayLeg = ({ uid, placementId, observed, canonical, shadow, plan }: Leg): v
     `    UID ${uid}${placementId === null ? "" : ` ${formatId("plc", placementId)}`}: server ${words(observed, "not shown")}, ` +
       `here ${words(canonical, "not here")}, agreed ${words(shadow, "nothing")} -> ${plan.join(", ")}`,
   );
-
-const findAccount = async (db: Database, name: string): Promise<AccountState> => {
-  const id = parseId<AccountId>("acc", name);
-  const { rows } = await db.query<{ id: AccountId }>({
-    text: `select id from accounts where deleted_at is null and ${id === null ? "lower(email) = lower($1)" : "id = $1::uuid"}`,
-    values: [id ?? name],
-  });
-  if (rows.length > 1)
-    throw new Usage(`Several accounts have the address ${name}: ${rows.map((row) => formatId("acc", row.id)).join(", ")}`);
-  const account = rows[0] === undefined ? null : await readAccountState(db, rows[0].id);
-  if (account === null) throw new Usage(`There is no account ${name}. Give its id (acc_…) or its address.`);
-  return account;
-};
 
 const sayOwed = async (db: Database, account: AccountState, endpoint: EndpointState): Promise<void> => {
   for (const { verb, reason, status, attempts, outcome, dueAt, placement } of await listOpenCommands(db, account.id, endpoint.id))
@@ -63,12 +48,10 @@ const sayAccount = async (db: Database, account: AccountState): Promise<void> =>
     );
 };
 
-const urlOf = async ({ databaseUrl, dataDir }: ReturnType<typeof readConfig>): Promise<string> => {
-  const url = databaseUrl ?? (await embeddedUrl(dataDir));
-  if (url === null) throw new Usage("There is no database: start the daemon first, or set DATABASE_URL.");
-  const readOnly = new URL(url);
-  readOnly.searchParams.set("options", "-c default_transaction_read_only=on");
-  return readOnly.href;
+const readOnly = (url: string): string => {
+  const reading = new URL(url);
+  reading.searchParams.set("options", "-c default_transaction_read_only=on");
+  return reading.href;
 };
 
 const main = async (): Promise<void> => {
@@ -77,7 +60,7 @@ const main = async (): Promise<void> => {
   const config = readConfig();
   const log = createLogger({ level: "fatal" });
   const secret = config.secretKey ?? Buffer.from(await readFile(join(config.dataDir, "secret-key"), "utf8"), "base64");
-  const db = openDatabase({ url: await urlOf(config), max: 2, log });
+  const db = openDatabase({ url: readOnly(await databaseUrlOf(config)), max: 2, log });
   const spool = await openSpoolFolder(join(config.dataDir, "spool"));
   const { allowPrivateHosts, allowCleartext, maxMessageBytes } = config;
   const drivers = driversFor({ allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir });

@@ -15,6 +15,7 @@ import type { Bell } from "./queue/bell.ts";
 import { openPostgresBell } from "./queue/postgres.ts";
 import { openRedisBell } from "./queue/redis.ts";
 import { purgeDeletedAccounts } from "./store/account-purge.ts";
+import { forgetInputs } from "./store/inputs.ts";
 import { openChangeListener } from "./store/change-listener.ts";
 import { type Database, openDatabase } from "./store/database.ts";
 import { ensureInstallation } from "./store/leases.ts";
@@ -98,7 +99,10 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     shards,
     leaseSeconds: config.leaseSeconds,
     alone: config.databaseUrl === null,
-    housekeeping: () => purgeDeletedAccounts(db),
+    housekeeping: async () => {
+      await purgeDeletedAccounts(db);
+      if (config.inputDays !== null) await forgetInputs(db, config.inputDays);
+    },
     services: {
       db,
       log,

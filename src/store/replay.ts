@@ -8,7 +8,7 @@ import type { AccountId, TenantId } from "../model/ids.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { NewAccountFacts } from "./account-writes.ts";
 import { storedOctets } from "./blob-reads.ts";
-import { type Database, openDatabase, type Tx } from "./database.ts";
+import { type Database, openDatabase, type Queryable, type Tx } from "./database.ts";
 import { listInputs, readFacts, type RecordedInput, replayInput } from "./inputs.ts";
 import { virtualShardOf } from "./leases.ts";
 import { migrate } from "./migrate.ts";
@@ -76,7 +76,7 @@ const makeAccount = async (tx: Tx, { tenantId, accountId }: Owner, { name, email
   });
 };
 
-async function* inputsOf(source: Database, accountId: AccountId): AsyncGenerator<RecordedInput> {
+async function* inputsOf(source: Queryable, accountId: AccountId): AsyncGenerator<RecordedInput> {
   for (let after = 0n; ;) {
     const page = await listInputs(source, accountId, after);
     yield* page;
@@ -85,8 +85,7 @@ async function* inputsOf(source: Database, accountId: AccountId): AsyncGenerator
   }
 }
 
-/** Replays all inputs of the account. @returns how many. @throws ReplayError where the first ones are not kept any more. */
-export const replayAccount = async (source: Database, { db }: Scratch, accountId: AccountId): Promise<number> => {
+const replayAll = async (source: Queryable, { db }: Scratch, accountId: AccountId): Promise<number> => {
   const { rows } = await source.query<{ tenant_id: TenantId }>({
     text: `select tenant_id from accounts where id = $1`,
     values: [accountId],
@@ -98,7 +97,7 @@ export const replayAccount = async (source: Database, { db }: Scratch, accountId
   for await (const input of inputsOf(source, accountId)) {
     if (count === 0 && input.name !== "account.made")
       throw new ReplayError(
-        `The account cannot be replayed from its beginning: inputs before ${input.at.toISOString()} are not kept any more (SAMEBOX_INPUT_DAYS).`,
+        `The account cannot be replayed from its beginning: the first input that is kept is of ${input.at.toISOString()} (SAMEBOX_INPUT_DAYS).`,
       );
     await db.transaction(async (tx) => {
       await tx.query({ name: "replay_now", text: `select set_config('samebox.now', $1, true)`, values: [input.beganAt] });
@@ -134,13 +133,13 @@ const compared: Readonly<Record<string, readonly string[]>> = {
 const linesOf = (table: string): string =>
   `select (to_jsonb(t) - '{${(compared[table] ?? []).join(",")}}'::text[])::text as line from ${table} t where t.${table === "accounts" ? "id" : "account_id"} = $1`;
 
-const printOf = async (db: Database, table: string, accountId: AccountId): Promise<string> => {
+const printOf = async (db: Queryable, table: string, accountId: AccountId): Promise<string> => {
   const text = `select md5(coalesce(string_agg(line, chr(10) order by line collate "C"), '')) as print from (${linesOf(table)}) lines`;
   const { rows } = await db.query<{ print: string }>({ text, values: [accountId] });
   return rows[0]?.print ?? "";
 };
 
-const readLines = async (db: Database, table: string, accountId: AccountId): Promise<ReadonlySet<string>> => {
+const readLines = async (db: Queryable, table: string, accountId: AccountId): Promise<ReadonlySet<string>> => {
   const { rows } = await db.query<{ line: string }>({ text: linesOf(table), values: [accountId] });
   return new Set(rows.map(({ line }) => line));
 };
@@ -151,8 +150,7 @@ export interface Difference {
   readonly replayed: readonly string[];
 }
 
-/** Rows that are not the same in both, by table; none: the replay rebuilt the account. */
-export const compareAccount = async (source: Database, { db }: Scratch, accountId: AccountId): Promise<Difference[]> => {
+const compareAll = async (source: Queryable, { db }: Scratch, accountId: AccountId): Promise<Difference[]> => {
   const differences: Difference[] = [];
   for (const table of Object.keys(compared)) {
     if ((await printOf(source, table, accountId)) === (await printOf(db, table, accountId))) continue;
@@ -165,3 +163,20 @@ export const compareAccount = async (source: Database, { db }: Scratch, accountI
   }
   return differences;
 };
+
+export interface Replayed {
+  readonly inputs: number;
+  /** Rows that are not the same in both; none: the inputs rebuilt the account. */
+  readonly differences: readonly Difference[];
+}
+
+/**
+ * Replays all inputs of an account, as it is at this moment; a daemon may go on with it.
+ * @throws ReplayError where the first inputs are not kept any more.
+ */
+export const replayAccount = (source: Database, scratch: Scratch, accountId: AccountId): Promise<Replayed> =>
+  source.transaction(async (tx) => {
+    await tx.query({ text: "set transaction isolation level repeatable read, read only" });
+    const inputs = await replayAll(tx, scratch, accountId);
+    return { inputs, differences: await compareAll(tx, scratch, accountId) };
+  });

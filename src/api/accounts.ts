@@ -1,8 +1,16 @@
 /** Accounts: made, listed, read, changed, removed. */
+import { isDeepStrictEqual } from "node:util";
 import { Type } from "typebox";
 import { defaultPolicy } from "../model/account.ts";
 import { type AccountId, type EndpointId, formatId, parseId } from "../model/ids.ts";
-import { createAccount, deleteAccount, type EndpointPatch, type NewEndpoint, patchAccount } from "../store/account-writes.ts";
+import {
+  createAccount,
+  deleteAccount,
+  type EndpointPatch,
+  type NewEndpoint,
+  lockEndpoints,
+  patchAccount,
+} from "../store/account-writes.ts";
 import { type AccountRow, type EndpointRow, listAccounts, listEndpoints } from "../store/accounts.ts";
 import { virtualShardOf } from "../store/leases.ts";
 import {
@@ -150,6 +158,30 @@ const settlePatch = async (
   return { changed: { id: endpoint.id, settings, ...(auth !== undefined && { credentials: auth }) } };
 };
 
+interface SettledEndpoints {
+  readonly changed: readonly EndpointPatch[];
+  readonly added: readonly NewEndpoint[];
+}
+
+const settlePatches = async (
+  patches: readonly EndpointPatchInput[],
+  known: readonly EndpointRow[],
+  config: ApiConfig,
+): Promise<SettledEndpoints> => {
+  const changed: EndpointPatch[] = [];
+  const added: NewEndpoint[] = [];
+  for (const [index, patch] of patches.entries()) {
+    const settled = await settlePatch(patch, known, config, `/endpoints/${index}`);
+    if ("added" in settled) added.push(settled.added);
+    else changed.push(settled.changed);
+  }
+  if (known.length + added.length > mostEndpoints)
+    throw invalid("body", "/endpoints", `An account has at most ${mostEndpoints} endpoints.`);
+  return { changed, added };
+};
+
+const settingsOf = (endpoints: readonly EndpointRow[]) => endpoints.map(({ id, settings }) => ({ id, settings }));
+
 const registerPatch = (app: App, deps: ApiDeps): void => {
   app.patch(
     "/v1/accounts/:accountId",
@@ -167,18 +199,15 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
       const account = await loadAccount(deps, request);
       const { name, email, policy, endpoints = [] } = request.body;
       const known = endpoints.length === 0 ? [] : await listEndpoints(deps.db, [account.id]);
-      const changed: EndpointPatch[] = [];
-      const added: NewEndpoint[] = [];
-      for (const [index, patch] of endpoints.entries()) {
-        const settled = await settlePatch(patch, known, deps.config, `/endpoints/${index}`);
-        if ("added" in settled) added.push(settled.added);
-        else changed.push(settled.changed);
-      }
-      if (known.length + added.length > mostEndpoints)
-        throw invalid("body", "/endpoints", `An account has at most ${mostEndpoints} endpoints.`);
+      // Names are looked up before anything is locked.
+      const settled = await settlePatches(endpoints, known, deps.config);
       const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
       const accountPatch = given({ name, email, policy }) as Pick<Partial<AccountRow>, "name" | "email">;
       const body = await answerOnce(deps, { request, reply }, async (tx) => {
+        const now = endpoints.length === 0 ? known : await lockEndpoints(tx, ref);
+        // What another request changed meanwhile is not taken back.
+        const isSame = isDeepStrictEqual(settingsOf(now), settingsOf(known));
+        const { changed, added } = isSame ? settled : await settlePatches(endpoints, now, deps.config);
         const patch = { ...accountPatch, endpoints: changed, newEndpoints: added };
         const after = await patchAccount(tx, deps.sealer, ref, patch);
         if (after === null) throw notFound("account");

@@ -4,7 +4,7 @@ import type { Policy, SyncState } from "../model/account.ts";
 import type { Credentials, EndpointSettings } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, TenantId } from "../model/ids.ts";
 import { appendChanges, type InputTx } from "./account-tx.ts";
-import { accountColumns, type AccountRow, type EndpointRow } from "./accounts.ts";
+import { accountColumns, type AccountRow, type EndpointRow, listEndpoints } from "./accounts.ts";
 import type { Tx } from "./database.ts";
 import { defineInput, ingestOwned } from "./inputs.ts";
 import { virtualShardOf } from "./leases.ts";
@@ -263,6 +263,10 @@ const settingsChanged = defineInput("intent", "account.settings", (account, fact
     for (const endpoint of newEndpoints) await writeEndpoint(account, endpoint);
   }),
 );
+
+/** As they are and stay until the transaction ends: who changes one by what it was does so after this. */
+export const lockEndpoints = async (tx: Tx, ref: AccountRef): Promise<readonly EndpointRow[]> =>
+  (await lockAccount(tx, ref)) === null ? [] : listEndpoints(tx, [ref.accountId]);
 
 /** null when there is no such account. Endpoints named in the patch must exist. */
 export const patchAccount = async (tx: Tx, sealer: Sealer, ref: AccountRef, patch: AccountPatch): Promise<AccountRow | null> => {

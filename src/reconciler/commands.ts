@@ -21,6 +21,8 @@ export interface CommandView {
   readonly status: OpenStatus;
   /** How often it was sent. */
   readonly attempts: number;
+  /** Of the last try. */
+  readonly outcome: string | null;
   /** null: it is there no more. */
   readonly placement: PlacementView | null;
 }
@@ -77,6 +79,10 @@ export const afterSetback = (setback: Setback, attempts: number, firstMs: number
   const afterMs = retryAfterMs(attempts, firstMs);
   return setback === "no_answer" ? unsettled(afterMs, setback) : wait(afterMs, setback);
 };
+
+/** Tried often enough; a try that found no room says nothing of the next one. */
+export const isSpent = ({ attempts, outcome }: Pick<CommandView, "attempts" | "outcome">): boolean =>
+  attempts >= mostTries && outcome !== "over_quota";
 
 export interface StoreView extends CommandView {
   /** By a rule: only these are taken away. null: whatever differs is written. */
@@ -179,25 +185,26 @@ export type AppendStep = Ending | Waiting | { readonly kind: "send" } | { readon
 
 /** Is it still wanted, and is it known that it was not done? `wanted`: by the account's present policy. */
 export const reviewAppend = (command: CommandView, wanted: boolean): AppendStep => {
-  const { placement, status, attempts, reason } = command;
+  const { placement, status, reason } = command;
   if (reason !== "restored_after_drain") return reviewPlacing(command);
   if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
   // It is shown again, wherever that is.
   if (!placement.kept) return end("superseded", "reappeared");
   if (status !== "planned") return { kind: "look" };
   if (!wanted) return end("superseded", "not_wanted");
-  return attempts >= mostTries ? end("failed", "no_effect") : { kind: "send" };
+  return isSpent(command) ? end("failed", "no_effect") : { kind: "send" };
 };
 
 /** Of what is to become an item in its own mailbox. */
-const reviewPlacing = ({ placement, status, attempts, reason }: CommandView): AppendStep => {
+const reviewPlacing = (command: CommandView): AppendStep => {
+  const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   if (placement.binding?.active === true)
     return status === "planned" ? end("superseded", "reappeared") : end("confirmed", reason);
   if (status !== "planned") return { kind: "look" };
   if (placement.lifecycle !== "live" || placement.kept) return end("superseded", "gone");
   if (placement.absent || placement.binding?.closedReason === "epoch") return wait(lookAgainMs, unbound);
-  return attempts >= mostTries ? end("failed", "no_effect") : { kind: "send" };
+  return isSpent(command) ? end("failed", "no_effect") : { kind: "send" };
 };
 
 /**

@@ -4,8 +4,8 @@ import {
   type CommandView,
   end,
   type Ending,
+  isSpent,
   lookAgainMs,
-  mostTries,
   unbound,
   wait,
   type Waiting,
@@ -17,10 +17,8 @@ const isMarked = (flags: readonly string[]): boolean => flags.some((flag) => fla
 export type MoveStep = AppendStep | { readonly kind: "clear"; readonly uid: number };
 
 /** I2: what is not stored is not moved out of where it is. */
-export const reviewMove = (
-  { placement, status, attempts, reason }: CommandView,
-  { durable }: { readonly durable: boolean },
-): MoveStep => {
+export const reviewMove = (command: CommandView, { durable }: { readonly durable: boolean }): MoveStep => {
+  const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, kept, absent, mailboxId, binding } = placement;
   if (lifecycle !== "live" || kept || binding === null) return end("superseded", "gone");
@@ -29,7 +27,7 @@ export const reviewMove = (
     if (status === "planned") return end("superseded", "already_so");
     return isMarked(binding.shadowFlags) ? { kind: "clear", uid: binding.uid } : end("confirmed", reason);
   }
-  if (attempts >= mostTries) return end("failed", "no_effect");
+  if (isSpent(command)) return end("failed", "no_effect");
   if (status === "planned" && !durable) return wait(lookAgainMs, "not_durable");
   return status === "planned" ? { kind: "send" } : { kind: "look" };
 };
@@ -38,15 +36,16 @@ export type ExpungeStep = Ending | Waiting | { readonly kind: "send"; readonly u
 
 /** I2: nothing is destroyed upstream that is to be had again here and is not stored. */
 export const reviewExpunge = (
-  { placement, status, attempts, reason }: CommandView,
+  command: CommandView,
   { durable, room }: { readonly durable: boolean; readonly room: boolean },
 ): ExpungeStep => {
+  const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, binding } = placement;
   if (lifecycle === "live") return end("superseded", "overtaken");
   if (binding?.active !== true) return status === "planned" ? end("superseded", "already_so") : end("confirmed", reason);
   if (lifecycle === "removed" && !durable) return wait(lookAgainMs, "not_durable");
-  if (attempts >= mostTries) return end("failed", "no_effect");
+  if (isSpent(command)) return end("failed", "no_effect");
   return room ? { kind: "send", uid: binding.uid } : wait(lookAgainMs, "outbound_breaker");
 };
 

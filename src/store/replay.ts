@@ -122,7 +122,7 @@ const compared: Readonly<Record<string, readonly string[]>> = {
   messages: [],
   placements: [],
   bindings: [],
-  commands: ["planned_at"],
+  commands: ["planned_at", "due_at"],
   retrievals: [],
   intents: ["created_at"],
   holds: [],

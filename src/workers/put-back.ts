@@ -24,6 +24,7 @@ import type { PlacementView } from "../reconciler/state.ts";
 import { type BlobRef, storedOctets } from "../store/blob-reads.ts";
 import { hasStubs, type OpenCommand } from "../store/commands.ts";
 import { ingest } from "../store/inputs.ts";
+import { readSpellings } from "../store/spellings.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { commandsFenced, noAnswer, settle, type WriteRun } from "./command-run.ts";
 import { commitItems } from "./commit.ts";
@@ -58,10 +59,13 @@ export const fenceFor = async (run: WriteRun, target: MailboxLane): Promise<Omit
 const keywordsRefused = "keywords_refused";
 
 /** As they were spelt; a server that would not take a keyword is given its own flags only. */
-const flagsOf = ({ keywords, binding }: PlacementView, { outcome }: OpenCommand): string[] =>
-  keywords
-    .map((keyword) => flagOfKeyword(keyword, binding?.shadowFlags))
+const flagsOf = async ({ context }: WriteRun, { keywords, messageId }: PlacementView, { outcome }: OpenCommand) => {
+  const { db, accountId, endpointId } = context;
+  const spellings = keywords.length === 0 ? [] : await readSpellings(db, accountId, endpointId, messageId);
+  return keywords
+    .map((keyword) => flagOfKeyword(keyword, spellings))
     .filter((flag) => outcome !== keywordsRefused || flag.startsWith("\\"));
+};
 
 const appendOrUnknown = async (run: WriteRun, sending: Sending, writer: MailboxWriter): Promise<Appended | Refused> => {
   const { command, placement, octets, target, fence } = sending;
@@ -127,7 +131,7 @@ const send = async (run: WriteRun, command: OpenCommand, target: MailboxLane): P
   const whole = await readWhole(run, content);
   if (whole === null) return settle(run, [{ command, step: octetsMissing() }]).then(() => true);
   const { octets, hFull } = whole;
-  const said = { change: "add", flags: flagsOf(placement, command) } as const;
+  const said = { change: "add", flags: await flagsOf(run, placement, command) } as const;
   return transmit(run, { command, placement, octets, target, fence: { ...position, hFull, said } }, await run.writer());
 };
 

@@ -41,6 +41,7 @@ const view: StoreView = {
   reason,
   status: "planned",
   attempts: 0,
+  outcome: null,
   placement,
   remove: ["$seen"],
   modseq: 5n,
@@ -164,7 +165,10 @@ describe("a setback", () => {
 describe("an append", () => {
   const kept = { ...placement, kept: true };
   const append = (over: { status?: OpenStatus; attempts?: number; placement?: PlacementView | null } = {}, wanted = true) =>
-    reviewAppend({ reason: "restored_after_drain", status: "planned", attempts: 0, placement: kept, ...over }, wanted);
+    reviewAppend(
+      { reason: "restored_after_drain", status: "planned", attempts: 0, outcome: null, placement: kept, ...over },
+      wanted,
+    );
 
   it("is sent only when it is known that it was not done (C3)", () => {
     expect(append()).toEqual({ kind: "send" });

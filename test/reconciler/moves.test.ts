@@ -27,6 +27,7 @@ const command = (placement: PlacementView | null, rest: Partial<CommandView> = {
   reason: "api_write",
   status: "planned",
   attempts: 0,
+  outcome: null,
   placement,
   ...rest,
 });
@@ -55,6 +56,7 @@ describe("a move", () => {
 
   it("I16: ends after a bounded number of tries, and where there is nothing to move", () => {
     expect(reviewed(command(placementOf(), { attempts: 10 }))).toMatchObject({ kind: "end", status: "failed" });
+    expect(reviewed(command(placementOf(), { attempts: 10, outcome: "over_quota" }))).toEqual({ kind: "send" });
     for (const placement of [null, placementOf({ lifecycle: "removed" }), placementOf({ kept: true })])
       expect(reviewed(command(placement))).toMatchObject({ kind: "end", status: "superseded" });
   });

@@ -24,6 +24,8 @@ export type ChangeKind =
   | "hold.closed"
   | "conflict.resolved"
   | "write.applied"
+  /** It waits for something that somebody else has to do. */
+  | "write.held"
   | "write.failed";
 
 export type ChangeSource = "imap" | "pop3" | "api" | "rule" | "daemon";

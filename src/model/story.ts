@@ -128,6 +128,14 @@ const tellings: Readonly<Record<string, Telling>> = {
   },
   no_permission: { text: "The mail server does not allow this change; here it stands.", otherwise: writeAgain },
   unsupported: { text: "The mail server cannot keep this; here it stands." },
+  over_quota: {
+    text: "The account on the mail server is full; here it stands, and there it is tried again every hour.",
+    otherwise: "Make room on the mail server.",
+  },
+  pending_expunge: {
+    text: "The mail server cannot remove one message alone: what was left behind there is marked as deleted, and not shown here.",
+    otherwise: "Have a mail program remove what is marked as deleted.",
+  },
   no_effect: { text: "The mail server said yes, again and again, and did nothing.", otherwise: writeAgain },
   no_answer: { text: "The mail server did not answer, again and again.", otherwise: writeAgain },
   octets_missing: { text: "It could not be put back: its octets are not here." },

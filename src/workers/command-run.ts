@@ -61,11 +61,13 @@ const saidBy = ({ verb, args, opId, placement }: OpenCommand): Record<string, un
 
 const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verdict): DecidedChange[] => {
   const { placement, reason, attempts, opId, deviceId } = command;
-  if (step.kind === "wait" || step.status === "superseded" || placement === null) return [];
-  const applied = step.status === "confirmed" || step.applied === true;
+  // It waits for somebody, which is said when it begins to.
+  const held = step.outcome === "over_quota" && command.outcome !== step.outcome;
+  if (placement === null || (step.kind === "wait" ? !held : step.status === "superseded")) return [];
+  const applied = step.kind === "end" && (step.status === "confirmed" || step.applied === true);
   return [
     {
-      kind: applied ? "write.applied" : "write.failed",
+      kind: applied ? "write.applied" : step.kind === "wait" ? "write.held" : "write.failed",
       messageId: placement.messageId,
       mailboxId: placement.mailboxId,
       placementId: placement.id,
@@ -74,7 +76,7 @@ const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verd
       source: opId === null ? "rule" : "api",
       endpointId,
       deviceId,
-      reason: applied ? reason : step.outcome,
+      reason: applied ? reason : (step.outcome ?? "no_answer"),
       rule: applied ? ruleOf(command) : "C5",
       confidence: null,
       evidence: applied ? (step.applied === true ? [{ masked: step.outcome }] : []) : [{ because: reason, attempts }],

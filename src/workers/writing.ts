@@ -58,8 +58,9 @@ const senders = [
   ["expunge", expungeItems],
 ] as const;
 
-/** What waits for an item, or looks for it, need not wait longer once it is there. */
+/** What waits for an item, or looks for it, need not wait longer once it is there; nor do flags once it is decided that it is gone. */
 const dueTime = ({ verb, status, dueAt, outcome, placement }: OpenCommand): number => {
+  if (verb === "store" && (placement === null || placement.lifecycle !== "live" || placement.kept)) return 0;
   const isBound = placement?.binding?.active === true;
   const isFound =
     status === "unknown" && (verb === "move" || verb === "append") && placement?.binding?.mailboxId === placement?.mailboxId;

@@ -6,7 +6,7 @@ import type { FlagsFact, MailboxCursor, MailboxObservation, ObserveRequest } fro
 import { type Examined, examine } from "./examine.ts";
 import { nameArguments } from "./names.ts";
 import { fetchLineOf, type Line, listOf, textOf, uint32Of } from "./tokens.ts";
-import { searchUids } from "./uid-search.ts";
+import { searchUids, untilWhole } from "./uid-search.ts";
 import type { Handlers, Wire } from "./wire.ts";
 
 const commandMs = 60_000;
@@ -62,8 +62,12 @@ class Look {
     return this.#wire.removals === this.#removals;
   }
 
-  async #fetch(attributes: readonly unknown[], untagged: Handlers): Promise<boolean> {
-    const { whole } = await this.#wire.command("UID FETCH", attributes, { untagged, ms: this.#ms, signal: this.#signal });
+  /** Items up to a UID. */
+  async #fetch(last: number | "*", attributes: readonly unknown[], untagged: Handlers): Promise<boolean> {
+    const whole = await untilWhole((below) => {
+      const set = sequence(`1:${below === null ? last : below - 1}`);
+      return this.#wire.command("UID FETCH", [set, ...attributes], { untagged, ms: this.#ms, signal: this.#signal });
+    });
     return whole && this.#undisturbed;
   }
 
@@ -71,7 +75,7 @@ class Look {
   async everything(): Promise<{ readonly flags: FlagsFact[]; readonly present: readonly number[] | null }> {
     const facts = new Map<number, FlagsFact>();
     if (this.#opened.exists === 0) return { flags: [], present: [] };
-    const clean = await this.#fetch([sequence("1:*"), [atom("UID"), atom("FLAGS")]], collectFlags(facts));
+    const clean = await this.#fetch("*", [[atom("UID"), atom("FLAGS")]], collectFlags(facts));
     const flags = [...facts.values()].sort(byUid);
     const present = clean
       ? wholeOf(
@@ -93,8 +97,7 @@ class Look {
     const facts = new Map<number, FlagsFact>();
     if (cursor.uidNext <= 1 || cursor.highestModseq === null) return [];
     const changedSince = [atom("CHANGEDSINCE"), atom(cursor.highestModseq.toString())];
-    const attributes = [sequence(`1:${cursor.uidNext - 1}`), [atom("UID"), atom("FLAGS")], changedSince];
-    await this.#fetch(attributes, collectFlags(facts));
+    await this.#fetch(cursor.uidNext - 1, [[atom("UID"), atom("FLAGS")], changedSince], collectFlags(facts));
     return [...facts.values()].filter(({ uid }) => uid < cursor.uidNext).sort(byUid);
   }
 }

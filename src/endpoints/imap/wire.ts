@@ -39,6 +39,8 @@ export interface Completion {
   readonly whole: boolean;
   /** Upper-case response code of the tagged line, e.g. `READ-ONLY`. */
   readonly code: string | null;
+  /** The server stopped behind this UID, going down; what is below it is to be asked for again (RFC 9738). null: it did not. */
+  readonly lowest: number | null;
 }
 
 /** The selected mailbox as this connection's server has told it so far. */
@@ -119,7 +121,8 @@ export class Wire {
       const { response, next } = await this.#layer.exec(name, attributes, { untagged: options.untagged ?? {} });
       next();
       const code = codeOf(response);
-      return { whole: response.command.toUpperCase() === "OK" && !(code !== null && cutShort.has(code)), code };
+      const whole = response.command.toUpperCase() === "OK" && !(code !== null && cutShort.has(code));
+      return { whole, code, lowest: code === "MESSAGELIMIT" ? uint32Of(sectionOf(response)?.[2]) : null };
     };
     return withDeadline(send, options.ms, options.signal, () => this.client.close());
   }

@@ -191,11 +191,40 @@ describe("observing a mailbox of an odd server", () => {
 
   test("concludes nothing from a listing that the server cut short with OK (RFC 9738)", async () => {
     await using server = await startScripted({
-      rules: [{ on: /^UID FETCH 1:\* /, reply: ["{baseline}{tag} OK [MESSAGELIMIT 3 101] done\r\n"] }],
+      rules: [{ on: /^UID FETCH /, reply: ["{baseline}{tag} OK [MESSAGELIMIT 3 101] done\r\n"] }],
     });
     const session = await openAt(server);
     expect(await look(session, "INBOX")).toMatchObject({ exists: 3, present: null });
     await session.close();
+  });
+
+  test("S21: goes on below where a server stopped, and concludes nothing before it has heard all (RFC 9738)", async () => {
+    const uids = Array.from({ length: 5000 }, (_, index) => index + 1);
+    const condstore = [
+      { on: /^ENABLE/, reply: ["* ENABLED CONDSTORE\r\n{ok}"] },
+      { on: /^EXAMINE/, reply: ["{baseline}* OK [HIGHESTMODSEQ 9] ok\r\n{ok}"] },
+    ];
+    const page = (first: number, asked: string) => ({
+      on: new RegExp(`^UID SEARCH ${asked}$`),
+      reply: [`* SEARCH{seq: %d:${first}:${first + 999}}\r\n{tag} OK [MESSAGELIMIT 1000 ${first}] done\r\n`],
+    });
+    const pages = [page(4001, "ALL"), ...[3001, 2001, 1001].map((first) => page(first, `ALL UID 1:${first + 999}`))];
+    await using server = await startScripted({
+      capability: "IMAP4rev1 CONDSTORE ENABLE",
+      messages: uids.map(() => Buffer.from("Subject: x\r\n\r\n")),
+      state: { uids, uidnext: 5001 },
+      rules: [...condstore, ...pages],
+    });
+    const session = await openAt(server);
+    const since = { uidValidity: 1717488672, uidNext: 5001, highestModseq: 5n };
+    const seen = await look(session, "INBOX", since, 5001);
+    expect(seen).toMatchObject({ method: "condstore", exists: 5000, present: uids });
+    expect(server.received.filter(({ line }) => line.includes("UID SEARCH"))).toHaveLength(5);
+    // One that stops at the same place each time is not heard to its end.
+    server.become({ rules: [...condstore, { ...page(4001, ".*") }] });
+    const other = await openAt(server);
+    expect(await look(other, "INBOX", since, 5001)).toMatchObject({ present: null, vanished: [] });
+    for (const one of [session, other]) await one.close();
   });
 
   test("lists once more when somebody expunges in the middle of a listing", async () => {

@@ -1,5 +1,6 @@
 /** Messages that a server lists and does not give (semantics K8, G7): found again, shown by what is known of them, and made whole. */
 import type { DecidedChange } from "../model/change.ts";
+import type { Protocol } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MessageHeaders } from "../model/mail.ts";
 import type { Scope } from "../reconciler/state.ts";
@@ -38,7 +39,10 @@ export const listStubs = async (db: Queryable, accountId: AccountId, endpointId:
 
 /** What is known of a stub once its octets are durable. */
 interface CompletedStub {
-  readonly stub: Stub;
+  readonly stub: Pick<Stub, "messageId" | "placementId">;
+  readonly source: Protocol;
+  /** Where its listing had not even told that: when it came. */
+  readonly receivedAt: Date | null;
   readonly headers: MessageHeaders | null;
   readonly octets: { readonly sha256: Buffer; readonly size: number };
   readonly fingerprint: { readonly hFull: Buffer | null; readonly hHead: Buffer; readonly size: number };
@@ -98,7 +102,7 @@ const complete = async (account: InputTx, { stub, headers, octets, fingerprint }
     });
     return twin.id;
   }
-  await writeContent(account, stub.messageId, { headers, fingerprint, ...octets });
+  await writeContent(account, stub.messageId, { sha256: octets.sha256, size: octets.size, headers, fingerprint });
   return stub.messageId;
 };
 
@@ -119,7 +123,7 @@ const completedBy = (
 /** Makes a stub whole, under its id; one whose octets another message has joins that. */
 export const completeStub = async (account: InputTx, scope: Scope, completed: CompletedStub): Promise<void> => {
   const { at } = account.input;
-  const { stub, octets } = completed;
+  const { stub, source, octets } = completed;
   const messageId = await complete(account, completed);
   // An age is counted from when it is stored whole.
   await account.tx.query({
@@ -127,16 +131,23 @@ export const completeStub = async (account: InputTx, scope: Scope, completed: Co
     text: `update bindings set bound_at = $4 where account_id = $1 and endpoint_id = $2 and placement_id = $3 and active`,
     values: [account.accountId, scope.endpointId, stub.placementId, at],
   });
+  if (completed.receivedAt !== null)
+    await account.tx.query({
+      name: "stub_dated",
+      text: `with dated as (update messages set received_at = $3 where account_id = $1 and id = $2 and received_at = to_timestamp(0))
+           update placements set received_at = $3 where account_id = $1 and message_id = $2 and received_at = to_timestamp(0)`,
+      values: [account.accountId, messageId, completed.receivedAt],
+    });
   const { mailboxId, endpointId } = scope;
   const change = completedBy(
     { messageId, mailboxId, placementId: stub.placementId, endpointId },
-    { reason: "octets_came", before: { messageId: stub.messageId }, after: { messageId, size: octets.size }, source: "pop3" },
+    { reason: "octets_came", before: { messageId: stub.messageId }, after: { messageId, size: octets.size }, source },
   );
   await appendChanges(account, [change]);
 };
 
-/** A stub over IMAP of which not even the headers are known. */
-export interface HeadlessStub {
+/** A stub over IMAP. */
+export interface ItemStub {
   readonly messageId: MessageId;
   readonly placementId: PlacementId;
   readonly mailboxId: MailboxId;
@@ -144,20 +155,21 @@ export interface HeadlessStub {
 }
 
 /** At once; a look comes back for the rest. */
-const mostHeadless = 500;
+const mostItems = 500;
 
-/** In the order of their UIDs, mailbox by mailbox. */
-export const listHeadless = async (
+/** That the server shows, in the order of their UIDs. `headless`: of which not even the headers are known. */
+export const listItemStubs = async (
   db: Queryable,
   accountId: AccountId,
   endpointId: EndpointId,
-): Promise<readonly HeadlessStub[]> => {
+  { headless }: { readonly headless: boolean },
+): Promise<readonly ItemStub[]> => {
   const { rows } = await db.query<{ message_id: MessageId; placement_id: PlacementId; mailbox_id: MailboxId; uid: bigint }>({
-    name: "stubs_headless",
+    name: headless ? "stubs_headless" : "stubs_of_items",
     text: `select distinct on (m.id) m.id as message_id, b.placement_id, b.mailbox_id, b.uid
            from messages m join placements p on p.account_id = m.account_id and p.message_id = m.id
            join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.active and b.uidl = ''
-           where m.account_id = $1 and m.durability = 'stub' and m.h_head is null order by m.id limit ${mostHeadless}`,
+           where m.account_id = $1 and m.durability = 'stub'${headless ? " and m.h_head is null" : ""} order by m.id limit ${mostItems}`,
     values: [accountId, endpointId],
   });
   return rows
@@ -171,7 +183,7 @@ export const listHeadless = async (
 };
 
 export interface DescribedStub {
-  readonly stub: HeadlessStub;
+  readonly stub: ItemStub;
   readonly headers: MessageHeaders;
   /** Octets, as the server lists them. */
   readonly size: number;

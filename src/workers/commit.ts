@@ -33,6 +33,7 @@ import {
 } from "./lane-state.ts";
 import { opinionsOn, oweOpinions } from "./opinions.ts";
 import { settleRetrievals } from "./retrievals.ts";
+import { expectStubs } from "./stubs.ts";
 import { drainToTrash, judgeSeen, type SeenSurroundings } from "./seen.ts";
 
 const octetsOf = (items: readonly ShownItem[]): Octets[] => items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
@@ -56,6 +57,7 @@ export const formsOf = ({ contents }: PreparedBatch): Buffer[] =>
 
 /** Makes the octets of a batch durable. Done before, and apart from, the commit that refers to them. */
 export const prepareBatch = async (context: LaneContext, items: readonly FetchedItem[]): Promise<PreparedBatch> => {
+  if (items.some(({ octets }) => octets === null)) expectStubs(context);
   step("before blobs");
   const stored = storeBlobs(context.db, context, octetsOf(items));
   // Read while the database writes.

@@ -18,6 +18,7 @@ import { isInboxOpen, type LaneContext } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { type PassMemory, runPass } from "./pass.ts";
 import { readStubHeads } from "./stub-heads.ts";
+import { stubFirstMs } from "./stubs.ts";
 import { refreshMailboxes } from "./tree.ts";
 import { runCommands } from "./writing.ts";
 
@@ -134,6 +135,7 @@ export class ImapLane implements EndpointLane {
       retention: { days: endpoint.profile.trashRetentionDays ?? null },
       trouble: this.health.trouble,
       tree: { readAt: 0 },
+      stubs: { dueAt: 0, waitMs: stubFirstMs },
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
     const candidates = await inAccount(db, fence, account.id, hasCandidates);
@@ -171,8 +173,11 @@ export class ImapLane implements EndpointLane {
     if (this.watching.length === 0) await this.startWatch(session, signal);
     const untold = because === "sweep" && !this.newsEverywhere && this.news === null;
     const news = this.takeNews(because);
-    // Somebody asks: flags that only a whole listing shows are looked for too.
-    if (because === "api") loaded.memory.fullPollAt = 0;
+    // Somebody asks: flags that only a whole listing shows are looked for too, and what could not be read.
+    if (because === "api") {
+      loaded.memory.fullPollAt = 0;
+      loaded.context.stubs.dueAt = Math.min(loaded.context.stubs.dueAt, Date.now());
+    }
     // What is owed comes of what is seen: a quiet look does not even ask.
     const mayOwe = because !== "sweep" || memory.candidates;
     const result = await runPass({

@@ -74,6 +74,8 @@ export interface LaneContext {
   readonly trouble: Trouble;
   /** When the survey began that the stored tree agrees with, in ms since 1970; 0: there was none. */
   readonly tree: { readAt: number };
+  /** When what is listed and was not given is asked for again, in ms since 1970 (infinity: there is none), and the wait after that. */
+  readonly stubs: { dueAt: number; waitMs: number };
 }
 
 /** What of a mailbox an input is decided with: data, as of when its facts were read. */

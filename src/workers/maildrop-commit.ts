@@ -28,7 +28,7 @@ import { keepContent, reviveContent } from "./kept-contents.ts";
 import type { LaneContext } from "./lane-state.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
-export type MaildropContext = Omit<LaneContext, "tree" | "mailboxes" | "twoViews" | "modseq" | "retention">;
+export type MaildropContext = Omit<LaneContext, "tree" | "stubs" | "mailboxes" | "twoViews" | "modseq" | "retention">;
 
 export const ingestMaildrop = async <Facts, Result>(
   context: MaildropContext,

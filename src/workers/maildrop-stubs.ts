@@ -48,7 +48,7 @@ const stubRead = defineInput(
   async (account, { scope, stub, content }: WholeFacts) => {
     const { headers, octets, fingerprint } = content;
     invariant(octets !== null && fingerprint !== undefined, "what was read whole has octets");
-    await completeStub(account, scope, { stub, headers, octets, fingerprint });
+    await completeStub(account, scope, { stub, source: "pop3", receivedAt: null, headers, octets, fingerprint });
   },
   {
     keep: (facts: WholeFacts) => ({ ...facts, content: keepContent(facts.content) }),

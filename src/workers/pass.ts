@@ -14,6 +14,7 @@ import { noteDecidedFlags } from "./flag-loss.ts";
 import { auditIsDue, updateMailbox } from "./incremental.ts";
 import { backfillDone, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
+import { dueStubs, readStubs } from "./stubs.ts";
 import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
 
 /** Servers without mod-sequences show a change of flags only to a whole listing: INBOX at every sweep, the rest this often. */
@@ -189,10 +190,25 @@ const settle = async (input: PassInput): Promise<void> => {
   }
 };
 
+/** What is listed and was not given is asked for again when that is due (G7). */
+const readAgain = async (input: PassInput): Promise<void> => {
+  const { context, session, memory, signal } = input;
+  for (const [mailboxId, stubs] of await dueStubs(context)) {
+    const mailbox = context.mailboxes.get(mailboxId);
+    if (mailbox?.selectable !== true || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) continue;
+    await guarded(input, mailbox, async () => {
+      const had = await readStubs(context, session, { mailbox, stubs }, signal);
+      memory.unparsed ||= had;
+      return { candidates: false, created: 0 };
+    });
+  }
+};
+
 export const runPass = async (input: PassInput): Promise<PassResult> => {
   const { context, session, memory, news, signal } = input;
   const followed = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
   await settle(input);
+  await readAgain(input);
   if (!backfillPending(context)) return { again: false, ...followed };
   const again = await input.bulkTurn(() => runBackfillSlice(context, session, signal));
   if (!again) {

@@ -6,7 +6,7 @@ import { SyncError } from "../model/failure.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { HeadItem } from "../model/observation.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
-import { type DescribedStub, describeStubs, type HeadlessStub, listHeadless } from "../store/stubs.ts";
+import { type DescribedStub, describeStubs, type ItemStub, listItemStubs } from "../store/stubs.ts";
 import type { LaneContext, MailboxLane } from "./lane-state.ts";
 
 interface HeadsFacts {
@@ -18,7 +18,7 @@ const headsRead = defineInput("observation", "imap.stub-heads", (account, { endp
   describeStubs(account, endpointId, described),
 );
 
-const describe = (stub: HeadlessStub, { head, size }: HeadItem): DescribedStub => {
+const describe = (stub: ItemStub, { head, size }: HeadItem): DescribedStub => {
   const { hHead, dropped } = fingerprintOfHead(head);
   return { stub, headers: readHeaders(head), size, fingerprint: { hHead, size: size - dropped } };
 };
@@ -26,7 +26,7 @@ const describe = (stub: HeadlessStub, { head, size }: HeadItem): DescribedStub =
 const readMailbox = async (
   context: LaneContext,
   session: Session,
-  { mailbox, stubs }: { readonly mailbox: MailboxLane; readonly stubs: readonly HeadlessStub[] },
+  { mailbox, stubs }: { readonly mailbox: MailboxLane; readonly stubs: readonly ItemStub[] },
   signal: AbortSignal,
 ): Promise<void> => {
   if (mailbox.cursor === null) return;
@@ -45,7 +45,7 @@ const readMailbox = async (
 
 /** Reads header blocks that are not known yet. What does not give even those stays as it is. */
 export const readStubHeads = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<void> => {
-  const headless = await listHeadless(context.db, context.accountId, context.endpointId);
+  const headless = await listItemStubs(context.db, context.accountId, context.endpointId, { headless: true });
   for (const [mailboxId, stubs] of Map.groupBy(headless, (stub) => stub.mailboxId)) {
     const mailbox = context.mailboxes.get(mailboxId);
     if (mailbox?.selectable !== true || mailbox.parkedUntil > Date.now()) continue;

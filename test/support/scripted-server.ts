@@ -35,6 +35,8 @@ export interface ScriptedServer extends AsyncDisposable {
   arrive(raw: Buffer): void;
   /** How the mailbox is, and what is said in place of the sane answers, from the next session on. */
   become(change: { readonly state?: ScriptedState; readonly rules?: readonly ScriptRule[] }): void;
+  /** Ends every open connection. */
+  hangUp(): void;
   stop(): Promise<void>;
 }
 
@@ -284,8 +286,11 @@ export const startScripted = async (script: Script = {}): Promise<ScriptedServer
     listener.once("error", reject);
     listener.listen(port, "127.0.0.1", resolve);
   });
-  const stop = async (): Promise<void> => {
+  const hangUp = (): void => {
     for (const socket of sockets) socket.destroy();
+  };
+  const stop = async (): Promise<void> => {
+    hangUp();
     await new Promise<void>((resolve) => listener.close(() => resolve()));
   };
   return {
@@ -299,6 +304,7 @@ export const startScripted = async (script: Script = {}): Promise<ScriptedServer
     become: ({ state, rules }) => {
       run.script = { ...run.script, ...(state && { state }), ...(rules && { rules }) };
     },
+    hangUp,
     stop,
     [Symbol.asyncDispose]: stop,
   };

@@ -45,6 +45,7 @@ export const makeAccount = async (
     retention: { days: null },
     trouble: new Trouble(),
     tree: { readAt: 0 },
+    stubs: { dueAt: Number.POSITIVE_INFINITY, waitMs: 0 },
   };
   const mailbox = async (path: string, uidNext: number): Promise<MailboxLane> => {
     const mailboxId = uuidv7() as MailboxId;

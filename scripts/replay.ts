@@ -7,14 +7,8 @@ import { readConfig } from "../src/config.ts";
 import { openDatabase } from "../src/store/database.ts";
 import { type Difference, openScratch, replayAccount, ReplayError } from "../src/store/replay.ts";
 import { createLogger } from "../src/telemetry/log.ts";
-import { AccountLane } from "../src/workers/lane.ts";
-import { IntentWrites } from "../src/workers/intents.ts";
-import { MailboxIntentWrites } from "../src/workers/mailbox-intents.ts";
-import { AccountPolicies } from "../src/workers/policies.ts";
+import { deciders } from "../src/workers/deciders.ts";
 import { databaseUrlOf, findAccount, Usage } from "./account-of.ts";
-
-/** What decides about inputs registers itself when it is loaded. */
-export const decisions = [AccountLane, IntentWrites, MailboxIntentWrites, AccountPolicies];
 
 const shownRows = 5;
 
@@ -36,6 +30,7 @@ const main = async (): Promise<void> => {
   if (name === undefined) throw new Usage("Usage: npm run replay -- <account>");
   const log = createLogger({ level: "fatal" });
   const db = openDatabase({ url: await databaseUrlOf(readConfig()), max: 2, log });
+  log.debug({ deciders: deciders.length }, "loaded");
   try {
     const { id } = await findAccount(db, name);
     await using scratch = await openScratch(db, log);

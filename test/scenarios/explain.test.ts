@@ -1,17 +1,12 @@
 /** `npm run explain`: the legs of an account on the terminal, and nothing done about them. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { tmpdir } from "node:os";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dumpCanonical, markWrites, rowsWrittenSince } from "../support/canonical-dump.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon, testSecretKey } from "../support/daemon.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { upstreamOf } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-
-const script = fileURLToPath(new URL("../../scripts/explain.ts", import.meta.url));
+import { runScript } from "../support/run-script.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -29,23 +24,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-const explain = async (...words: string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> => {
-  const child = spawn(process.execPath, [script, ...words], {
-    env: {
-      PATH: process.env["PATH"],
-      DATABASE_URL: fresh.url,
-      SAMEBOX_SECRET_KEY: testSecretKey,
-      SAMEBOX_DATA_DIR: tmpdir(),
-      SAMEBOX_ALLOW_PRIVATE_HOSTS: "true",
-      SAMEBOX_ALLOW_CLEARTEXT: "true",
-    },
-  });
-  const said = { out: "", err: "" };
-  child.stdout.on("data", (chunk: Buffer) => (said.out += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (said.err += chunk.toString()));
-  const [code] = (await once(child, "close")) as [number];
-  return { code, ...said };
-};
+const explain = (...words: string[]) => runScript("explain", fresh.url, ...words);
 
 const mail = (n: number): Buffer => Buffer.from(`Subject: m${n}\r\n\r\nbody of m${n}\r\n`);
 

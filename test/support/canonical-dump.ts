@@ -79,6 +79,7 @@ const mailTables = [
   "holds",
   "commands",
   "retrievals",
+  "inputs",
 ];
 
 const countRows = async (client: pg.Client, since: bigint | null): Promise<bigint> => {

@@ -35,7 +35,10 @@ describe("how long a server leaves mail in Trash (V10)", () => {
   });
 
   it("covers what it was learned from, whatever the ages", () => {
-    const ages = fc.array(fc.double({ min: 0, max: 60, noNaN: true }), { maxLength: 8 });
+    const within = (min: number, max: number) => fc.double({ min, max, noNaN: true });
+    const ages = fc
+      .tuple(within(0, 60), fc.array(within(0, 1.1), { maxLength: 8 }))
+      .map(([least, more]) => more.map((one) => least + one));
     fc.assert(
       fc.property(ages, (days) => {
         const lost = days.map((one) => item(one));
@@ -44,6 +47,7 @@ describe("how long a server leaves mail in Trash (V10)", () => {
         const learned = retentionDaysOf(last, at);
         expect(learned).toBeGreaterThanOrEqual(1);
         for (const one of lost) expect(isAtRetentionAge(one, learned, at)).toBe(true);
+        expect(isAtRetentionAge(item(learned - 1.01), learned, at)).toBe(false);
       }),
     );
   });

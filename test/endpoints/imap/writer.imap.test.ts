@@ -10,7 +10,7 @@ let server: Dovecot;
 
 beforeAll(async () => {
   server = await startDovecot({
-    users: 7,
+    users: 10,
     extraConfig: `
 mail_plugins = $mail_plugins quota acl
 protocol imap {
@@ -164,6 +164,55 @@ describe("octets put back", () => {
       kind: "refused",
       why: "no_permission",
     });
+  });
+});
+
+describe("what shall be elsewhere, or gone", () => {
+  const able = { capabilities: ["MOVE", "UIDPLUS"] };
+  const uidsIn = async (n: number, mailbox: string): Promise<readonly number[]> => {
+    await using device = await server.device(n);
+    await device.select(mailbox);
+    return await device.uids(); // Before the device is disposed.
+  };
+
+  it("C8: is moved where the server can, and copied where it cannot, marking nothing", async () => {
+    const uidValidity = await deliver(8, "one", "two");
+    await using writer = disposable(await openWriter(8, able));
+    const position = await writer.position("Archive", forever);
+    const to = { path: "Archive", uidValidity: "uidValidity" in position ? position.uidValidity : 0 };
+    const moved = await writer.move({ path: "INBOX", uidValidity, uids: [1], to }, forever);
+    expect(moved).toMatchObject({ kind: "moved", copied: false, items: [{ from: 1, item: { uid: 1 } }] });
+    await using unable = disposable(await openWriter(8));
+    const copied = await unable.move({ path: "INBOX", uidValidity, uids: [2], to }, forever);
+    expect(copied).toMatchObject({ kind: "moved", copied: true, items: [{ from: 2, item: { uid: 2 } }] });
+    await using device = await server.device(8);
+    await device.select("INBOX");
+    expect([...(await device.flags()).entries()]).toEqual([[2, ["Blue", "\\Seen"]]]);
+  });
+
+  it("C7: is removed by its number, unless somebody changed it meanwhile, and no other goes with it", async () => {
+    const uidValidity = await deliver(9, "one", "two", "three", "four");
+    await using device = await server.device(9);
+    await device.command("ENABLE CONDSTORE");
+    await device.select("INBOX");
+    const { untagged } = await device.command("UID FETCH 1:* (MODSEQ)");
+    const modseq = BigInt(/MODSEQ \((\d+)\)/.exec(untagged[0]?.line ?? "")?.[1] ?? 0);
+    // One is another device's to remove; of the other it took its mark back only to set it again.
+    await device.store("2:3", "+", ["\\Deleted"]);
+    await using writer = disposable(await openWriter(9, able));
+    const items = [1, 3].map((uid) => ({ uid, unchangedSince: modseq }));
+    const outcome = await writer.expunge({ path: "INBOX", uidValidity, items }, forever);
+    expect(outcome).toMatchObject({ kind: "expunged", conflicts: [3], facts: [{ uid: 3 }], onlyMarked: false });
+    expect(await uidsIn(9, "INBOX")).toEqual([2, 3, 4]);
+  });
+
+  it("C7: is only marked where it cannot be removed by its number", async () => {
+    const uidValidity = await deliver(10, "one", "two");
+    await using writer = disposable(await openWriter(10));
+    const items = [{ uid: 1, unchangedSince: null }];
+    const outcome = await writer.expunge({ path: "INBOX", uidValidity, items }, forever);
+    expect(outcome).toMatchObject({ kind: "expunged", onlyMarked: true, facts: [{ uid: 1 }] });
+    expect(await uidsIn(10, "INBOX")).toEqual([1, 2]);
   });
 });
 

@@ -7,6 +7,7 @@ import type { ImapFlow } from "imapflow";
 import type { Socket } from "node:net";
 import { withDeadline } from "../deadline.ts";
 import { pathOf } from "./names.ts";
+import { mustOnlyRead } from "./reading-words.ts";
 import { bigintOf, type Line, listOf, type Token, uidsOf, uint32Of } from "./tokens.ts";
 
 /** The part of an ImapFlow instance that its types leave out. */
@@ -79,6 +80,12 @@ export class Wire {
   constructor(client: ImapFlow) {
     this.client = client;
     this.#layer = client as unknown as CommandLayer;
+    const { exec } = this.#layer;
+    // Whoever calls, of us or of the library: what is not for reading is not sent.
+    this.#layer.exec = async (command, ...rest) => {
+      mustOnlyRead(command);
+      return exec.call(client, command, ...rest);
+    };
     // imapflow would park the whole connection for as long as a throttled server asks; the scheduler does that better.
     this.#layer.throttleWait = () => Promise.resolve(false);
   }

@@ -10,6 +10,7 @@ import { eventually } from "../support/eventually.ts";
 import { commandsOf } from "../support/owed-writes.ts";
 import { type ListedMail, mailOf, pop3Endpoint, rawOf, sweep } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { startScripted } from "../support/scripted-server.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -270,5 +271,48 @@ describe("a server that has forgotten what it expunged", () => {
     expect(log.map(({ kind }) => kind).filter((kind) => kind !== "account.state")).toEqual(["message.removed"]);
     expect([...(await messagesOf(daemon, accountId)).keys()].toSorted()).toEqual(["c", "e"]);
     await dumpCanonical(fresh.url);
+  });
+});
+
+describe("a server whose numbers do not last", () => {
+  it("S129: is known again each time by header blocks, and nothing is written to it by number", { timeout: 90_000 }, async () => {
+    const opened = String.raw`* 3 EXISTS
+* 0 RECENT
+* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)
+* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] ok
+* OK [UIDVALIDITY {counter}] ok
+* OK [UIDNEXT 104] ok
+* NO [UIDNOTSTICKY] numbers are made up at each SELECT
+{ok}`.replaceAll("\n", "\r\n");
+    await using scripted = await startScripted({
+      state: { uidvalidity: "{counter}" },
+      rules: [{ on: /^(SELECT|EXAMINE)/i, reply: [opened] }],
+    });
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 8, { port: scripted.port }));
+    const before = await messagesOf(daemon, accountId);
+    expect([...before.keys()].toSorted()).toEqual(["first message", "second message", "third message"]);
+    await write(daemon, accountId, "first message", { body: { keywords: { $flagged: true } } });
+    expect((await settledCommands(fresh.url, accountId)).map(({ status, outcome }) => [status, outcome])).toEqual([
+      ["masked", "unsupported"],
+    ]);
+    const epochs = async () => (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "epoch.changed").length;
+    await eventually("it was numbered anew again and again", async () => (await epochs()) >= 4, patience);
+    await eventually(
+      "it is known again",
+      async () => {
+        const uids = (await mailOf(daemon, accountId)).flatMap(({ placements }) =>
+          placements.map(({ bindings }) => bindings[0]?.uid),
+        );
+        expect(uids.toSorted()).toEqual([101, 102, 103]);
+        return true;
+      },
+      patience,
+    );
+    expect([...(await messagesOf(daemon, accountId))].map(([subject, { id }]) => [subject, id]).toSorted()).toEqual(
+      [...before].map(([subject, { id }]) => [subject, id]).toSorted(),
+    );
+    const kinds = (await changesOf(daemon, accountId)).map(({ kind }) => kind).filter((kind) => kind.startsWith("message."));
+    expect(kinds.toSorted()).toEqual([...Array(3).fill("message.created"), "message.keywords"]);
+    expect(scripted.received.filter(({ line }) => /STORE|EXPUNGE|MOVE|COPY/.test(line))).toEqual([]);
   });
 });

@@ -69,10 +69,13 @@ const applyCode = (told: Told, line: Line): void => {
   }
 };
 
-const listening = (told: Told, below: number): Handlers => {
+const listening = (wire: Wire, told: Told, below: number): Handlers => {
   const on = (handle: (line: Line) => void) => (line: Line) => Promise.resolve(handle(line));
   return {
     OK: on((line) => applyCode(told, line)),
+    NO: on((line) => {
+      if (codeOf(line) === "UIDNOTSTICKY") wire.numbersLast = false;
+    }),
     FLAGS: on(() => undefined),
     EXISTS: on((line) => {
       told.exists = uint32Of(line.command) ?? told.exists;
@@ -135,7 +138,7 @@ export const examine = async (wire: Wire, path: string, cursor: MailboxCursor | 
     // From here on the old mailbox is closed, whatever the answer is (RFC 9051 6.3.2).
     wire.view = null;
     try {
-      const untagged = listening(told, since?.uidNext ?? 1);
+      const untagged = listening(wire, told, since?.uidNext ?? 1);
       await wire.command("EXAMINE", [name, ...parameters(wire, since)], { untagged, ms: examineMs, signal });
     } catch (error) {
       const refusal = refusalOf(error);

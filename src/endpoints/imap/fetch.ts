@@ -12,7 +12,8 @@ import { countOf, readHere, smallRequest } from "./read-here.ts";
 import type { Wire } from "./wire.ts";
 
 export interface FetchMeans {
-  readonly bulk: BulkLane;
+  /** null: what is numbered on this connection has no meaning on another one. */
+  readonly bulk: BulkLane | null;
   /** Runs work in a turn of the session's connection, with its errors translated. */
   readonly turn: <T>(work: (wire: Wire) => Promise<T>) => Promise<T>;
   readonly limits: EndpointLimits;
@@ -79,7 +80,7 @@ async function* readAhead(
 export async function* fetchMessages(request: FetchRequest, means: FetchMeans): AsyncGenerator<FetchedBatch> {
   const { bulk, turn, limits, signal } = means;
   const progress = new Progress(request);
-  const reader = countOf(request.ranges) <= smallRequest ? null : await bulk.take(signal);
+  const reader = countOf(request.ranges) <= smallRequest ? null : ((await bulk?.take(signal)) ?? null);
   if (signal.aborted) throw stoppedBy(signal);
   if (reader !== null) {
     try {
@@ -90,9 +91,9 @@ export async function* fetchMessages(request: FetchRequest, means: FetchMeans): 
       return;
     } catch (error) {
       if (isFinal(error, signal)) throw error;
-      bulk.failed(error);
+      bulk?.failed(error);
     } finally {
-      bulk.give();
+      bulk?.give();
     }
   }
   const left = progress.left();

@@ -131,7 +131,7 @@ class ImapSession implements Session, Beating {
 
   async *fetch(request: FetchRequest, signal: AbortSignal): AsyncGenerator<FetchedBatch> {
     const turn = <T>(work: (wire: Wire) => Promise<T>): Promise<T> => this.#turn("mailbox", signal, work);
-    yield* fetchMessages(request, { bulk: this.#bulk, turn, limits: this.#limits, signal });
+    yield* fetchMessages(request, { bulk: this.#wire.numbersLast ? this.#bulk : null, turn, limits: this.#limits, signal });
   }
 
   async *heads(request: FetchRequest, signal: AbortSignal): AsyncGenerator<readonly HeadItem[]> {

@@ -71,6 +71,8 @@ export class Wire {
   /** Null: nothing is selected, or what is selected is not known for sure. */
   view: View | null = null;
   sink: NewsSink | null = null;
+  /** False: UIDs hold for one selection of their mailbox only (UIDNOTSTICKY, RFC 4315 §3), so that no other connection knows them. */
+  numbersLast = true;
   /** LIST with RETURN options is refused here, whatever the capabilities say. */
   plainListOnly = false;
   #remarks = 0;

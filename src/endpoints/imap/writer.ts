@@ -248,6 +248,8 @@ class ImapWriter implements MailboxWriter {
     const answer = await this.#named(of.path, (name) => `${verb} ${name}${condstore}`, signal);
     if (answer.status !== "OK") return refusalOf(answer);
     if (verb === "SELECT" && answer.code?.[0] === "READ-ONLY") return refused("no_permission");
+    // Of items that are numbered anew each time nobody can say which one he means.
+    if (answer.untagged.some(({ text }) => /^\* NO \[UIDNOTSTICKY\]/i.test(text))) return refused("unsupported");
     const opened = openedOf(answer);
     return opened.uidValidity === of.uidValidity ? opened : refused("epoch");
   }

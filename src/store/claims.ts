@@ -103,9 +103,10 @@ export const loadBoundFacts = async (
   );
 };
 
-/** What tells the items: messages that are known to be theirs, or their UIDs in INBOX and their header blocks (hex). */
+/** What tells the items: messages that are known to be theirs, their Message-IDs, or their UIDs in INBOX and their header blocks (hex). */
 export type ClaimKeys =
   | { readonly messages: readonly MessageId[] }
+  | { readonly messageIds: readonly string[] }
   | { readonly uids: readonly number[]; readonly heads: readonly string[] };
 
 export interface ClaimsRequest {
@@ -129,6 +130,10 @@ const asked = {
              select p.id from placements p where p.account_id = $1 and p.message_id = k.key offset 0) a`,
   claims_of_heads: `unnest($4::bytea[]) k(key)
            cross join lateral (select m.id from messages m where m.account_id = $1 and m.h_head = k.key offset 0) w
+           cross join lateral (select p.id from placements p where p.account_id = $1 and p.message_id = w.id offset 0) a`,
+  claims_of_message_ids: `unnest($4::text[]) k(key)
+           cross join lateral (select m.id from messages m where m.account_id = $1 and left(m.message_id, 128) = left(k.key, 128)
+                                 and m.message_id = k.key offset 0) w
            cross join lateral (select p.id from placements p where p.account_id = $1 and p.message_id = w.id offset 0) a`,
   claims_of_uids: `unnest($4::bigint[]) k(key) cross join lateral (
              select b.placement_id as id from upstream_mailboxes u join bindings b on b.account_id = $1
@@ -174,6 +179,7 @@ export const loadClaims = async (
       for (const row of await askClaims(db, name, [accountId, endpointId, inbox, slice])) found.set(row.id, row);
   };
   if ("messages" in keys) await take("claims_of_messages", keys.messages);
+  else if ("messageIds" in keys) await take("claims_of_message_ids", keys.messageIds);
   else {
     await take("claims_of_uids", keys.uids);
     await take("claims_of_heads", keys.heads.map(bytesOf));
@@ -210,19 +216,33 @@ export const countUnshown = async (db: Queryable, { accountId, endpointId, mailb
   return Number(rows[0]?.count ?? 0);
 };
 
-/** Placements of a mailbox that the endpoint does not show, with what tells their items; by header block (hex), or by id. */
+/** By header block (hex), by the Message-ID in it, or by id. */
+export type UnshownKeys =
+  | { readonly heads: readonly string[] }
+  | { readonly messageIds: readonly string[] }
+  | { readonly ids: readonly PlacementId[] };
+
+const askedUnshown = (
+  keys: UnshownKeys,
+): { readonly name: string; readonly from: string; readonly values: readonly unknown[] } => {
+  if ("heads" in keys) return { name: "unshown_of_heads", from: asked.claims_of_heads, values: keys.heads.map(bytesOf) };
+  if ("ids" in keys) return { name: "unshown_of_ids", from: "unnest($4::uuid[]) a(id)", values: keys.ids };
+  return { name: "unshown_of_message_ids", from: asked.claims_of_message_ids, values: keys.messageIds };
+};
+
+/** Placements of a mailbox that the endpoint does not show, with what tells their items. */
 export const loadUnshown = async (
   db: Queryable,
   { accountId, endpointId, mailboxId }: MailboxOf,
-  keys: { readonly heads: readonly string[] } | { readonly ids: readonly PlacementId[] },
+  keys: UnshownKeys,
 ): Promise<Claims> => {
-  const byHead = "heads" in keys;
-  const rows: (PlacementRow & Pick<ClaimableRow, "h_head" | "h_full" | "normal_size" | "size">)[] = [];
-  for (const slice of slicesOf<unknown>(byHead ? keys.heads.map(bytesOf) : keys.ids)) {
+  const { name, from, values } = askedUnshown(keys);
+  const rows: (PlacementRow & Pick<ClaimableRow, "h_head" | "h_full" | "normal_size" | "size" | "sha256">)[] = [];
+  for (const slice of slicesOf(values)) {
     const some = await db.query<(typeof rows)[number]>({
-      name: byHead ? "unshown_of_heads" : "unshown_of_ids",
-      text: `select ${placementColumns}, ${bindingColumns}, m.h_head, m.h_full, m.normal_size, m.size
-             from ${byHead ? asked.claims_of_heads : "unnest($4::uuid[]) a(id)"}
+      name,
+      text: `select ${placementColumns}, ${bindingColumns}, m.h_head, m.h_full, m.normal_size, m.size, m.sha256
+             from ${from}
              cross join lateral (select * from placements p where p.account_id = $1 and p.id = a.id offset 0) p
              cross join lateral (select * from messages m where m.account_id = $1 and m.id = p.message_id offset 0) m ${lastBinding}
              where p.mailbox_id = $3 and p.lifecycle = 'live' and b.active is not true and m.h_head is not null`,
@@ -236,7 +256,7 @@ export const loadUnshown = async (
     standing: row.kept ? "kept" : row.absent_since === null ? "unbound" : "absent",
     uid: null,
     objectId: null,
-    sha256: null,
+    sha256: hexOf(row.sha256),
     hFull: hexOf(row.h_full),
     hHead: hexOf(row.h_head),
     hSem: null,

@@ -3,13 +3,14 @@ import { type Fingerprint, fingerprint } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
-import { type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
-import type { PlacementView } from "../reconciler/state.ts";
+import { type Claimed, type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { revertEarlier } from "../reconciler/pop3-seen.ts";
 import { reconcileAbsences } from "../reconciler/vanish.ts";
 import { excludesStoreIn, isDeleted, learnArithmetic, type ModseqStep } from "../reconciler/vanish-evidence.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
+import { loadUnshown } from "../store/claims.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { defineInput, ingest, type StoredOctets } from "../store/inputs.ts";
 import { writeCursor } from "../store/mailbox-writes.ts";
@@ -18,6 +19,7 @@ import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap, noteRepair } from "./arrivals.ts";
 import { confirmClaims, loadClaims, type ShownItem } from "./claims.ts";
+import { findMeant, type MeantAs } from "./meant.ts";
 import { believedFlags } from "./flag-loss.ts";
 import { loadContests } from "./contests.ts";
 import { loadBoundAgainst } from "./echoes.ts";
@@ -158,21 +160,42 @@ interface ItemsFacts {
   readonly move: CursorMove | null;
   readonly unbound: boolean;
   readonly readAt: number | null;
+  readonly meant: readonly MeantAs[];
 }
 
-const decideItems = async (account: InputTx, { lane, mailbox, batch, reason, move, unbound, readAt }: ItemsFacts) => {
+/** Those of them that are still what they were when they were compared; the others are mail of its own. */
+const claimedOf = async (
+  account: InputTx,
+  { endpointId, mailboxId }: Scope,
+  meant: readonly MeantAs[],
+): Promise<ReadonlyMap<number, Claimed>> => {
+  if (meant.length === 0) return new Map();
+  const ids = meant.map(({ placementId }) => placementId);
+  const { views } = await loadUnshown(account.tx, { accountId: account.accountId, endpointId, mailboxId }, { ids });
+  return new Map(
+    meant.flatMap(({ uid, placementId, confidence }) => {
+      const placement = views.get(placementId);
+      return placement === undefined ? [] : [[uid, { placement, confidence }] as const];
+    }),
+  );
+};
+
+const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, ...rest }: ItemsFacts) => {
+  const { reason, move, unbound, readAt } = rest;
   const { items, facts, contents, seen } = batch;
   const { at } = account.input;
   const scope = scopeOf(lane, mailbox);
   const { bound, closed } = await loadBound(account, scope, unbound ? [] : items.map((item) => item.uid));
   const known = await loadKnown(account, lane.endpointId, seen, formsOf(batch));
   const claims = await loadClaims(account, scope, items);
+  const claimed = await claimedOf(account, scope, meant);
   const decision = reconcileItems({
     scope,
     items: facts,
     bound,
     known,
     claims,
+    claimed,
     permanentFlags: mailbox.permanentFlags,
     toTrash: await drainToTrash(account, lane, mailbox, known),
     contests: await loadContests(account, lane, {
@@ -223,8 +246,14 @@ export const commitItems = async (context: LaneContext, mailbox: MailboxLane, re
   if (batch.items.length === 0 && move === null) return 0;
   step("before commit");
   const { reason, unbound = false, readAt = null } = request;
+  const news = batch.items.map(({ uid, octets }, at) => ({
+    uid,
+    octets,
+    messageId: batch.contents[at]?.headers?.messageId ?? null,
+  }));
+  const meant = await findMeant(context, mailbox, news);
   const write = (seen: readonly Buffer[]) => {
-    const facts = { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), reason, move, unbound, readAt };
+    const facts = { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), reason, move, unbound, readAt, meant };
     return ingest(context, itemsSeen, { ...facts, batch: { ...batch, seen } });
   };
   const outcome = await write(batch.seen).catch((error: unknown) => {

@@ -26,6 +26,7 @@ import { messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, measureArrivals } from "./arrivals.ts";
 import { keepContent, reviveContent } from "./kept-contents.ts";
 import type { LaneContext } from "./lane-state.ts";
+import { type Meant, readMeanings, unread } from "./meant.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
 export type MaildropContext = Omit<LaneContext, "tree" | "stubs" | "mailboxes" | "twoViews" | "modseq" | "retention">;
@@ -161,14 +162,19 @@ export interface BatchRequest {
   readonly reason: "backfilled" | "delivered";
   /** False: an item is bound to what is there or left; mail is made from IMAP only. */
   readonly mayCreate: boolean;
+  /** IMAP shows this mail as a rule, and is down. */
+  readonly besideImap: boolean;
   /** How far the first reading is with this batch; null: it is over. */
   readonly progress: { readonly done: number; readonly total: number } | null;
   readonly came: ArrivalWindow;
 }
 
-type ReadFacts = { readonly prepared: PreparedItems } & Omit<BatchRequest, "came">;
+interface ReadFacts extends Omit<BatchRequest, "came" | "besideImap"> {
+  readonly prepared: PreparedItems;
+  readonly meant: Meant;
+}
 
-const decideRead = async (account: InputTx, { prepared, scope, mayCreate, reason, progress }: ReadFacts) => {
+const decideRead = async (account: InputTx, { prepared, meant, scope, mayCreate, reason, progress }: ReadFacts) => {
   const { at } = account.input;
   const known = await loadAlike(
     account,
@@ -177,10 +183,12 @@ const decideRead = async (account: InputTx, { prepared, scope, mayCreate, reason
   const { claimable, views } = await loadClaims(account.tx, account.accountId, {
     endpointId: scope.endpointId,
     inbox: scope.mailboxId,
-    keys: { messages: [...new Set(known.values())] },
+    keys: { messages: [...new Set([...known.values(), ...meant.messages])] },
   });
   const items = prepared.map(({ item }) => item);
-  const { items: identified } = identify({ items, claimable, known, imap: "none", regenerated: false });
+  const saying = claimable.map((one) => ({ ...one, hSem: meant.said.get(one.id) ?? null }));
+  const regenerated = meant.said.size > 0;
+  const { items: identified } = identify({ items, claimable: saying, known, imap: "none", regenerated });
   const decision = reconcileMaildrop({
     scope,
     identified: mayCreate ? identified : identified.map(onlyBound),
@@ -211,9 +219,11 @@ const itemsRead = defineInput("observation", "pop3.items", decideRead, {
 export const commitRead = async (
   context: MaildropContext,
   prepared: PreparedItems,
-  { came, ...request }: BatchRequest,
+  { came, besideImap, ...request }: BatchRequest,
 ): Promise<{ readonly bound: number; readonly created: number }> => {
-  const { bound, created } = await ingestMaildrop(context, itemsRead, { prepared, ...request });
+  const { items, meant } = besideImap ? await readMeanings(context, request.scope, prepared) : unread(prepared);
+  const facts = { ...request, prepared: prepared.map((one, index) => ({ ...one, item: items[index] ?? one.item })), meant };
+  const { bound, created } = await ingestMaildrop(context, itemsRead, facts);
   messagesStored.inc({ op: "created" }, created.length);
   if (request.reason === "delivered") measureArrivals("pop3", created, came);
   return { bound, created: created.length };

@@ -54,7 +54,14 @@ export const readWhole = async (reading: Reading, items: readonly MaildropItem[]
     await commits.add(prepareItems(context, whole, mayCreate), size, {
       commit: async (prepared) => {
         const progress = first && { done: first.had + sums.bound + whole.length, total: first.total };
-        const { bound, created } = await commitRead(context, prepared, { scope, reason, mayCreate, progress, came });
+        const { bound, created } = await commitRead(context, prepared, {
+          scope,
+          reason,
+          mayCreate,
+          besideImap: imap === "down",
+          progress,
+          came,
+        });
         sums.bound += bound;
         sums.created += created;
       },

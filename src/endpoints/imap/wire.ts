@@ -82,11 +82,11 @@ export class Wire {
   constructor(client: ImapFlow) {
     this.client = client;
     this.#layer = client as unknown as CommandLayer;
-    const { exec } = this.#layer;
+    const exec = this.#layer.exec.bind(client);
     // Whoever calls, of us or of the library: what is not for reading is not sent.
     this.#layer.exec = async (command, ...rest) => {
       mustOnlyRead(command);
-      return exec.call(client, command, ...rest);
+      return exec(command, ...rest);
     };
     // imapflow would park the whole connection for as long as a throttled server asks; the scheduler does that better.
     this.#layer.throttleWait = () => Promise.resolve(false);

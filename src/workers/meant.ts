@@ -1,0 +1,110 @@
+/**
+ * Mail that a server words anew for each view of it (L5): an item of INBOX whose octets and header block are nobody's may be what
+ * another view showed in other words. Looked for among the placements that IMAP does not show, of the same Message-ID, and believed
+ * where all that it says is the same.
+ */
+import { meaningOf } from "../mime/meaning.ts";
+import type { MessageId, PlacementId } from "../model/ids.ts";
+import type { Octets } from "../model/octets.ts";
+import { type Claimable, identify, type UnknownItem } from "../reconciler/identify.ts";
+import type { Scope } from "../reconciler/state.ts";
+import { storedOctets } from "../store/blob-reads.ts";
+import { loadClaims, loadUnshown } from "../store/claims.ts";
+import type { MessageContent } from "../store/decisions.ts";
+import type { LaneContext, MailboxLane } from "./lane-state.ts";
+
+export interface MeantItem {
+  readonly uid: number;
+  readonly octets: Octets | null;
+  /** Of its header; null: it has none. */
+  readonly messageId: string | null;
+}
+
+/** What an item of a mailbox is by what it says. */
+export interface MeantAs {
+  readonly uid: number;
+  readonly placementId: PlacementId;
+  readonly confidence: number;
+}
+
+const meaning = async (octets: Octets): Promise<string | null> =>
+  (await meaningOf({ size: octets.size, chunks: () => octets.parts() }, octets.head))?.toString("hex") ?? null;
+
+const withMeaning = async (
+  { db, accountId }: Pick<LaneContext, "db" | "accountId">,
+  placement: Claimable,
+): Promise<Claimable> => {
+  const { sha256, octets: size } = placement;
+  if (sha256 === null || size === null) return placement;
+  return { ...placement, hSem: await meaning(await storedOctets(db, accountId, { sha256: Buffer.from(sha256, "hex"), size })) };
+};
+
+const unknownOf = async ({ uid, octets }: MeantItem): Promise<UnknownItem[]> => {
+  const hSem = octets === null ? null : await meaning(octets);
+  if (octets === null || hSem === null) return [];
+  const sha256 = octets.sha256.toString("hex");
+  const nothing = { meaning: null, head: null };
+  return [{ uidl: String(uid), occurrence: 0, size: octets.size, ...nothing, body: { sha256, hFull: sha256, hSem } }];
+};
+
+/** Which placement each item is by what it says. */
+export const findMeant = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  news: readonly MeantItem[],
+): Promise<readonly MeantAs[]> => {
+  if (!context.twoViews || mailbox.role !== "inbox" || (mailbox.unshown ?? 0) === 0) return [];
+  const { db, accountId, endpointId } = context;
+  const messageIds = [...new Set(news.flatMap(({ messageId }) => messageId ?? []))];
+  const owner = { accountId, endpointId, mailboxId: mailbox.mailboxId };
+  const { claimable } = await loadUnshown(db, owner, { messageIds });
+  if (claimable.length === 0) return [];
+  const items = (await Promise.all(news.map(unknownOf))).flat();
+  const meant = await Promise.all(claimable.map((placement) => withMeaning(context, placement)));
+  const known = new Map<string, never>();
+  const { items: answers } = identify({ items, claimable: meant, known, imap: "none", regenerated: true });
+  return answers.flatMap((answer, index) =>
+    answer.kind === "bind" && answer.level === "L5"
+      ? [{ uid: Number(items[index]?.uidl), placementId: answer.placementId, confidence: answer.confidence }]
+      : [],
+  );
+};
+
+/** What placements say that items of a maildrop may be. */
+export interface Meant {
+  readonly messages: readonly MessageId[];
+  readonly said: ReadonlyMap<PlacementId, string | null>;
+}
+
+/** Items of a maildrop that were read, with what they say where that was asked for. */
+export interface MeantHere {
+  readonly items: readonly UnknownItem[];
+  readonly meant: Meant;
+}
+
+/** Nothing was asked for. */
+export const unread = (read: readonly { readonly item: UnknownItem }[]): MeantHere => ({
+  items: read.map(({ item }) => item),
+  meant: { messages: [], said: new Map() },
+});
+
+/** The other way round: what IMAP showed before the maildrop was read. */
+export const readMeanings = async (
+  { db, accountId }: Pick<LaneContext, "db" | "accountId">,
+  { endpointId, mailboxId: inbox }: Scope,
+  read: readonly { readonly item: UnknownItem; readonly content: Pick<MessageContent, "headers" | "octets"> }[],
+): Promise<MeantHere> => {
+  const messageIds = [...new Set(read.flatMap(({ content }) => content.headers?.messageId ?? []))];
+  const { claimable } = await loadClaims(db, accountId, { endpointId, inbox, keys: { messageIds } });
+  const shown = claimable.filter(({ standing }) => standing === "imap");
+  if (shown.length === 0) return unread(read);
+  const meant = await Promise.all(shown.map((placement) => withMeaning({ db, accountId }, placement)));
+  const saying = await Promise.all(
+    read.map(async ({ item, content: { octets } }): Promise<UnknownItem> => {
+      if (item.body === null || octets === null) return item;
+      return { ...item, body: { ...item.body, hSem: await meaning(await storedOctets(db, accountId, octets)) } };
+    }),
+  );
+  const messages = meant.map(({ messageId }) => messageId);
+  return { items: saying, meant: { messages, said: new Map(meant.map(({ id, hSem }) => [id, hSem])) } };
+};

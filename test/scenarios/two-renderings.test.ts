@@ -1,0 +1,104 @@
+/** A server that makes up a message anew for each protocol (Exchange does): two renderings, one mail. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { changesOf } from "../support/account-view.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { eventually } from "../support/eventually.ts";
+import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { mailOf, pop3Endpoint, rawOf, sweep } from "../support/pop3-account.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+let imap: Dovecot;
+let pop3: Dovecot;
+let proxy: FaultProxy;
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  [imap, pop3] = await Promise.all([startDovecot({ users: 1 }), startDovecot({ users: 1 })]);
+  proxy = await startFaultProxy({ port: imap.imapPort });
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+  await proxy.stop();
+  await pop3.stop();
+  await imap.stop();
+});
+
+/** The same said with another boundary, another encoding and folded otherwise. */
+const rendering = (subject: string, boundary: string, encoding: "base64" | "quoted-printable"): Buffer => {
+  const text = `Grüße an ${subject}`;
+  const quoted = text.replaceAll("ü", "=C3=BC").replaceAll("ß", "=C3=9F");
+  return Buffer.from(
+    [
+      `Message-ID: <${subject}@exchange.test>`,
+      encoding === "base64" ? `From: Ana <ana@example.test>` : `From: "Ana"\r\n <ana@example.test>`,
+      `Subject: ${subject}`,
+      "Date: Tue, 04 Jun 2024 10:10:00 +0200",
+      `Content-Type: multipart/mixed; boundary="${boundary}"`,
+      "",
+      `--${boundary}`,
+      "Content-Type: text/plain; charset=utf-8",
+      `Content-Transfer-Encoding: ${encoding}`,
+      "",
+      encoding === "base64" ? Buffer.from(text).toString("base64") : quoted,
+      `--${boundary}--`,
+      "",
+    ].join("\r\n"),
+  );
+};
+
+const inImap = (subject: string): Buffer => rendering(subject, "000_imap_", "quoted-printable");
+const inPop3 = (subject: string): Buffer => rendering(subject, "000_pop3_", "base64");
+
+const deliver = async (server: Dovecot, messages: readonly Buffer[]): Promise<unknown> =>
+  server.deliver({ user: server.account(1).user, mailbox: "INBOX", messages });
+
+it("S103: are one message, whichever of them came first", { timeout: 120_000 }, async () => {
+  await deliver(imap, [inImap("early")]);
+  await deliver(pop3, [inPop3("early")]);
+  const { endpoints, ...rest } = dovecotAccount(imap, 1, { port: proxy.port });
+  const accountId = await liveAccount(daemon, { ...rest, endpoints: [...endpoints, pop3Endpoint(pop3, 1)] });
+  await sweep(daemon, accountId, 2);
+  const [early, ...others] = await mailOf(daemon, accountId);
+  expect(others).toEqual([]);
+  expect(await rawOf(daemon, accountId, early?.id ?? "")).toEqual(inImap("early"));
+  proxy.change({ onConnect: "reset" });
+  proxy.resetAll();
+  await deliver(imap, [inImap("late"), inImap("other")]);
+  // The other one is not there: it is mail of its own.
+  await deliver(pop3, [inPop3("late")]);
+  const seen = async () =>
+    (await mailOf(daemon, accountId)).map(({ subject, placements }) => [
+      subject,
+      ...placements.flatMap(({ bindings }) => bindings.map(({ protocol }) => protocol)).toSorted(),
+    ]);
+  await eventually(
+    "POP3 brings it",
+    async () => {
+      await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
+      return (await mailOf(daemon, accountId)).some(({ subject }) => subject === "late");
+    },
+    { timeoutMs: 60_000, everyMs: 250 },
+  );
+  proxy.change({});
+  await eventually(
+    "IMAP shows both",
+    async () => {
+      await daemon.call("POST", `/v1/accounts/${accountId}/sync`);
+      return (await mailOf(daemon, accountId)).some(({ subject }) => subject === "other");
+    },
+    { timeoutMs: 60_000, everyMs: 250 },
+  );
+  await sweep(daemon, accountId, 2);
+  expect((await seen()).toSorted()).toEqual([
+    ["early", "imap", "pop3"],
+    ["late", "imap", "pop3"],
+    ["other", "imap"],
+  ]);
+  expect((await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.created")).toHaveLength(3);
+});

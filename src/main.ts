@@ -10,6 +10,7 @@ import { keepSecret } from "./embedded/kept-secret.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
 import { driversFor, examinerFor } from "./endpoints/registry.ts";
 import { openSpoolFolder } from "./endpoints/spool-folder.ts";
+import { openFactsReader } from "./mime/facts-reader.ts";
 import { openParser } from "./mime/parser.ts";
 import type { Bell } from "./queue/bell.ts";
 import { openPostgresBell } from "./queue/postgres.ts";
@@ -94,6 +95,8 @@ const openLimits = async (
 
 const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
   const { config, log, db, bell, sealer, shards, parsing, limits } = rooms;
+  const facts = openFactsReader(log);
+  started.add("reading thread", async () => facts[Symbol.asyncDispose]());
   const supervisor = new Supervisor({
     bell,
     shards,
@@ -106,6 +109,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     services: {
       db,
       log,
+      facts,
       drivers: driversFor(limits),
       unseal: (account, endpoint) =>
         sealer.openCredentials(

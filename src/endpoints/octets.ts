@@ -6,22 +6,10 @@ import { createHash, hash, randomUUID } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SyncError } from "../model/failure.ts";
-import { type Octets, partSize } from "../model/octets.ts";
+import { headLimit, headOf, type Octets, partSize } from "../model/octets.ts";
 
-const headLimit = 256 * 1024;
 const flushSize = 256 * 1024;
 const spoolSuffix = ".octets";
-
-/** The header block with its blank line, or the first 256 KiB where it is longer. Bare LF ends lines too. */
-const headOf = (octets: Buffer): Buffer => {
-  const start = octets.subarray(0, headLimit);
-  if (start[0] === 10) return start.subarray(0, 1);
-  if (start[0] === 13 && start[1] === 10) return start.subarray(0, 2);
-  const strict = start.indexOf("\r\n\r\n");
-  const within = strict < 0 ? start : start.subarray(0, strict + 4);
-  const loose = within.indexOf("\n\n");
-  return loose < 0 ? within : within.subarray(0, loose + 2);
-};
 
 class MemoryOctets implements Octets {
   readonly sha256: Buffer;

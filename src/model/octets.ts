@@ -16,3 +16,17 @@ export interface Octets {
 
 /** Size of one stored part of a blob, in bytes. */
 export const partSize = 1024 * 1024;
+
+/** A longer header block is cut off; in bytes. */
+export const headLimit = 256 * 1024;
+
+/** The header block with its blank line, or the first 256 KiB where it is longer. Bare LF ends lines too. */
+export const headOf = (octets: Buffer): Buffer => {
+  const start = octets.subarray(0, headLimit);
+  if (start[0] === 10) return start.subarray(0, 1);
+  if (start[0] === 13 && start[1] === 10) return start.subarray(0, 2);
+  const strict = start.indexOf("\r\n\r\n");
+  const within = strict < 0 ? start : start.subarray(0, strict + 4);
+  const loose = within.indexOf("\n\n");
+  return loose < 0 ? within : within.subarray(0, loose + 2);
+};

@@ -1,6 +1,5 @@
 /** Commits what was observed: one transaction each, decided by the reconciler, with the cursor that it stands for. */
-import { type Fingerprint, fingerprint } from "../mime/fingerprint.ts";
-import { readHeaders } from "../mime/headers.ts";
+import type { MailFacts } from "../mime/facts.ts";
 import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
 import { type Claimed, type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
@@ -64,31 +63,35 @@ export const prepareBatch = async (context: LaneContext, items: readonly Fetched
   const stored = storeBlobs(context.db, context, octetsOf(items));
   // Read while the database writes.
   stored.catch(() => undefined);
-  const prints = context.twoViews ? await Promise.all(items.map(fingerprintOf)) : [];
-  const facts = items.map((item, index) => factOf(item, prints[index] ?? null));
-  const prepared = { items, facts, contents: items.map((item, index) => contentOf(item, prints[index] ?? null)) };
+  const told = await factsOf(context, items);
+  const facts = items.map((item, index) => factOf(item, told[index] ?? null));
+  const prepared = { items, facts, contents: items.map((item, index) => contentOf(item, told[index] ?? null)) };
   const seen = await stored;
   step("after blobs");
   return { ...prepared, seen };
 };
 
-const fingerprintOf = async (item: FetchedItem): Promise<Fingerprint | null> =>
-  item.octets === null ? null : fingerprint(item.octets.parts());
+/** By item; null where the server gave no octets. */
+const factsOf = async ({ facts, twoViews }: LaneContext, items: readonly FetchedItem[]): Promise<(MailFacts | null)[]> => {
+  const read = await facts.read(octetsOf(items), { receivedAt: false, print: twoViews });
+  let at = 0;
+  return items.map(({ octets }) => (octets === null ? null : (read[at++] ?? null)));
+};
 
-const factOf = (item: FetchedItem, print: Fingerprint | null): ItemFact => ({
+const factOf = (item: FetchedItem, told: MailFacts | null): ItemFact => ({
   uid: item.uid,
   flags: item.flags,
   modseq: item.modseq,
   receivedAt: item.internalDate.getTime(),
   sha256: item.octets?.sha256.toString("hex") ?? null,
-  ...(print !== null && { hFull: print.hFull.toString("hex") }),
+  ...(told?.print != null && { hFull: told.print.hFull.toString("hex") }),
 });
 
-const contentOf = (item: FetchedItem, print: Fingerprint | null): MessageContent => ({
+const contentOf = (item: FetchedItem, told: MailFacts | null): MessageContent => ({
   receivedAt: item.internalDate,
-  headers: item.octets === null ? null : readHeaders(item.octets.head),
+  headers: told?.headers ?? null,
   octets: item.octets,
-  ...(print !== null && { fingerprint: print }),
+  ...(told?.print != null && { fingerprint: told.print }),
 });
 
 export interface CursorMove {

@@ -120,9 +120,10 @@ export class ImapLane implements EndpointLane {
     }
     await this.dropSession();
     const { services, fence } = this.ground;
-    const { db } = services;
+    const { db, facts } = services;
     const context: LaneContext = {
       db,
+      facts,
       log: this.ground.log.child({ endpoint: endpoint.id, protocol: "imap" }),
       fence,
       accountId: account.id,

@@ -1,4 +1,5 @@
 /** What a lane needs of the process it runs in. */
+import type { FactsReader } from "../mime/facts-reader.ts";
 import type { Drivers } from "../endpoints/endpoint.ts";
 import type { Because } from "../model/account.ts";
 import type { Credentials } from "../model/endpoint.ts";
@@ -11,6 +12,7 @@ import type { RetryTimes } from "./backoff.ts";
 export interface LaneServices {
   readonly db: Database;
   readonly log: Logger;
+  readonly facts: FactsReader;
   readonly drivers: Drivers;
   readonly unseal: (account: AccountState, endpoint: EndpointState) => Promise<Credentials>;
   readonly retryTimes: RetryTimes;

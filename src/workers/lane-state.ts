@@ -5,6 +5,7 @@ import type { EndpointId, AccountId, MailboxId, TenantId } from "../model/ids.ts
 import type { Role } from "../model/mail.ts";
 import type { MailboxCursor, MailboxStatus } from "../model/observation.ts";
 import type { Scope } from "../reconciler/state.ts";
+import type { FactsReader } from "../mime/facts-reader.ts";
 import type { Database } from "../store/database.ts";
 import type { UpstreamMailbox } from "../store/mailbox-writes.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -59,6 +60,7 @@ export interface MailboxLane {
 export interface LaneContext {
   readonly db: Database;
   readonly log: Logger;
+  readonly facts: FactsReader;
   readonly fence: Fence;
   readonly accountId: AccountId;
   readonly tenantId: TenantId;

@@ -1,8 +1,8 @@
 /** Commits what a maildrop showed: one transaction each, decided by the reconciler. Octets are durable before. */
 import type { ReadItem } from "../endpoints/endpoint.ts";
-import { fingerprint, FingerprintReader } from "../mime/fingerprint.ts";
-import { readHeaders } from "../mime/headers.ts";
-import { readReceivedAt } from "../mime/received.ts";
+import type { MailFacts } from "../mime/facts.ts";
+import { fingerprint } from "../mime/fingerprint.ts";
+import { invariant } from "../model/failure.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ListedItem } from "../model/maildrop.ts";
 import type { Octets } from "../model/octets.ts";
@@ -111,12 +111,10 @@ export interface PreparedItem {
 /** Items whose octets are durable: all that does not need the account's lock. */
 export type PreparedItems = readonly PreparedItem[];
 
-export const prepareItem = async ({ item, octets }: ReadItem & { octets: Octets }, now: Date): Promise<PreparedItem> => {
-  const reader = new FingerprintReader();
-  for await (const part of octets.parts()) reader.push(part);
-  const { hFull, hHead, size, dropped } = reader.end();
-  const headers = readHeaders(octets.head);
-  const said = readReceivedAt(octets.head) ?? headers.sentAt;
+const prepareItem = ({ item, octets }: WholeItem, { headers, receivedAt, print }: MailFacts, now: Date): PreparedItem => {
+  invariant(print !== null, "it was asked for");
+  const { hFull, hHead, size, dropped } = print;
+  const said = receivedAt ?? headers.sentAt;
   const { uidl, occurrence, size: listedSize } = item;
   return {
     item: {
@@ -152,9 +150,9 @@ export const prepareItems = async (
   const stored = mayCreate ? storeBlobs(context.db, context, octets) : Promise.resolve();
   // Read while the database writes.
   stored.catch(() => undefined);
-  const prepared = await Promise.all(whole.map((item) => prepareItem(item, at)));
+  const facts = await context.facts.read(octets, { receivedAt: true, print: true });
   await stored;
-  return prepared;
+  return whole.map((item, index) => prepareItem(item, facts[index] as MailFacts, at));
 };
 
 export interface BatchRequest {

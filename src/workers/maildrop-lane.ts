@@ -81,6 +81,7 @@ export class MaildropLane implements EndpointLane {
     const { services, fence } = this.ground;
     const context: MaildropContext = {
       db: services.db,
+      facts: services.facts,
       log: this.ground.log.child({ endpoint: endpoint.id, protocol: "pop3" }),
       fence,
       accountId: account.id,

@@ -8,12 +8,11 @@ import type { ListedItem } from "../model/maildrop.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import { reconcileMaildrop } from "../reconciler/maildrop-items.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { storeBlobs } from "../store/blob-writes.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { defineInput } from "../store/inputs.ts";
 import { bindItems } from "../store/maildrops.ts";
 import { completeStub, listStubs, type Stub } from "../store/stubs.ts";
-import { boundOf, ingestMaildrop, type MaildropContext, prepareItem, type WholeItem } from "./maildrop-commit.ts";
+import { boundOf, ingestMaildrop, type MaildropContext, prepareItems, type WholeItem } from "./maildrop-commit.ts";
 import { keepContent, reviveContent } from "./kept-contents.ts";
 
 interface StubsFacts {
@@ -107,9 +106,9 @@ export const commitStubs = async (
 
 /** Stores what a stub lacks. */
 const commitWhole = async (context: MaildropContext, scope: Scope, stub: Stub, item: WholeItem): Promise<void> => {
-  const at = new Date();
-  await storeBlobs(context.db, context, [item.octets]);
-  await ingestMaildrop(context, stubRead, { scope, stub, content: (await prepareItem(item, at)).content });
+  const [prepared] = await prepareItems(context, [item], true);
+  invariant(prepared !== undefined, "one was given");
+  await ingestMaildrop(context, stubRead, { scope, stub, content: prepared.content });
 };
 
 /** Before an item that could not be read is tried again, in ms. */

@@ -6,6 +6,7 @@ import { uuidv7 } from "uuidv7";
 import { vi } from "vitest";
 import { type Because, defaultPolicy, type Fence, type Policy } from "../../src/model/account.ts";
 import type { AccountId, EndpointId } from "../../src/model/ids.ts";
+import { factsReaderHere } from "../../src/mime/facts-reader.ts";
 import { accountMade } from "../../src/store/account-writes.ts";
 import type { Database } from "../../src/store/database.ts";
 import { decideHold, listOpenHolds } from "../../src/store/hold-reads.ts";
@@ -206,6 +207,7 @@ export class World {
     return new AccountLane(this.accountId, this.#fence, {
       db: life.database(this.db),
       log: this.#listen(life),
+      facts: factsReaderHere,
       drivers: { imap, imapWriter: modelWriter(this.server, life), pop3: modelPop3(this.server, life) },
       unseal: () => Promise.resolve({ type: "password", user: "ana", password: "secret" }),
       retryTimes: defaultRetryTimes,

@@ -4,6 +4,7 @@ import { memoryOctets } from "../../src/endpoints/octets.ts";
 import { defaultPolicy, type Fence } from "../../src/model/account.ts";
 import type { AccountId, EndpointId, MailboxId, ProcessId, TenantId } from "../../src/model/ids.ts";
 import type { FetchedItem } from "../../src/model/observation.ts";
+import { factsReaderHere } from "../../src/mime/facts-reader.ts";
 import type { Database } from "../../src/store/database.ts";
 import { balanceLeases, enrol, ensureInstallation, virtualShardOf } from "../../src/store/leases.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
@@ -34,6 +35,7 @@ export const makeAccount = async (
   const context: LaneContext = {
     db,
     log: quietLog,
+    facts: factsReaderHere,
     fence: await fenceOf(db, accountId),
     accountId,
     tenantId: defaultTenant,

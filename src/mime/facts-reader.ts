@@ -106,7 +106,7 @@ class ThreadedReader implements FactsReader {
     for (const octets of run) for await (const part of octets.parts()) at += part.copy(this.shared, at);
     const task: FactsTask = { octets: this.shared.buffer as SharedArrayBuffer, sizes: run.map(({ size }) => size), wanted };
     try {
-      return factsFrom((await this.pool.run(task)) as FactsAnswer);
+      return factsFrom((await this.pool.run(task, { name: "read" })) as FactsAnswer);
     } catch (err) {
       // Ended under us, by a mail or by our own end; what it did not say is read here.
       this.log.debug({ err }, "read without a thread");

@@ -29,7 +29,7 @@ const writePrint = (to: Buffer, at: number, { hFull, hHead, size, dropped }: Pri
   to.writeDoubleLE(dropped, at + 2 * hashBytes + 8);
 };
 
-const read = ({ octets, sizes, wanted }: FactsTask): FactsAnswer => {
+export const read = ({ octets, sizes, wanted }: FactsTask): FactsAnswer => {
   const prints = wanted.print ? Buffer.alloc(sizes.length * bytesPerPrint) : null;
   const receivedAt = new Float64Array(sizes.length);
   let from = 0;
@@ -47,5 +47,3 @@ const read = ({ octets, sizes, wanted }: FactsTask): FactsAnswer => {
   });
   return { headers: JSON.stringify(headers), receivedAt, prints };
 };
-
-export default read;

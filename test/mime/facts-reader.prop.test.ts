@@ -39,7 +39,7 @@ test("a batch is told the same with and without the thread", async () => {
       const messages = batch.map(memoryOctets);
       expect(await reader.read(messages, wants)).toEqual(await factsReaderHere.read(messages, wants));
     }),
-    { seed, numRuns: 25 },
+    { seed, numRuns: 15 },
   );
   // It was the thread that read them, where there is one.
   expect(lines.filter((line) => line.includes("read without a thread"))).toEqual([]);

@@ -43,7 +43,7 @@ test("a batch is told the same with and without the thread", async () => {
   );
   // It was the thread that read them, where there is one.
   expect(lines.filter((line) => line.includes("read without a thread"))).toEqual([]);
-});
+}, 120_000);
 
 test("what was under way when the reader ends is read all the same", async () => {
   const ending = openFactsReader(log);

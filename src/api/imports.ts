@@ -10,7 +10,7 @@ import { ring } from "./bell.ts";
 import { answerOnce, readKey } from "./idempotency.ts";
 import { showWrite, throwRejection, WriteResult } from "./intents.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
-import { readKeyword, readTarget } from "./op-schemas.ts";
+import { readKeyword, readMessageId, readTarget } from "./op-schemas.ts";
 import { invalid, notFound, ProblemError } from "./problem.ts";
 import { Strict, Time } from "./schemas.ts";
 import type { ApiDeps, App } from "./types.ts";
@@ -18,7 +18,13 @@ import type { ApiDeps, App } from "./types.ts";
 const mediaType = "message/rfc822";
 
 const ImportQuery = Strict({
-  mailboxId: Type.Optional(Type.String({ description: "Where to; INBOX without it." })),
+  mailboxId: Type.Optional(Type.String({ description: "Where to; without it where the replaced one is, else INBOX." })),
+  replaces: Type.Optional(
+    Type.String({
+      description:
+        "A draft of which this is the next version: it is removed with the same word. Where another device replaced it first both versions stay (warning draft_fork).",
+    }),
+  ),
   keywords: Type.Optional(
     Type.Array(Type.String({ maxLength: 10_000 }), { description: "Joined with commas, or given several times.", maxItems: 100 }),
   ),
@@ -30,6 +36,7 @@ const readOp = (query: Static<typeof ImportQuery>): ImportOp => {
   const receivedAt = query.receivedAt === undefined ? Date.now() : Date.parse(query.receivedAt);
   if (Number.isNaN(receivedAt)) throw invalid("query", "/receivedAt", "is not a time we know");
   return {
+    replaces: query.replaces === undefined ? null : readMessageId(query.replaces, "/replaces", "query"),
     mailboxId: readTarget(query.mailboxId, "query"),
     keywords: [...new Set(words.map((word) => readKeyword(word, "/keywords", "query")))],
     receivedAt,

@@ -48,9 +48,10 @@ export const readKeyword = (keyword: string, pointer: string, place: Fault["in"]
   return keyword.toLowerCase();
 };
 
-const readMessageId = (text: string, pointer: string): MessageId => {
+/** @throws ProblemError for what is no id. */
+export const readMessageId = (text: string, pointer: string, place: Fault["in"] = "body"): MessageId => {
   const id = parseId<MessageId>("msg", text);
-  if (id === null) throw invalid("body", pointer, "is not the id of a message");
+  if (id === null) throw invalid(place, pointer, "is not the id of a message");
   return id;
 };
 

@@ -46,8 +46,11 @@ export type MailOp = PatchOp | DeleteOp | PurgeOp | RestoreOp | UndoOp;
 
 /** Mail that is brought: a place for octets, whether they are here already or not. */
 export interface ImportOp {
-  /** null: INBOX. */
+  /** The version of a draft that it takes the place of, which goes with the same word (P12). */
+  readonly replaces: MessageId | null;
+  /** null: that of what it replaces, else INBOX. */
   readonly mailboxId: MailboxId | null;
+  /** None: those of what it replaces. */
   readonly keywords: readonly string[];
   /** In ms since 1970. */
   readonly receivedAt: number;

@@ -108,6 +108,12 @@ const tellings: Readonly<Record<string, Telling>> = {
   api_move: { text: "An app moved it.", otherwise: undo },
   api_copy: { text: "An app copied it." },
   api_import: { text: "An app imported it." },
+  api_replace: { text: "An app replaced it by its next version.", otherwise: restore },
+  api_replacement: { text: "An app brought it as the next version of a draft." },
+  draft_fork: {
+    text: "An app brought it as the next version of a draft that somebody else had replaced or removed first: both stay.",
+    otherwise: "DELETE the version that is not wanted.",
+  },
   api_trash: { text: "An app moved it to Trash.", otherwise: "POST …/restore brings it back." },
   api_remove: { text: "An app took it out of this mailbox; it is in another one.", otherwise: restore },
   api_restore: { text: "An app brought it back.", otherwise: undo },

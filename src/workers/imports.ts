@@ -6,6 +6,7 @@ import type { EndpointId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ImportOp } from "../model/intent.ts";
 import type { Octets } from "../model/octets.ts";
 import { reconcileImport } from "../reconciler/import.ts";
+import type { IntentPlacement } from "../reconciler/intent-slice.ts";
 import { emptyDraft } from "../reconciler/state.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { storeBlobsIn } from "../store/blob-writes.ts";
@@ -48,6 +49,7 @@ export const collectOctets = async (
 
 /** What makes an import the one that it is. */
 export const importArgs = (op: ImportOp, octets: Octets): Readonly<Record<string, unknown>> => ({
+  ...(op.replaces !== null && { replaces: op.replaces }),
   mailboxId: op.mailboxId,
   keywords: op.keywords,
   receivedAt: op.receivedAt,
@@ -60,15 +62,17 @@ export const decideImport = async (
   { opId, op, octets }: { readonly opId: string; readonly op: ImportOp; readonly octets: Octets },
 ): Promise<JournaledIntent> => {
   const known = await findByOctets(account, octets.sha256);
-  const placements = known === null ? [] : ((await loadMessagePlacements(account, endpointId, [known])).get(known) ?? []);
+  const placementsOf = async (id: MessageId | null): Promise<readonly IntentPlacement[]> =>
+    id === null ? [] : ((await loadMessagePlacements(account, endpointId, [id])).get(id) ?? []);
   const head = account.headSeq;
   const draft = emptyDraft();
-  const { result, placementId } = reconcileImport(
+  const { result, placementId, replacedIds } = reconcileImport(
     draft,
     { op, deviceId },
     {
       ...(await loadAccountSlice(account, { endpointId, began })),
-      known: known === null ? null : { id: known, placements },
+      known: known === null ? null : { id: known, placements: await placementsOf(known) },
+      replaced: op.replaces === null ? null : await placementsOf(op.replaces),
       freshMessageId: account.input.freshId() as MessageId,
       freshPlacementId: account.input.freshId() as PlacementId,
     },
@@ -94,6 +98,7 @@ export const decideImport = async (
     changes: draft.changes.length,
   };
   await storeIntents(account, [journaled]);
-  if (endpointId !== null && placementId !== null) await planIntentCommands(account, endpointId, [placementId], { opId });
+  if (endpointId !== null && placementId !== null)
+    await planIntentCommands(account, endpointId, [placementId, ...replacedIds], { opId });
   return journaled;
 };

@@ -23,10 +23,16 @@ interface Run extends WriteInput {
   readonly until: number;
 }
 
+/** What an operation adds comes before what it takes away, and where that cannot be added nothing is taken away (C5). */
+const addFirst = (commands: readonly OpenCommand[]): readonly OpenCommand[] => {
+  const adding = new Set(commands.flatMap(({ verb, opId }) => (verb === "append" && opId !== null ? [opId] : [])));
+  return commands.filter(({ verb, opId }) => verb !== "expunge" || opId === null || !adding.has(opId));
+};
+
 const writeMessages = async (run: Run): Promise<number> => {
   const { db, accountId, endpointId } = run.context;
   for (let round = 0; ; round += 1) {
-    const commands = await listOpenCommands(db, accountId, endpointId);
+    const commands = addFirst(await listOpenCommands(db, accountId, endpointId));
     const due = commands.filter((command) => dueTime(command) <= Date.now());
     if (due.length === 0) return nextLook(commands);
     if (Date.now() > run.until) return Date.now();

@@ -296,6 +296,18 @@ const operations: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "reconciler/import.ts",
+    ["scenarios/drafts.test.ts: S89"],
+    [
+      [
+        "P12",
+        "two versions are one after the other",
+        'stillThere(slice).length > 0 ? "api_replacement"',
+        'true ? "api_replacement"',
+      ],
+    ],
+  ),
+  ...mutantsOf(
     "reconciler/intent-slice.ts",
     [places],
     [["P10", "a purge needs no state", "exact && placements.every(", "true || placements.every("]],

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changesOf, messagesOf } from "../support/account-view.ts";
 import { itemsIn, moveTo, phone, settledCommands, write } from "../support/api-writes.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon, testAdminKey } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
@@ -12,7 +12,7 @@ import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 /** Neither MOVE nor UIDPLUS, and a megabyte for each account. */
 const poor = {
-  users: 2,
+  users: 3,
   withoutCapabilities: ["MOVE", "UIDPLUS"],
   extraConfig: `
 mail_plugins = $mail_plugins quota
@@ -176,6 +176,34 @@ describe("on a poor server", () => {
       "write.applied api_write C2",
       "write.failed pending_expunge C5",
     ]);
+  });
+});
+
+describe("without room", () => {
+  it("C5 P12: the next version of a draft takes nothing away", { timeout: 60_000 }, async () => {
+    const id = await begin(bare, 3, [mail("filling", 990_000), mail("draft")]);
+    const { id: replaced = "" } = (await messagesOf(daemon, id)).get("draft") ?? {};
+    const response = await fetch(`${daemon.url}/v1/accounts/${id}/messages?replaces=${replaced}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${testAdminKey}`, "content-type": "message/rfc822", ...phone },
+      body: mail("version", 90_000),
+    });
+    expect(response.status).toBe(201);
+    const open = (): Promise<readonly string[]> =>
+      commandsOf(fresh.url, id).then((all) =>
+        all.map(({ verb, status, attempts }) => `${verb} ${status} ${attempts}`).toSorted(),
+      );
+    await eventually("it is refused", async () => (await open())[0] === "append planned 1", patient);
+    expect(await open()).toEqual(["append planned 1", "expunge planned 0"]);
+    expect(await itemsIn(bare, 3, "INBOX")).toEqual(["draft", "filling"]);
+    await using device = await bare.device(3);
+    await device.select("INBOX");
+    await device.expunge("1");
+    await makeDue(fresh.url, id);
+    await daemon.call("POST", `/v1/accounts/${id}/sync`);
+    await settledCommands(fresh.url, id);
+    expect(await itemsIn(bare, 3, "INBOX")).toEqual(["draft \\Deleted", "version"]);
+    expect([...(await messagesOf(daemon, id)).keys()]).toEqual(["version"]);
   });
 });
 

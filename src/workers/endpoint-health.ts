@@ -1,4 +1,5 @@
 /** The health of one endpoint as its lane keeps it: may it run, how it went, when to come back. */
+import { isDeepStrictEqual } from "node:util";
 import type { Because, Fence, SyncState } from "../model/account.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
@@ -88,7 +89,8 @@ export class HealthBook {
       health.syncState === syncState &&
       health.lastError === null &&
       health.attempts === 0 &&
-      JSON.stringify(health.profile) === JSON.stringify(profile);
+      // What the store says may have its members in another order.
+      isDeepStrictEqual(health.profile, profile);
     if (quiet) return;
     await this.write({ syncState, lastError: null, attempts: 0, nextAttemptAt: null, lastSuccessAt: new Date(), profile });
   }

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Dovecot } from "./dovecot.ts";
 import { eventually } from "./eventually.ts";
+import { compiledFolder } from "./run-folder.ts";
 
 const sourceEntry = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const builtEntry = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -83,7 +84,7 @@ export const startDaemon = async (options: DaemonOptions = {}): Promise<Daemon> 
       SAMEBOX_SECRET_KEY: testSecretKey,
       SAMEBOX_ALLOW_PRIVATE_HOSTS: "true",
       SAMEBOX_ALLOW_CLEARTEXT: "true",
-      ...(options.built === true && builtEnv),
+      ...(options.built === true ? builtEnv : { NODE_COMPILE_CACHE: compiledFolder() }),
       ...options.env,
     },
   });

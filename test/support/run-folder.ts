@@ -10,6 +10,9 @@ export const runFolderVariable = "SAMEBOX_TEST_RUN";
 /** A run without the global set-up (a script, a REPL) gets a folder of its own. */
 const runFolder = (): string => (process.env[runFolderVariable] ??= mkdtempSync(join(tmpdir(), "samebox-test-")));
 
+/** Where Node keeps what it made of our source, so that every daemon of the run but the first starts in half the time. */
+export const compiledFolder = (): string => join(runFolder(), "compiled");
+
 /** Makes an empty folder for one server; other users of the machine may enter it, because servers drop their rights. */
 export const makeServerFolder = async (kind: string): Promise<string> => {
   const run = runFolder();

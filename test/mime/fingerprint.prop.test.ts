@@ -67,7 +67,7 @@ const mails = [...makeMessages({ count: 200, meanBytes: 600 })].map(({ raw }) =>
 const made = fc.constantFrom(...mails);
 
 describe("the normal form", () => {
-  it("of a normal form is itself", () => {
+  it("PB12: of a normal form is itself", () => {
     fc.assert(
       fc.property(anything, (raw) => {
         const once = normalForm(raw);
@@ -86,7 +86,7 @@ describe("the normal form", () => {
     );
   });
 
-  it("is the same in every view of one mail, and so is the size, but for final line ends", () => {
+  it("PB12: is the same in every view of one mail, and so is the size, but for final line ends", () => {
     const view = fc.constantFrom(...Object.values(views));
     fc.assert(
       fc.property(made, view, view, (raw, one, other) => {

@@ -30,7 +30,7 @@ const pop3 = fc.record({
 const pop3Ends = fc.record({ do: fc.constant("pop3 ends" as const), well: fc.boolean() });
 const makeMailbox = fc.record({ do: fc.constant("make mailbox" as const), name: small });
 const renameMailbox = fc.record({ do: fc.constant("rename mailbox" as const), box: fc.integer({ min: 3, max: 5 }), name: small });
-const newEpoch = fc.record({ do: fc.constant("new epoch" as const), box, flags: fc.constant(false), numbers: fc.boolean() });
+const newEpoch = fc.record({ do: fc.constant("new epoch" as const), box, flags: fc.boolean(), numbers: fc.boolean() });
 const loseModseqs = fc.record({ do: fc.constant("lose modseqs" as const), box });
 
 const weigh = (...pairs: readonly (readonly [number, fc.Arbitrary<Action>])[]): fc.Arbitrary<Action> =>
@@ -47,9 +47,46 @@ const apiMarks = fc.record({
   set: fc.boolean(),
   twice: fc.boolean(),
 });
+const device = fc.nat({ max: 1 });
+const twice = fc.boolean();
+const apiMoves = fc.record({ do: fc.constant("api moves" as const), device, message: small, to: small, copies: rarely(), twice });
+const apiThrowsAway = fc.record({
+  do: fc.constant("api throws away" as const),
+  device,
+  message: small,
+  how: fc.constantFrom("delete" as const, "delete" as const, "purge" as const),
+  twice,
+});
+const apiRestores = fc.record({ do: fc.constant("api restores" as const), device, message: small, to: small, twice });
+const apiUndoes = fc.record({ do: fc.constant("api undoes" as const), device, change: small, twice });
+const apiImports = fc.record({
+  do: fc.constant("api imports" as const),
+  device,
+  content,
+  to: small,
+  keywords: fc.subarray(["$seen", "$flagged"]),
+  twice,
+});
 const apiSyncs = fc.record({ do: fc.constant("api syncs" as const), device: fc.nat({ max: 1 }) });
+/** What clients of the API do to mail, with clients of IMAP on the same mail. */
+export const apiPlaceActions = weigh(
+  [3, deliver],
+  [1, mark],
+  [2, move],
+  [2, remove],
+  [1, goOn],
+  [1, apiMarks],
+  [4, apiMoves],
+  [2, apiThrowsAway],
+  [1, apiRestores],
+  [1, apiUndoes],
+  [1, apiImports],
+  [1, apiSyncs],
+);
 /** IMAP clients and clients of the API on the same mail. */
 export const apiActions = weigh([3, deliver], [2, mark], [1, move], [1, remove], [1, goOn], [5, apiMarks], [1, apiSyncs]);
+/** Mail that comes, and goes in every way. */
+export const goingActions = weigh([6, deliver], [1, mark], [1, move], [3, remove], [2, goOn], [2, pop3], [2, pop3Ends]);
 export const drainActions = weigh([3, deliver], [3, pop3], [2, pop3Ends]);
 export const mailboxActions = weigh([3, imapActions], [1, makeMailbox], [1, renameMailbox]);
 export const epochActions = weigh([5, imapActions], [1, newEpoch], [1, loseModseqs]);
@@ -60,6 +97,10 @@ export const harmlessActions = weigh(
   [1, newEpoch],
   [1, loseModseqs],
 );
+
+function rarely(): fc.Arbitrary<boolean> {
+  return fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) });
+}
 
 function markOn() {
   return { do: fc.constant("mark" as const), box, item: small, flag };
@@ -82,7 +123,13 @@ export const quirksArbitrary: fc.Arbitrary<Quirks> = fc.record({
   uidl: fc.constantFrom("hex" as const, "dotted" as const, "uid" as const, "guid" as const),
   window: fc.constant(0),
   top: fc.boolean(),
+  deafStore: rarely(),
+  nilBody: rarely(),
+  endlessUidl: rarely(),
 });
+
+/** Of mail that was never had nothing can be told, wherever it is seen again. */
+export const givingQuirks = quirksArbitrary.map((quirks): Quirks => ({ ...quirks, nilBody: false }));
 
 export const planOf = (parts: {
   readonly actions: fc.Arbitrary<Action>;

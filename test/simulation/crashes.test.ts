@@ -1,6 +1,15 @@
 /** Processes that are killed, connections that break, answers that are lost, listings that end early. */
 import { describe, expect, it } from "vitest";
-import { faultsOf, imapActions, mailboxActions, planOf, pop3Actions, quirksArbitrary } from "./arbitraries.ts";
+import {
+  apiPlaceActions,
+  faultsOf,
+  givingQuirks,
+  imapActions,
+  mailboxActions,
+  planOf,
+  pop3Actions,
+  quirksArbitrary,
+} from "./arbitraries.ts";
 import { forAll, type Run, simulate, useSimulation } from "./simulate.ts";
 
 const patient = { timeout: 0 };
@@ -15,19 +24,19 @@ useSimulation();
 
 describe("whatever breaks", () => {
   it("a crash anywhere changes nothing of the end (PB3)", patient, () =>
-    forAll(0.06, planOf({ actions: imapActions, faults: faultsOf("crash"), undisturbed: true }), async (plan) => {
+    forAll(0.05, planOf({ actions: imapActions, faults: faultsOf("crash"), undisturbed: true }), async (plan) => {
       const crashed = outcomeOf(await simulate(plan));
       expect(crashed).toEqual(outcomeOf(await simulate({ ...plan, faults: [] })));
     }),
   );
 
   it("a listing that ends early changes nothing of what is there in the end (PB9)", patient, () =>
-    forAll(0.06, planOf({ actions: imapActions, faults: faultsOf("cut"), quirks: quirksArbitrary }), simulate),
+    forAll(0.04, planOf({ actions: imapActions, faults: faultsOf("cut"), quirks: quirksArbitrary }), simulate),
   );
 
   it("faults of all kinds only cost time (PB3, PB9, PB10)", patient, () =>
     forAll(
-      0.1,
+      0.08,
       planOf({ actions: mailboxActions, faults: faultsOf("crash", "drop", "lost", "cut"), quirks: quirksArbitrary }),
       simulate,
     ),
@@ -37,9 +46,14 @@ describe("whatever breaks", () => {
     const faults = faultsOf("crash", "lost", "drop");
     const policy = { pop3Devices: "declared", onPop3Drain: "restore" } as const;
     return forAll(
-      0.1,
+      0.06,
       planOf({ actions: pop3Actions, faults, quirks: quirksArbitrary }).map((plan) => ({ ...plan, policy })),
       simulate,
     );
+  });
+
+  it("nothing is taken from a server before it is stored, and nothing twice (PB10, PB11, I2)", patient, () => {
+    const faults = faultsOf("crash", "lost", "drop");
+    return forAll(0.05, planOf({ actions: apiPlaceActions, faults, quirks: givingQuirks }), simulate);
   });
 });

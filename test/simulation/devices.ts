@@ -24,6 +24,12 @@ export type Action =
   | { readonly do: "rename mailbox"; readonly box: number; readonly name: number }
   | { readonly do: "new epoch"; readonly box: number; readonly flags: boolean; readonly numbers: boolean }
   | { readonly do: "lose modseqs"; readonly box: number }
+  | { readonly do: "remove mailbox"; readonly box: number }
+  /** IMAP does not show it any more, and POP3 does. */
+  | { readonly do: "veil"; readonly item: number }
+  /** The server empties Trash of what came so long ago. */
+  | { readonly do: "clean trash"; readonly days: number }
+  | { readonly do: "time passes"; readonly days: number }
   /** An API client says it of what it saw when it synced last. */
   | {
       readonly do: "api marks";
@@ -34,14 +40,47 @@ export type Action =
       /** The request is sent twice. */
       readonly twice: boolean;
     }
+  /** Elsewhere, or there too. */
+  | {
+      readonly do: "api moves";
+      readonly device: number;
+      readonly message: number;
+      readonly to: number;
+      readonly copies: boolean;
+      readonly twice: boolean;
+    }
+  | {
+      readonly do: "api throws away";
+      readonly device: number;
+      readonly message: number;
+      readonly how: "delete" | "purge";
+      readonly twice: boolean;
+    }
+  | {
+      readonly do: "api restores";
+      readonly device: number;
+      readonly message: number;
+      readonly to: number;
+      readonly twice: boolean;
+    }
+  /** Counted back from the last change that it saw. */
+  | { readonly do: "api undoes"; readonly device: number; readonly change: number; readonly twice: boolean }
+  | {
+      readonly do: "api imports";
+      readonly device: number;
+      readonly content: number;
+      readonly to: number;
+      readonly keywords: readonly string[];
+      readonly twice: boolean;
+    }
   | { readonly do: "api syncs"; readonly device: number };
 
 /** What is done to the server, without the daemon. */
-export type ServerAction = Exclude<Action, { device: number }>;
+export type ServerAction = Exclude<Action, { device: number } | { do: "time passes" }>;
 
 const names = ["Work", "Plans", "Post", "Later"];
 
-const contentOf = (content: number): string => `mail ${content}`;
+export const contentOf = (content: number): string => `mail ${content}`;
 
 /** A whole message; its subject tells which content it is. */
 export const octetsOf = (content: number): Buffer =>
@@ -90,6 +129,13 @@ export class Devices {
         return this.server.newEpoch(this.#box(action.box).path, action);
       case "lose modseqs":
         return this.server.loseModseqs(this.#box(action.box).path);
+      case "remove mailbox":
+        this.server.remove(this.#box(action.box).path, "imap");
+        return;
+      case "veil":
+        return this.server.veil(action.item);
+      case "clean trash":
+        return this.#cleanTrash(action.days);
       case "mark all": {
         const { path, items } = this.#box(action.box);
         return this.#mark(
@@ -119,7 +165,7 @@ export class Devices {
     this.server.store(path, uids, { [set ? "add" : "remove"]: [flag], by: "imap" });
   }
 
-  #actOnItem(action: Extract<ServerAction, { item: number }>): void {
+  #actOnItem(action: Extract<ServerAction, { item: number; box: number }>): void {
     const { path, items } = this.#box(action.box);
     const item = items[action.item % Math.max(1, items.length)];
     if (item === undefined) return;
@@ -128,7 +174,7 @@ export class Devices {
     if (action.do === "delete") return this.#delete(item, action.slow);
     const { path: target } = this.#box(action.to);
     if (target === path) return;
-    if (action.do === "move") this.server.move(path, [uid], target);
+    if (action.do === "move") this.server.move(path, [uid], target, "imap");
     else this.server.copy(path, [uid], target, "imap");
     if (action.do === "move by copy") this.#pending.push(() => this.#delete(item, true));
   }
@@ -161,6 +207,16 @@ export class Devices {
     for (const number of numbers.slice(0, retr)) session.retr(number);
     for (const number of numbers.slice(0, Math.min(dele, retr))) session.dele(number);
     this.#pop3 = session;
+  }
+
+  #cleanTrash(days: number): void {
+    const { path, items } = this.server.at("Trash");
+    const old = items.filter(({ date }) => this.#now() - date.getTime() >= days * 86_400_000);
+    this.server.expunge(
+      path,
+      old.map(({ uid }) => uid),
+      "server",
+    );
   }
 
   #endPop(well: boolean): void {

@@ -138,7 +138,7 @@ class Pair {
         this.model.expunge(step.box, [uid], "imap");
         return this.#device.expunge(uid);
       case "move":
-        this.model.move(step.box, [uid], step.to);
+        this.model.move(step.box, [uid], step.to, "imap");
         return this.#device.move(uid, step.to);
       case "copy":
         this.model.copy(step.box, [uid], step.to, "imap");

@@ -57,3 +57,25 @@ it("mail that another client copies while its mailbox is numbered anew stays the
   expect(oracle.log.map(({ kind }) => kind).filter((kind) => /moved|removed|kept|hold/.test(kind))).toEqual([]);
   expect(oracle.held.placements).toHaveLength(2);
 });
+
+it("a body that the server did not give is asked for again, and is what others have already (G7)", async () => {
+  const quirks = { ...noQuirks, nilBody: true };
+  const { oracle } = await simulate(plan([mail, { ...mail, content: 1 }, mail], [0, 0, 11, 0, 11], { quirks }));
+  expect(oracle.log.filter(({ reason }) => reason === "octets_came")).toHaveLength(3);
+  expect(oracle.held.messages.every(({ readable }) => readable)).toBe(true);
+  expect(oracle.held.messages).toHaveLength(2);
+});
+
+it("a STORE that is answered and did nothing is said again (C1, W6)", async () => {
+  const mark = { do: "api marks", device: 0, message: 0, keyword: "$flagged", set: true, twice: false } as const;
+  const { world } = await simulate(plan([mail, mark], [0, 11], { quirks: { ...noQuirks, deafStore: true } }));
+  expect([...(world.server.at("INBOX").items[0]?.flags ?? [])]).toEqual(["\\Flagged"]);
+});
+
+it("a maildrop that shows its newest items only has lost none of the others (G9)", async () => {
+  const mails = Array.from({ length: 56 }, (_, content) => ({ ...mail, content }));
+  const looks = mails.map((_, n) => (n >= 49 && n % 2 === 1 ? [0, 11] : [0])).flat();
+  const rest = { protocols: ["pop3"], quirks: { ...noQuirks, window: 50 }, policy: { onPop3Drain: "mirror" } } as const;
+  const { oracle } = await simulate(plan(mails, looks, rest));
+  expect(oracle.held.placements.filter(({ lifecycle, kept }) => lifecycle === "live" && !kept)).toHaveLength(56);
+});

@@ -154,8 +154,9 @@ class ModelSession implements Session {
         items: this.#items({ path, uidValidity }, range).map((item) => ({
           ...factOf(this.#server, item),
           internalDate: item.date,
-          octets: memoryOctets(item.octets),
-          unavailable: null,
+          ...(this.#isNil(item)
+            ? { octets: null, unavailable: "the body is NIL" }
+            : { octets: memoryOctets(item.octets), unavailable: null }),
         })),
         rangeDone: range,
       }));
@@ -188,6 +189,10 @@ class ModelSession implements Session {
   close(): Promise<void> {
     this.#line.alive = false;
     return Promise.resolve();
+  }
+
+  #isNil({ of }: Item): boolean {
+    return this.#server.quirks.nilBody && of.madeBy !== "daemon" && this.#server.once(`body ${of.id}`);
   }
 
   #items({ path, uidValidity }: { path: string; uidValidity: number }, range: { from: number; to: number }): Item[] {

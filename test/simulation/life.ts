@@ -46,7 +46,7 @@ export class Fate {
   }
 }
 
-const gone = (): SyncError =>
+export const gone = (): SyncError =>
   new SyncError("transient", "endpoint", {
     code: "endpoint_closed",
     message: "The connection was lost.",

@@ -59,7 +59,8 @@ export class Oracle {
   atRest(): void {
     const { held } = this;
     this.#checkProjection(held);
-    const placements = groupBy(held.placements, ({ content }) => content ?? "");
+    const had = held.placements.filter(({ reason }) => reason !== "lost_before_durable");
+    const placements = groupBy(had, ({ content }) => content ?? "");
     for (const [content, occurrences] of groupBy(this.#world.server.occurrences, (one) => one.content))
       this.#checkStory(content, occurrences, placements.get(content) ?? []);
     const made = count(this.#world.server.occurrences, ({ madeBy }) => madeBy === "daemon");
@@ -94,11 +95,12 @@ export class Oracle {
   /** I1: what was durable once is readable for ever. */
   #checkReadable({ messages }: Held): void {
     const readable = new Set(messages.filter((message) => message.readable).map(({ id }) => id));
+    const { purged } = this.#world.clients.story;
     for (const id of this.#durable)
-      if (!readable.has(id)) throw this.broken("I1", `message ${id} was durable and is not readable`);
+      if (!readable.has(id) && !purged.has(id)) throw this.broken("I1", `message ${id} was durable and is not readable`);
     for (const id of readable) this.#durable.add(id);
     for (const content of this.#destroyed)
-      if (!messages.some((message) => message.content === content && message.readable))
+      if (!messages.some((message) => message.content === content && message.readable) && this.#mayRemove(content) === 0)
         throw this.broken("PB11", `"${content}" was taken from the server and is not stored`);
     this.#destroyed.clear();
   }
@@ -132,12 +134,14 @@ export class Oracle {
   /** I11, V0: no more of a content is taken for gone than has truly gone. */
   #checkRemovals({ placements }: Held): void {
     const gone = groupBy(
-      placements.filter(({ lifecycle, kept }) => lifecycle === "removed" || kept),
+      // What went before its octets were given is nobody's content (G7).
+      placements.filter(({ lifecycle, kept, reason }) => (lifecycle === "removed" && reason !== "lost_before_durable") || kept),
       ({ content }) => content ?? "",
     );
     for (const [content, lost] of gone) {
       const truly = count(this.#world.server.occurrences, (one) => one.content === content && this.#isGone(one));
-      if (lost.length > truly) throw this.broken("I11", `${lost.length} of "${content}" are taken for gone, and ${truly} are`);
+      if (lost.length > truly + this.#mayRemove(content))
+        throw this.broken("I11", `${lost.length} of "${content}" are taken for gone, and ${truly} are`);
     }
   }
 
@@ -145,15 +149,24 @@ export class Oracle {
   #checkProjection(held: Held): void {
     const { server, plan } = this.#world;
     if (!plan.protocols.includes("imap")) return;
+    // Where single items cannot be expunged, what is to go is marked, and stays (C7).
+    const left = held.placements.filter(({ lifecycle, uid }) => !server.quirks.uidplus && lifecycle !== "live" && uid !== null);
+    const marked = new Set(left.map(({ boundPath, uid }) => `${boundPath} ${uid}`));
     const there = [...server.mailboxes.values()].flatMap(({ path, items }) =>
-      items.map(({ uid, of, flags }) => `${path} ${uid} ${of.content} ${keywordsOfFlags([...flags]).join()}`),
+      items
+        .filter(({ uid, flags }) => !(marked.has(`${path} ${uid}`) && flags.has("\\Deleted")))
+        .map(({ uid, of, flags }) => `${path} ${uid} ${of.content} ${keywordsOfFlags([...flags]).join()}`),
     );
     const bound = held.placements
-      .filter(({ uid }) => uid !== null)
+      .filter((one) => one.uid !== null && !left.includes(one))
       .map((one) => `${one.boundPath} ${one.uid} ${one.content} ${this.#projected(one).join()}${oddity(one)}`);
     if (there.sort().join("\n") !== bound.sort().join("\n"))
       throw this.broken("I4", `upstream:\n${there.join("\n")}\nbound:\n${bound.join("\n")}`);
-    const unbound = held.placements.find(({ uid, lifecycle, kept }) => uid === null && lifecycle === "live" && !kept);
+    // Of what went before anybody had its octets there is nothing to show.
+    const readable = new Set(held.messages.flatMap(({ id, readable: is }) => (is ? [id] : [])));
+    const unbound = held.placements.find(
+      ({ uid, messageId, lifecycle, kept }) => uid === null && lifecycle === "live" && !kept && readable.has(messageId),
+    );
     if (unbound !== undefined) throw this.broken("I4", `${unbound.id} is live, shown by nobody, and not said to be kept`);
   }
 
@@ -173,15 +186,33 @@ export class Oracle {
     const live = count(placements, ({ lifecycle }) => lifecycle === "live");
     const removed = count(placements, ({ lifecycle }) => lifecycle !== "live");
     const deleted = count(occurrences, (one) => this.#meansDelete(one));
-    if (live > occurrences.length)
-      throw this.broken("PB6", `"${content}" is live ${live} times and was made ${occurrences.length} times`);
-    if (removed > deleted) throw this.broken("intent", `"${content}" was removed ${removed} times and deleted ${deleted} times`);
+    const { made } = this.#world.clients.story;
+    const byApi = (made.get(content) ?? 0) + count(occurrences, ({ madeBy }) => madeBy !== "daemon");
+    const most = Math.max(occurrences.length, byApi);
+    if (live > most) throw this.broken("PB6", `"${content}" is live ${live} times and was made ${most} times`);
+    if (removed > deleted + this.#mayRemove(content))
+      throw this.broken("intent", `"${content}" was removed ${removed} times and deleted ${deleted} times`);
+    for (const one of occurrences) this.#checkPlace(one, occurrences, live);
     const [only] = occurrences;
     if (occurrences.length !== 1 || only === undefined || placements.length === 0) return;
-    if (placements.length > 1) throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
+    if (placements.length > 1 + (made.get(content) ?? 0) + this.#mayRemove(content))
+      throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
     const [placement] = placements;
     if (only.goneBy === "pop3" && this.#keepsDrained() && placement?.lifecycle !== "live")
       throw this.broken("PB7", `"${content}" was taken by a POP3 device and is ${placement?.lifecycle}`);
+  }
+
+  /** 8.3: what a client of the API moved is there, and is live also where a device destroyed it meanwhile. */
+  #checkPlace({ sentTo, rescued, content }: Occurrence, occurrences: readonly Occurrence[], live: number): void {
+    if (sentTo !== null && !sentTo.to.items.some(({ of }) => of.content === content))
+      throw this.broken("intent", `"${content}" was sent to ${sentTo.to.path} and is not there`);
+    const again = occurrences.some(({ madeBy, goneBy }) => madeBy === "daemon" && goneBy !== null);
+    if (rescued && !again && live === 0) throw this.broken("P2", `"${content}" was moved before it was deleted, and is gone`);
+  }
+
+  /** So many of a content may be removed because a client of the API said so. */
+  #mayRemove(content: string): number {
+    return this.#world.clients.story.removals.get(content) ?? 0;
   }
 
   /** Does the daemon see it no more? A maildrop shows INBOX alone. */
@@ -194,7 +225,7 @@ export class Oracle {
   /** Does the account's policy take it for deleted when it went like this? */
   #meansDelete(one: Occurrence): boolean {
     if (!this.#world.plan.protocols.includes("imap")) return this.#isGone(one) && !this.#keepsDrained();
-    return one.goneBy === "imap" || (one.goneBy === "pop3" && !this.#keepsDrained());
+    return one.goneBy === "imap" || one.goneBy === "server" || (one.goneBy === "pop3" && !this.#keepsDrained());
   }
 
   #keepsDrained(): boolean {
@@ -238,8 +269,9 @@ export class Oracle {
       const said = this.#world.server.occurrences
         .filter((one) => one.content === content)
         .flatMap(({ assertions }) => assertions);
-      if (entries.length > 2 * count(said, ({ by }) => by !== "daemon") + 1)
-        throw this.broken("PB5", `the flags of "${content}" changed ${entries.length} times`);
+      const words =
+        count(said, ({ by }) => by !== "daemon" && by !== "api") + (this.#world.clients.story.words.get(content) ?? 0);
+      if (entries.length > 2 * words + 1) throw this.broken("PB5", `the flags of "${content}" changed ${entries.length} times`);
     }
   }
 }

@@ -32,7 +32,7 @@ export class Pop3Model {
 
   constructor(server: ServerModel) {
     const inbox = server.at("INBOX");
-    const shown = inbox.items.filter(({ of }) => !server.hidden.has(of));
+    const shown = [...server.veiled, ...inbox.items].filter(({ of }) => !server.hidden.has(of));
     this.#server = server;
     this.#items = server.quirks.window > 0 ? shown.slice(-server.quirks.window) : shown;
     this.entries = this.#items.map((item, index) => ({
@@ -77,7 +77,7 @@ export class Pop3Model {
       case "move_to_trash":
         this.#server.store("INBOX", uids, { add: ["\\Seen"], by });
         this.#server.create("Trash", "trash");
-        this.#server.move("INBOX", uids, "Trash");
+        this.#server.move("INBOX", uids, "Trash", by);
         return;
       case "hide":
         for (const { of } of gone) this.#server.hidden.add(of);

@@ -13,7 +13,7 @@ import { codecOf, decodeUidl, nextCodec } from "../../src/endpoints/pop3/uidl-co
 import type { EndpointProfile } from "../../src/model/endpoint.ts";
 import { SyncError } from "../../src/model/failure.ts";
 import type { PairedItem, UidlMeaning } from "../../src/model/maildrop.ts";
-import type { Life } from "./life.ts";
+import { gone, type Life } from "./life.ts";
 import { Pop3Model } from "./pop3-model.ts";
 import type { ServerModel } from "./server-model.ts";
 
@@ -29,8 +29,10 @@ class Maildrop {
   protected readonly life: Life;
   protected readonly session: Pop3Model;
   protected readonly line;
+  private readonly server: ServerModel;
 
   constructor(server: ServerModel, life: Life) {
+    this.server = server;
     this.life = life;
     this.session = new Pop3Model(server);
     this.line = life.connect(() => this.session.drop());
@@ -38,6 +40,10 @@ class Maildrop {
 
   list(): Promise<MaildropListing> {
     return this.life.ask("list", this.line, (cut) => {
+      if (this.server.quirks.endlessUidl && this.server.once("endless listing")) {
+        this.abandon();
+        throw gone();
+      }
       const occurrences = new Map<string, number>();
       const items = this.session.entries.map(({ number, uidl, size }) => {
         const occurrence = occurrences.get(uidl) ?? 0;

@@ -18,6 +18,12 @@ export interface Quirks {
   readonly window: number;
   /** TOP gives whole messages and marks nothing. */
   readonly top: boolean;
+  /** The first STORE of an item is answered with OK, and does nothing (E15). */
+  readonly deafStore: boolean;
+  /** The first time that it is fetched, the body of mail that others brought is NIL (G7, E27). */
+  readonly nilBody: boolean;
+  /** The first listing of unique-ids has no end: the server closes after its OK (G2, E29). */
+  readonly endlessUidl: boolean;
 }
 
 export const noQuirks: Quirks = {
@@ -30,4 +36,7 @@ export const noQuirks: Quirks = {
   uidl: "hex",
   window: 0,
   top: true,
+  deafStore: false,
+  nilBody: false,
+  endlessUidl: false,
 };

@@ -3,7 +3,16 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { openScratch, replayAccount, type Scratch } from "../../src/store/replay.ts";
 import { quietLog } from "../support/shard-owner.ts";
-import { apiActions, epochActions, faultsOf, mailboxActions, planOf, pop3Actions, quirksArbitrary } from "./arbitraries.ts";
+import {
+  apiPlaceActions,
+  epochActions,
+  faultsOf,
+  givingQuirks,
+  mailboxActions,
+  planOf,
+  pop3Actions,
+  quirksArbitrary,
+} from "./arbitraries.ts";
 import { forAll, type Run, simulate, useSimulation } from "./simulate.ts";
 import type { Plan } from "./world.ts";
 
@@ -34,7 +43,9 @@ describe("an account is what its inputs make of it (I5)", () => {
     forAll(0.01, planOf({ actions: mailboxActions, ...everything }), replayed),
   );
 
-  it("with devices over the API", patient, () => forAll(0.005, planOf({ actions: apiActions, ...everything }), replayed));
+  it("with devices over the API", patient, () =>
+    forAll(0.005, planOf({ actions: apiPlaceActions, ...everything, quirks: givingQuirks }), replayed),
+  );
 
   it("with mailboxes that are numbered anew", patient, () =>
     forAll(0.005, planOf({ actions: epochActions, ...everything }), replayed),

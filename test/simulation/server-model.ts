@@ -6,7 +6,7 @@
 import type { Quirks } from "./quirks.ts";
 
 /** Who did something to the server. */
-export type Actor = "delivery" | "imap" | "pop3" | "api" | "daemon" | "fault";
+export type Actor = "delivery" | "imap" | "pop3" | "api" | "daemon" | "server" | "fault";
 
 export interface Assertion {
   readonly flag: string;
@@ -26,6 +26,10 @@ export interface Occurrence {
   readonly pending: Map<string, boolean>;
   /** Flags of which the last word is not certain: two said it without knowing of each other. */
   readonly contested: Set<string>;
+  /** Where a client of the API sent it, and nobody has taken it from there since; `shown`: it has come there. */
+  sentTo: { readonly to: Mailbox; readonly shown: boolean } | null;
+  /** It was destroyed before it could go where it was sent, so that it is to be found there again (P2). */
+  rescued: boolean;
   /** Some POP3 client retrieved it. */
   retrieved: boolean;
   goneBy: Actor | null;
@@ -75,6 +79,10 @@ export class ServerModel {
   onChange: (path: string) => void = () => undefined;
   /** Called before the daemon takes an item away for ever. */
   onDestroy: (item: Item) => void = () => undefined;
+  /** What happens once and has happened: to these, or by this name. */
+  private readonly happened = new Set<unknown>();
+  /** What POP3 shows of INBOX, and IMAP does not. */
+  readonly veiled: Item[] = [];
   /** INBOX items that POP3 does not show. */
   readonly hidden = new Set<Occurrence>();
   private validity = 1000;
@@ -129,6 +137,8 @@ export class ServerModel {
       assertions,
       pending: new Map(),
       contested: new Set(),
+      sentTo: null,
+      rescued: false,
       retrieved: false,
       goneBy: null,
     };
@@ -188,12 +198,17 @@ export class ServerModel {
     return made;
   }
 
-  move(path: string, uids: readonly number[], target: string): Map<number, number> {
+  move(path: string, uids: readonly number[], target: string, by: Actor): Map<number, number> {
     const source = this.at(path);
     const to = this.at(target);
     const made = new Map<number, number>();
     const moved = source.items.filter(({ uid }) => uids.includes(uid));
-    for (const item of moved) made.set(item.uid, this.arrive(to, item).uid);
+    for (const item of moved) {
+      const { of } = item;
+      if (by !== "daemon") of.sentTo = null;
+      else if (of.sentTo?.to === to) of.sentTo = { to, shown: true };
+      made.set(item.uid, this.arrive(to, item).uid);
+    }
     this.drop(source, new Set(moved));
     return made;
   }
@@ -202,10 +217,22 @@ export class ServerModel {
     const mailbox = this.at(path);
     const gone = mailbox.items.filter(({ uid }) => uids.includes(uid));
     for (const item of gone) {
+      const { of } = item;
       if (by === "daemon") this.onDestroy(item);
-      item.of.goneBy = by;
+      of.rescued = of.sentTo !== null && !of.sentTo.shown && of.sentTo.to.role !== "trash" && by === "imap";
+      of.sentTo = null;
+      of.goneBy = by;
     }
     this.drop(mailbox, new Set(gone));
+  }
+
+  /** An item of INBOX is not shown over IMAP any more (V4). */
+  veil(index: number): void {
+    const inbox = this.at("INBOX");
+    const item = inbox.items[index % Math.max(1, inbox.items.length)];
+    if (item === undefined) return;
+    this.veiled.push(item);
+    this.expunge("INBOX", [item.uid], "imap");
   }
 
   /** A new UIDVALIDITY (E13, E26): `uids` may stay, and flags may be lost. */
@@ -237,6 +264,12 @@ export class ServerModel {
     mailbox.expunged = [];
     for (const item of mailbox.items) item.modseq = 1;
     this.onChange(path);
+  }
+
+  /** True the first time that it is asked about `what`. */
+  once(what: unknown): boolean {
+    const before = this.happened.size;
+    return this.happened.add(what).size > before;
   }
 
   at(path: string): Mailbox {

@@ -34,6 +34,8 @@ export interface LogEntry {
 }
 
 export interface Held {
+  /** By path. */
+  readonly mailboxes: readonly { readonly id: string; readonly path: string; readonly role: string | null }[];
   readonly head: number;
   readonly placements: readonly HeldPlacement[];
   readonly messages: readonly { readonly id: string; readonly content: string | null; readonly readable: boolean }[];
@@ -42,6 +44,8 @@ export interface Held {
   readonly owed: number;
   readonly appends: number;
   readonly holds: number;
+  /** Why bindings were closed. */
+  readonly closed: readonly string[];
 }
 
 const text = `
@@ -60,6 +64,9 @@ const text = `
       left join lateral (select b.uidl from bindings b
         where b.account_id = $1 and b.placement_id = p.id and b.active and b.uidl <> '' limit 1) d on true
       where p.account_id = $1) p),
+    'mailboxes', (select coalesce(json_agg(b order by b.path), '[]') from (
+      select u.mailbox_id as id, u.path, b.role from upstream_mailboxes u join mailboxes b on b.account_id = $1 and b.id = u.mailbox_id
+      where u.account_id = $1) b),
     'messages', (select coalesce(json_agg(m order by m.id), '[]') from (
       select m.id, m.subject as content, m.durability = 'durable' and exists (
         select from blobs b where b.account_id = $1 and b.sha256 = m.sha256) as readable
@@ -68,7 +75,8 @@ const text = `
       select seq, kind, reason, rule, source, message_id, placement_id, before, after from changes where account_id = $1 and seq > $2) c),
     'owed', (select count(*) from commands where account_id = $1 and ended_at is null),
     'appends', (select count(*) from commands where account_id = $1 and verb = 'append'),
-    'holds', (select count(*) from holds where account_id = $1 and closed_at is null)
+    'holds', (select count(*) from holds where account_id = $1 and closed_at is null),
+    'closed', (select coalesce(json_agg(distinct closed_reason), '[]') from bindings where account_id = $1 and closed_reason is not null)
   ) as held`;
 
 /** The log from after `since` on, and the rest as it is now. */

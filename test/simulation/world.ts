@@ -39,6 +39,7 @@ export interface Plan {
   readonly undisturbed?: boolean;
 }
 
+const dayMs = 86_400_000;
 const startOfTime = Date.UTC(2026, 10, 2, 10);
 /** How long a turn of the daemon waits before it, in ms. */
 const waits = [1_000, 5_000, 61_000, 200_000, 1_000_000] as const;
@@ -183,6 +184,7 @@ export class World {
     const action = this.#script.shift();
     if (action === undefined) return;
     this.trace.push(JSON.stringify(action));
+    if (action.do === "time passes") return this.tick(action.days * dayMs);
     if (!("device" in action)) return this.devices.act(action);
     if (await this.clients.act(action)) this.#rung = "api";
   }
@@ -190,7 +192,7 @@ export class World {
   /** In the middle of a pass; a client of the API has to wait for its end. */
   #actWithin(): void {
     const [action] = this.#script;
-    if (action === undefined || "device" in action) return;
+    if (action === undefined || "device" in action || action.do === "time passes") return;
     this.#script.shift();
     this.trace.push(`  ${JSON.stringify(action)}`);
     this.devices.act(action);

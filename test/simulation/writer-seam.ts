@@ -43,7 +43,9 @@ class ModelWriter implements MailboxWriter {
       const conflicts = items.flatMap(({ uid, unchangedSince }) => {
         const since = unchangedSince === null || quirks.changes === "full" ? null : Number(unchangedSince);
         const said = { [change]: permitted, unchangedSince: since, by: "daemon" as const };
-        return permitted.length === 0 ? [] : this.#server.store(path, [uid], said);
+        const item = mailbox.items.find((one) => one.uid === uid);
+        const deaf = quirks.deafStore && item !== undefined && this.#server.once(item);
+        return permitted.length === 0 || deaf ? [] : this.#server.store(path, [uid], said);
       });
       return { conflicts, permanentFlags: permanentFlagsOf(this.#server, mailbox) };
     });
@@ -61,7 +63,7 @@ class ModelWriter implements MailboxWriter {
       const mailbox = this.#select(of);
       if ("kind" in mailbox) return mailbox;
       if (!this.#server.mailboxes.has(to.path)) return refused("no_mailbox");
-      const made = this.#server.move(of.path, uids, to.path);
+      const made = this.#server.move(of.path, uids, to.path, "daemon");
       const told = quirks.uidplus && this.#server.at(to.path).uidValidity === to.uidValidity;
       return {
         made: told ? made : new Map<number, number>(),

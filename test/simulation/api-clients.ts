@@ -93,7 +93,7 @@ export class ApiClients {
     { mailboxes }: Held,
   ): Promise<Written | null> {
     const mailboxId = (mailboxes[to % mailboxes.length]?.id ?? null) as MailboxId | null;
-    const op = { mailboxId, keywords, receivedAt };
+    const op = { mailboxId, keywords, receivedAt, replaces: null };
     return this.#writes.importMail(tx, { ...request, op, octets: memoryOctets(octetsOf(content)) });
   }
 }

@@ -136,7 +136,7 @@ const tellings: Readonly<Record<string, Telling>> = {
   unsupported: { text: "The mail server cannot keep this; here it stands." },
   over_quota: {
     text: "The account on the mail server is full; here it stands, and there it is tried again every hour.",
-    otherwise: "Make room on the mail server.",
+    otherwise: "Make room on the mail server, and have it tried at once: POST …/sync.",
   },
   pending_expunge: {
     text: "The mail server cannot remove one message alone: what was left behind there is marked as deleted, and not shown here.",

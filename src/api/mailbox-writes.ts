@@ -90,10 +90,14 @@ interface Answered extends MailboxResult {
 }
 
 /** One operation, with the mailbox as it is then. @throws ProblemError for whatever is rejected. */
-const answerMailboxWrite = async (deps: ApiDeps, exchange: Exchange, op: MailboxOp, status: number): Promise<Answered> => {
+export const answerMailboxWrite = async (
+  deps: ApiDeps,
+  exchange: Exchange,
+  op: MailboxOp,
+  { status, base = readBase(exchange.request, exchange.account) }: { readonly status: number; readonly base?: bigint | null },
+): Promise<Answered> => {
   const { request, reply, account } = exchange;
   const { tenantId, deviceId } = callerOf(request);
-  const base = readBase(request, account);
   const opId = readKey(request) ?? randomUUID();
   const body = await answerOnce<Answered>(deps, { request, reply }, async (tx) => {
     const written = await deps.mailboxWrites.write(tx, { tenantId, accountId: account.id, deviceId, base, opId, op });
@@ -132,7 +136,7 @@ const registerCreate = (app: App, deps: ApiDeps): void => {
       const account = await loadAccount(deps, request);
       const { name, ...patch } = request.body;
       const op = { op: "mailbox.create", ...readPatch(patch), name: readName(name) } as const;
-      return withMailbox(await answerMailboxWrite(deps, { request, reply, account }, op, 201));
+      return withMailbox(await answerMailboxWrite(deps, { request, reply, account }, op, { status: 201 }));
     },
   );
 };
@@ -154,7 +158,7 @@ const registerUpdate = (app: App, deps: ApiDeps): void => {
     async (request, reply) => {
       const account = await loadAccount(deps, request);
       const op = { op: "mailbox.update", mailboxId: mailboxIdOf(request), ...readPatch(request.body) } as const;
-      return withMailbox(await answerMailboxWrite(deps, { request, reply, account }, op, 200));
+      return withMailbox(await answerMailboxWrite(deps, { request, reply, account }, op, { status: 200 }));
     },
   );
 };
@@ -189,7 +193,7 @@ const registerRemove = (app: App, deps: ApiDeps): void => {
       const account = await loadAccount(deps, request);
       const moveMessagesTo = readTarget(request.query.moveMessagesTo);
       const op = { op: "mailbox.remove", mailboxId: mailboxIdOf(request), moveMessagesTo } as const;
-      const { status, reason, state } = await answerMailboxWrite(deps, { request, reply, account }, op, 200);
+      const { status, reason, state } = await answerMailboxWrite(deps, { request, reply, account }, op, { status: 200 });
       return { status, reason, state };
     },
   );

@@ -1,12 +1,15 @@
 /** Writes to messages: one, several at once, and back again. */
 import { Type } from "typebox";
 import { formatId, type MessageId } from "../model/ids.ts";
+import { inverseOfMailbox } from "../model/mailbox-intent.ts";
 import { readChange } from "../store/change-reads.ts";
 import { requireScope } from "./auth.ts";
 import { State } from "./change-json.ts";
 import { answerMessageWrite, answerWrite, WriteResult, WriteStatus } from "./intents.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { MessageParams, messageIdOf } from "./load-message.ts";
+import { answerMailboxWrite } from "./mailbox-writes.ts";
+import { Mailbox } from "./mailboxes.ts";
 import { BatchEntry, MessagePatch, readEntry, readTarget, readPatch, RestoreTarget } from "./op-schemas.ts";
 import { notFound, ProblemError } from "./problem.ts";
 import { Nullable, Strict } from "./schemas.ts";
@@ -131,6 +134,14 @@ const registerBatch = (app: App, deps: ApiDeps): void => {
   );
 };
 
+const UndoResult = Type.Object(
+  {
+    ...WriteResult.properties,
+    mailbox: Type.Optional(Nullable(Mailbox)),
+  },
+  { title: "UndoResult" },
+);
+
 const registerUndo = (app: App, deps: ApiDeps): void => {
   app.post(
     "/v1/accounts/:accountId/changes/:seq/undo",
@@ -139,9 +150,10 @@ const registerUndo = (app: App, deps: ApiDeps): void => {
       schema: {
         tags,
         summary: "The inverse of one change, as an ordinary write",
-        description: "Of a `conflict.resolved` it gives the loser what it wanted.",
+        description:
+          "Of a `conflict.resolved` it gives the loser what it wanted; of a `message.kept` it removes what was kept. A mailbox that was removed comes back empty, under a new id.",
         params: Type.Object({ accountId: Type.String(), seq: Type.String() }),
-        response,
+        response: { 200: UndoResult },
       },
     },
     async (request, reply) => {
@@ -149,6 +161,12 @@ const registerUndo = (app: App, deps: ApiDeps): void => {
       const { seq } = request.params;
       const change = /^[1-9]\d{0,14}$/.test(seq) ? await readChange(deps.db, account.id, Number(seq)) : null;
       if (change === null) throw notFound("change");
+      const op = change.messageId === null ? inverseOfMailbox(change) : null;
+      if (op !== null) {
+        const exchange = { request, reply, account };
+        const { mailboxId: _, ...written } = await answerMailboxWrite(deps, exchange, op, { status: 200, base: null });
+        return { ...written, message: null };
+      }
       if (change.messageId === null) throw new ProblemError("conflict", "There is no way back from this change.");
       return answerMessageWrite(deps, { request, reply, account }, { op: "undo", messageId: change.messageId, seq: Number(seq) });
     },

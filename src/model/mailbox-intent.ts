@@ -59,3 +59,28 @@ export interface MailboxWrites<Tx> {
   /** null: the tenant has no such account. */
   write(tx: Tx, request: MailboxWriteRequest): Promise<MailboxWritten | null>;
 }
+
+interface LoggedMailboxChange {
+  readonly kind: string;
+  readonly mailboxId: MailboxId | null;
+  readonly before: Readonly<Record<string, unknown>> | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+}
+
+/** The inverse of one change of a mailbox, as an ordinary operation (Q6); null: there is no way back. One that was removed comes back empty. */
+export const inverseOfMailbox = ({ kind, mailboxId, before, after }: LoggedMailboxChange): MailboxOp | null => {
+  // As the log has it (`describeMailbox`).
+  const was = before as Required<MailboxPatch> | null;
+  if (kind === "mailbox.removed" && was !== null) return { op: "mailbox.create", ...was };
+  if (mailboxId === null) return null;
+  if (kind === "mailbox.created") return { op: "mailbox.remove", mailboxId, moveMessagesTo: null };
+  if (kind !== "mailbox.renamed" || was === null) return null;
+  const { name, parentId, role } = was;
+  return {
+    op: "mailbox.update",
+    mailboxId,
+    ...(name !== after?.["name"] && { name }),
+    ...(parentId !== after?.["parentId"] && { parentId }),
+    ...(role !== after?.["role"] && { role }),
+  };
+};

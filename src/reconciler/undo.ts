@@ -43,6 +43,7 @@ export const inverseOf = (change: LoggedChange): Inverse | null => {
     case "message.removed":
       return { kind: "place", mailboxId: mailboxIn(change.before) };
     case "message.restored":
+    case "message.kept":
       return { kind: "remove" };
     case "message.created":
       return change.source === "api" ? { kind: "remove" } : null;

@@ -89,13 +89,11 @@ const bringTo = async (accountId: string, path: string, subject: string): Promis
 };
 
 describe("a daemon that dies behind a command", () => {
-  it.each([
-    ["heard", 1, 1],
-    ["unheard", 2, 2],
-  ] as const)(
-    "S107: a STORE that was %s, by account %i, is sent %i times in all",
-    { timeout: 90_000 },
-    async (when, n, times) => {
+  describe("S107: a STORE", () => {
+    it.each([
+      ["heard", 1, 1],
+      ["unheard", 2, 2],
+    ] as const)("that was %s, by account %i, is sent %i times in all", { timeout: 90_000 }, async (when, n, times) => {
       const accountId = await account(n);
       const events = crashing("UID STORE", when);
       await write(daemon, accountId, "one", { body: { keywords: { $flagged: true, blue: true } } });
@@ -103,23 +101,25 @@ describe("a daemon that dies behind a command", () => {
       expect(events.sent).toBe(times);
       expect(await itemsIn(server, n, "INBOX")).toEqual(["one \\Flagged blue", "two"]);
       expect((await logOf(accountId)).slice(-2)).toEqual(["message.keywords F2", "write.applied C1"]);
-    },
-  );
+    });
+  });
 
-  it.each([
-    ["heard", 3, 1],
-    ["unheard", 4, 2],
-  ] as const)("S111: a MOVE that was %s, by account %i, is sent %i times in all", { timeout: 90_000 }, async (when, n, times) => {
-    const accountId = await account(n);
-    const before = (await messagesOf(daemon, accountId)).get("one");
-    const events = crashing("UID MOVE", when);
-    await moveTo(daemon, accountId, "one", "Work");
-    expect(await endsAfterRestart(accountId)).toEqual([["move", "confirmed", times]]);
-    expect(events.sent).toBe(times);
-    expect(await itemsIn(server, n, "INBOX")).toEqual(["two"]);
-    expect(await itemsIn(server, n, "Work")).toEqual(["one", "there"]);
-    expect((await messagesOf(daemon, accountId)).get("one")).toEqual({ ...before, in: ["Work"] });
-    expect((await logOf(accountId)).slice(-2)).toEqual(["message.moved P1", "write.applied C2"]);
+  describe("S111: a MOVE", () => {
+    it.each([
+      ["heard", 3, 1],
+      ["unheard", 4, 2],
+    ] as const)("that was %s, by account %i, is sent %i times in all", { timeout: 90_000 }, async (when, n, times) => {
+      const accountId = await account(n);
+      const before = (await messagesOf(daemon, accountId)).get("one");
+      const events = crashing("UID MOVE", when);
+      await moveTo(daemon, accountId, "one", "Work");
+      expect(await endsAfterRestart(accountId)).toEqual([["move", "confirmed", times]]);
+      expect(events.sent).toBe(times);
+      expect(await itemsIn(server, n, "INBOX")).toEqual(["two"]);
+      expect(await itemsIn(server, n, "Work")).toEqual(["one", "there"]);
+      expect((await messagesOf(daemon, accountId)).get("one")).toEqual({ ...before, in: ["Work"] });
+      expect((await logOf(accountId)).slice(-2)).toEqual(["message.moved P1", "write.applied C2"]);
+    });
   });
 
   it(

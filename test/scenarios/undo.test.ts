@@ -1,0 +1,88 @@
+/** What happened to mailboxes, and what was decided about mail that is gone, taken back by an ordinary write (Q6). */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { changesOf, mailboxesOf, messagesOf, type SeenChange } from "../support/account-view.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { eventually } from "../support/eventually.ts";
+import { drain, mailOf, pop3Account } from "../support/pop3-account.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+let server: Dovecot;
+let fresh: FreshDatabase;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  server = await startDovecot({ users: 2 });
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await fresh.drop();
+  await server.stop();
+});
+
+const patience = { timeoutMs: 60_000 };
+
+/** The last change of a kind, once there is one. */
+const lastOf = (accountId: string, kind: string): Promise<SeenChange> =>
+  eventually(kind, async () => (await changesOf(daemon, accountId)).findLast((change) => change.kind === kind), patience);
+
+const undo = (accountId: string, { seq }: SeenChange) =>
+  daemon.call<{ status: string; code: string; mailbox: { path: string } | null }>(
+    "POST",
+    `/v1/accounts/${accountId}/changes/${seq}/undo`,
+  );
+
+const pathsOn = async (n: number): Promise<readonly string[]> => {
+  await using device = await server.device(n);
+  const { untagged } = await device.command('LIST "" "*"');
+  return untagged.flatMap(({ line }) => /" "?([^"]*)"?$/.exec(line)?.[1] ?? []).toSorted();
+};
+
+it("a mailbox has its name again, is gone again, or is there again", { timeout: 120_000 }, async () => {
+  await using device = await server.device(1);
+  await device.create("Proj");
+  await device.append("Proj", Buffer.from("Subject: p\r\n\r\np\r\n"));
+  const accountId = await liveAccount(daemon, dovecotAccount(server, 1));
+  const { id } = (await mailboxesOf(daemon, accountId)).get("Proj") ?? {};
+  await device.rename({ from: "Proj", to: "Other" });
+  const renamed = await undo(accountId, await lastOf(accountId, "mailbox.renamed"));
+  expect(renamed).toMatchObject({ status: 200, body: { status: "applied", message: null, mailbox: { path: "Proj" } } });
+  await eventually("the server has the name", async () => (await pathsOn(1)).includes("Proj"), patience);
+  expect((await mailboxesOf(daemon, accountId)).get("Proj")?.id).toBe(id);
+  expect((await messagesOf(daemon, accountId)).get("p")?.in).toEqual(["Proj"]);
+  const made = await daemon.call("POST", `/v1/accounts/${accountId}/mailboxes`, { name: "New" });
+  expect(made.status).toBe(201);
+  expect((await undo(accountId, await lastOf(accountId, "mailbox.created"))).body).toMatchObject({
+    status: "applied",
+    mailbox: null,
+  });
+  expect((await mailboxesOf(daemon, accountId)).has("New")).toBe(false);
+  const back = await undo(accountId, await lastOf(accountId, "mailbox.removed"));
+  expect(back.body).toMatchObject({ status: "applied", mailbox: { path: "New" } });
+  await eventually("the server has it", async () => (await pathsOn(1)).includes("New"), patience);
+  // What holds mail is not removed for it.
+  const created = (await changesOf(daemon, accountId)).find(
+    ({ kind, mailboxId }) => kind === "mailbox.created" && mailboxId === id,
+  );
+  expect(created === undefined ? null : await undo(accountId, created)).toMatchObject({
+    status: 409,
+    body: { code: "mailbox_not_empty" },
+  });
+});
+
+it("what was kept is removed, and can be had back", { timeout: 120_000 }, async () => {
+  const messages = ["taken", "stays"].map((subject) => Buffer.from(`Subject: ${subject}\r\n\r\n${subject}\r\n`));
+  await server.deliver({ user: server.account(2).user, mailbox: "INBOX", messages });
+  const accountId = await liveAccount(daemon, pop3Account(server, 2, { policy: { onPop3Drain: "keep" } }));
+  await drain(server, 2, 1);
+  const answer = await undo(accountId, await lastOf(accountId, "message.kept"));
+  expect(answer.body).toMatchObject({ status: "applied" });
+  expect((await mailOf(daemon, accountId)).map(({ subject }) => subject)).toEqual(["stays"]);
+  const removed = await lastOf(accountId, "message.removed");
+  expect(removed).toMatchObject({ reason: "api_undo" });
+  expect((await undo(accountId, removed)).body).toMatchObject({ status: "applied" });
+  expect((await messagesOf(daemon, accountId)).get("taken")?.in).toEqual(["INBOX"]);
+});

@@ -154,11 +154,15 @@ export const isInboxOpen = ({ mailboxes }: LaneContext): boolean =>
 
 export const backfillDone = (mailbox: MailboxLane): boolean => mailbox.backfillLow !== null && mailbox.backfillLow <= 1;
 
+/** Without: not every server that counts changes in STATUS tells of them where a mailbox is opened. */
+export const countsChanges = ({ cursor }: MailboxLane, { highestModseq }: MailboxStatus): boolean =>
+  highestModseq !== null && cursor !== null && cursor.highestModseq !== null;
+
 /** Did the counters move since our cursor? Without mod-sequences a change of flags shows in UNSEEN at most. */
 export const hasMoved = (mailbox: MailboxLane, status: MailboxStatus): boolean => {
   const { cursor } = mailbox;
   if (cursor === null) return true;
   if (status.uidValidity !== cursor.uidValidity || status.uidNext !== cursor.uidNext) return true;
-  if (status.highestModseq !== null) return status.highestModseq !== cursor.highestModseq;
+  if (countsChanges(mailbox, status)) return status.highestModseq !== cursor.highestModseq;
   return status.messages !== mailbox.exists;
 };

@@ -12,7 +12,7 @@ import { beginMailbox, putAside } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
 import { auditIsDue, updateMailbox } from "./incremental.ts";
-import { backfillDone, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { dueStubs, readStubs } from "./stubs.ts";
 import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
@@ -88,7 +88,7 @@ const guarded = async (
 const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolean): boolean => {
   // An empty listing waits to be seen again (G4), and counters that agree with it must not make it wait for ever.
   if (hasMoved(mailbox, status) || auditIsDue(mailbox) || mailbox.emptySince > 0 || mailbox.flagsHeld === "decided") return true;
-  return status.highestModseq === null && (pollFlags || mailbox.role === "inbox");
+  return !countsChanges(mailbox, status) && (pollFlags || mailbox.role === "inbox");
 };
 
 /** G6: flags that mod-sequences passed over show in the count of unseen mail. Asked of the store only where that count is another. */

@@ -125,22 +125,21 @@ describe("an account replayed from what it was told", () => {
     );
   });
 
-  it("is the same: a mass that was held and let go, and a mailbox numbered anew", { timeout: 240_000 }, async () => {
+  it("is the same: a mailbox numbered anew, and a mass that was held and let go", { timeout: 240_000 }, async () => {
     await deliver(2, mails("m", 24));
     const id = await liveAccount(daemon, dovecotAccount(server, 2));
     const has = (kind: string): Promise<unknown> =>
       eventually(kind, async () => expect((await changesOf(daemon, id)).map((change) => change.kind)).toContain(kind), patience);
-    await server.doveadm("expunge", "-u", server.account(2).user, "mailbox", "INBOX", "all");
+    await server.doveadm("mailbox", "update", "-u", server.account(2).user, "--uid-validity", "1234567", "INBOX");
+    await has("epoch.changed");
+    await deliver(2, [mail("after")]);
+    await eventually("it goes on", async () => (await messagesOf(daemon, id)).has("after"), patience);
+    // From here on Dovecot tells of mod-sequences in STATUS, and not where the mailbox is opened.
+    await server.doveadm("expunge", "-u", server.account(2).user, "mailbox", "INBOX", "subject", "m");
     await has("hold.opened");
     const { body } = await daemon.call<{ items: { id: string }[] }>("GET", `/v1/accounts/${id}/holds`);
     await daemon.call("POST", `/v1/accounts/${id}/holds/${body.items[0]?.id}/approve`);
     await has("hold.closed");
-    await deliver(2, mails("n", 3));
-    await seen(id, "it goes on", "n0", "n1", "n2");
-    await server.doveadm("mailbox", "update", "-u", server.account(2).user, "--uid-validity", "1234567", "INBOX");
-    await has("epoch.changed");
-    await deliver(2, [mail("after")]);
-    await seen(id, "it goes on again", "n0", "n1", "n2", "after");
     await rests(id);
     await replays(id);
     expect(await inputsOf(id)).toEqual(expect.arrayContaining(["hold.decided", "imap.epoch", "imap.epoch-read", "imap.pairs"]));

@@ -9,7 +9,7 @@ import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { commandsOf, shadowsOf } from "../support/owed-writes.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
-import { pop3Account, staysQuiet } from "../support/pop3-account.ts";
+import { pop3Account, staysQuiet, sweep } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
@@ -234,7 +234,7 @@ describe("a server that has things again", () => {
           for (const how of ["+", "-"] as const) await device.store("2", how, ["\\Answered"]);
       };
       await toggle(6);
-      await staysQuiet(daemon, id, fresh.url);
+      for (let times = 0; times < 2; times += 1) await sweep(daemon, id);
       const { length } = await since();
       await daemon.call("POST", `/v1/accounts/${id}/pause`);
       const folder = await folderOf(9);
@@ -247,11 +247,12 @@ describe("a server that has things again", () => {
       await toggle(12);
       await daemon.call("POST", `/v1/accounts/${id}/resume`);
       await eventually("it is found", async () => (await keywordsOf(id))?.includes("$seen"), patient);
+      // The other accounts have lost their connections, too, so that the database is not quiet yet.
+      for (let times = 0; times < 3; times += 1) await sweep(daemon, id);
       expect((await since()).slice(length).map(({ kind, reason, rule, after }) => [kind, reason, rule, after])).toEqual([
         ["message.keywords", "upstream_flags", "F1", { keywords: ["$seen"] }],
         ["audit.repaired", "changes_missed", "G6", { count: 1 }],
       ]);
-      expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
     },
   );
 });

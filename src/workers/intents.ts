@@ -27,6 +27,7 @@ import { wantMailboxes } from "../store/mailbox-commands.ts";
 import { writeMailboxes } from "../store/mailbox-writes.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { collectOctets, decideImport, importArgs, type WriteSession } from "./imports.ts";
+import { reviveKnown } from "./kept-contents.ts";
 
 /** More than so many thrown away in one request need the exact base of each (Q3). */
 const mostTrashed = 50;
@@ -220,7 +221,7 @@ const decideImported = async (account: InputTx, request: ImportFacts): Promise<W
 
 const mailImported = defineInput("intent", "api.import", decideImported, {
   keep: ({ octets: { sha256, size }, ...rest }: ImportFacts) => ({ ...rest, blob: { sha256, size } }),
-  revive: async ({ blob, ...rest }, stored) => ({ ...rest, octets: await stored(blob) }),
+  revive: async ({ blob, ...rest }, stored) => ({ ...rest, octets: await reviveKnown(blob, stored) }),
 });
 
 export class IntentWrites implements Writes<Tx> {

@@ -11,14 +11,29 @@ export const keepContent = (content: MessageContent): MessageContent => {
   return octets === null ? content : { ...content, headers: null, octets: { sha256: octets.sha256, size: octets.size } };
 };
 
-/** Octets that were destroyed since tell nothing any more; neither does the row of their message. */
-const headOf = async (blob: NonNullable<MessageContent["octets"]>, stored: StoredOctets): Promise<Buffer | null> => {
+const nothing = Buffer.alloc(0);
+
+const untold = ({ sha256, size }: NonNullable<MessageContent["octets"]>): Octets => ({
+  sha256,
+  size,
+  head: nothing,
+  async *parts() {},
+  dispose: () => Promise.resolve(),
+});
+
+/** Octets that were destroyed since, or were not taken, tell nothing; neither does the row of their message. */
+export const reviveKnown = async (blob: NonNullable<MessageContent["octets"]>, stored: StoredOctets): Promise<Octets> => {
   try {
-    return (await stored(blob)).head;
+    return await stored(blob);
   } catch (error) {
-    if (error instanceof InvariantError) return null;
+    if (error instanceof InvariantError) return untold(blob);
     throw error;
   }
+};
+
+const headOf = async (blob: NonNullable<MessageContent["octets"]>, stored: StoredOctets): Promise<Buffer | null> => {
+  const { head } = await reviveKnown(blob, stored);
+  return head === nothing ? null : head;
 };
 
 export const reviveContent = async (content: MessageContent, stored: StoredOctets): Promise<MessageContent> => {

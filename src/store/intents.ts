@@ -93,7 +93,7 @@ export const erasePurged = async (account: InputTx, messageIds: readonly Message
   // Without its hashes nothing that comes is taken for it.
   await account.tx.query({
     name: "purged_messages",
-    text: `update messages set durability = 'purged', sha256 = null, size = 0, message_id = null, in_reply_to = null, reference_ids = '{}', subject = null,
+    text: `update messages set durability = 'purged', sha256 = null, size = 0, message_id = null, thread_id = id, in_reply_to = null, reference_ids = '{}', subject = null,
              from_addresses = '[]', to_addresses = '[]', cc_addresses = '[]', bcc_addresses = '[]', sent_at = null,
              h_full = null, h_head = null, h_sem = null, normal_size = null, upstream_id = null
            where account_id = $1 and id = any($2::uuid[])`,

@@ -364,7 +364,7 @@ export interface FlagsInput {
   readonly opinions?: ReadonlyMap<PlacementId, readonly SaidKeywords[]>;
 }
 
-const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
+export const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((flag) => b.includes(flag));
 
 /** Flags of known items. Facts of unbound UIDs are ignored: their items come with their octets. Equal flags write nothing. */

@@ -135,7 +135,10 @@ export interface CursorWrite {
   readonly permanentFlags: readonly string[] | null;
 }
 
-/** Moves a mailbox's cursor, in the transaction that wrote what it stands for. */
+/**
+ * Moves a mailbox's cursor, in the transaction that wrote what it stands for. One that stands where it stood writes nothing, and
+ * when all of a mailbox was looked at is noted once an hour: an audit a day needs no more.
+ */
 export const writeCursor = async (account: InputTx, endpointId: EndpointId, cursor: CursorWrite): Promise<void> => {
   const { at } = account.input;
   await account.tx.query({
@@ -143,7 +146,10 @@ export const writeCursor = async (account: InputTx, endpointId: EndpointId, curs
     text: `update upstream_mailboxes set epoch = $4, uid_validity = $5, uid_next = $6, highest_modseq = $7, backfill_low = $8,
              audited_at = case when $9 then $10::timestamptz else audited_at end, permanent_flags = coalesce($11, permanent_flags),
              failures = 0, parked_until = null, park_reason = null
-           where account_id = $1 and endpoint_id = $2 and mailbox_id = $3`,
+           where account_id = $1 and endpoint_id = $2 and mailbox_id = $3
+             and ((epoch, uid_validity, uid_next, highest_modseq, backfill_low, permanent_flags, failures, parked_until, park_reason)
+                    is distinct from ($4, $5, $6, $7, $8, coalesce($11, permanent_flags), 0, null::timestamptz, null)
+                  or ($9 and coalesce(audited_at < $10::timestamptz - interval '1 hour', true)))`,
     values: [
       account.accountId,
       endpointId,

@@ -2,6 +2,7 @@
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MailboxFence, MailboxVerb } from "../model/mailbox-command.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
+import type { Agreed } from "../reconciler/flag-news.ts";
 import type { KnownMessage } from "../reconciler/items.ts";
 import type { MailboxView, PlacementView, Scope } from "../reconciler/state.ts";
 import type { AccountTx } from "./account-tx.ts";
@@ -84,6 +85,26 @@ export const loadBound = async (
     else closed.add(Number(row.b_uid));
   }
   return { bound, closed };
+};
+
+/** What was agreed last on the flags of items of a scope, by UID; of those that are bound. */
+export const readAgreed = async (
+  db: Queryable,
+  accountId: AccountId,
+  scope: Scope,
+  uids: readonly number[],
+): Promise<ReadonlyMap<number, Agreed>> => {
+  if (uids.length === 0) return new Map();
+  const { rows } = await db.query<{ uid: bigint; flags: string[]; said: boolean }>({
+    name: "bindings_agreed",
+    text: `select b.uid, b.shadow_flags as flags, c.said is not null as said from bindings b
+           left join (select distinct placement_id, true as said from commands
+                      where account_id = $1 and endpoint_id = $2 and status in ('sent', 'unknown') and verb = 'store') c
+             on c.placement_id = b.placement_id
+           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.active and b.uid = any($5::bigint[])`,
+    values: [accountId, scope.endpointId, scope.mailboxId, scope.epoch, uids],
+  });
+  return new Map(rows.map(({ uid, flags, said }) => [Number(uid), { flags, said }]));
 };
 
 /** UIDs actively bound in a scope, ascending. */

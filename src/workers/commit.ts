@@ -2,6 +2,7 @@
 import type { MailFacts } from "../mime/facts.ts";
 import type { FetchedItem, FlagsFact, MailboxCursor } from "../model/observation.ts";
 import type { Octets } from "../model/octets.ts";
+import { newsAmong } from "../reconciler/flag-news.ts";
 import { type Claimed, type ItemFact, reconcileFlags, reconcileItems } from "../reconciler/items.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { revertEarlier } from "../reconciler/pop3-seen.ts";
@@ -13,7 +14,7 @@ import { loadUnshown } from "../store/claims.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { defineInput, ingest, type StoredOctets } from "../store/inputs.ts";
 import { writeCursor } from "../store/mailbox-writes.ts";
-import { loadBound, loadKnown } from "../store/slices.ts";
+import { loadBound, loadKnown, readAgreed } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap, noteRepair } from "./arrivals.ts";
@@ -278,7 +279,7 @@ export interface ObservationCommit {
   readonly absent: readonly number[];
   readonly move: CursorMove;
   readonly around?: SeenSurroundings;
-  /** `flags` are those of every item of the mailbox. */
+  /** `flags` are of every item of the mailbox, those that say something new. */
   readonly whole?: boolean;
   /** The server had told of no change. */
   readonly audit?: boolean;
@@ -346,12 +347,15 @@ const flagsSeen = defineInput("observation", "imap.flags", decideLook);
 /** Flags and absences of known items, and the cursor: one transaction. */
 export const commitObservation = async (context: LaneContext, mailbox: MailboxLane, look: ObservationCommit): Promise<void> => {
   step("before commit");
-  const { counts, ...rest } = look;
+  const { counts, flags, ...rest } = look;
+  const uids = flags.map(({ uid }) => uid);
+  const agreed = await readAgreed(context.db, context.accountId, scopeOf(context, mailbox), uids);
+  const news = newsAmong(flags, agreed, mailbox.cursor?.highestModseq ?? null);
   const done = await ingest(context, flagsSeen, {
     lane: laneFacts(context),
     mailbox: mailboxFacts(mailbox),
     // Whoever hands over a whole look means no more of it than its counts.
-    look: { ...rest, ...(counts && { counts: { uidNext: counts.uidNext, highestModseq: counts.highestModseq } }) },
+    look: { ...rest, flags: news, ...(counts && { counts: { uidNext: counts.uidNext, highestModseq: counts.highestModseq } }) },
   });
   step("after commit");
   context.modseq.known = done.modseq;

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { memoryOctets } from "../../src/endpoints/octets.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
+import { readFacts } from "../../src/store/inputs.ts";
 import { FencedError } from "../../src/store/leases.ts";
 import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
@@ -129,6 +130,35 @@ describe("a committed batch", () => {
 });
 
 describe("an observation", () => {
+  it("of a whole mailbox that is as it was is no input, and of one that is not, what changed is", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 101);
+    const uids = Array.from({ length: 100 }, (_, at) => at + 1);
+    await take(
+      context,
+      inbox,
+      uids.map((uid) => itemOf(uid, message(uid))),
+      1,
+    );
+    const look = async (...flagged: readonly number[]): Promise<number> => {
+      const flags = uids.map((uid) => ({ uid, flags: flagged.includes(uid) ? ["\\Flagged"] : [], modseq: null }));
+      const move = { cursor: { uidValidity: 1, uidNext: 101, highestModseq: null }, backfillLow: 1, audited: true };
+      await commitObservation(context, inbox, { flags, absent: [], whole: true, move });
+      return count(context, "inputs");
+    };
+    const first = await look();
+    expect(await look()).toBe(first);
+    expect(await look(7)).toBe(first + 1);
+    expect(await look(7)).toBe(first + 1);
+    const { rows } = await db.query<{ facts: Buffer }>({
+      text: `select facts from inputs where account_id = $1 order by ordinal desc limit 1`,
+      values: [context.accountId],
+    });
+    expect(rows.map((row) => (readFacts(row) as { look: { flags: unknown } }).look.flags)).toEqual([
+      [{ uid: 7, flags: ["\\Flagged"], modseq: null }],
+    ]);
+  });
+
   it("merges flags, notes absences and leaves a reader's view alone until they are decided", async () => {
     const { context, mailbox } = await makeAccount(db);
     const inbox = await mailbox("INBOX", 4);

@@ -25,8 +25,8 @@ export interface Config {
   /** Lease groups of a new installation; null: 64 with Redis, 4 without. Later starts take what the database says. */
   readonly shards: number | null;
   readonly leaseSeconds: number;
-  /** Days that inputs are kept; null: for ever. */
-  readonly inputDays: number | null;
+  /** Days that inputs are kept. */
+  readonly inputDays: number;
   readonly maxMessageBytes: number;
   readonly logLevel: string;
   /** For crash tests: the process kills itself at this step. */
@@ -149,7 +149,7 @@ export const readConfig = (env: Env = process.env): Config => {
     pollSeconds: read.integer("SAMEBOX_POLL_SECONDS", { from: 1, to: 86_400 }) ?? 60,
     shards: read.integer("SAMEBOX_SHARDS", { from: 1, to: 1024 }),
     leaseSeconds: read.integer("SAMEBOX_LEASE_SECONDS", { from: 2, to: 600 }) ?? 30,
-    inputDays: read.integer("SAMEBOX_INPUT_DAYS", { from: 1, to: 36_500 }),
+    inputDays: read.integer("SAMEBOX_INPUT_DAYS", { from: 1, to: 36_500 }) ?? 30,
     maxMessageBytes: read.integer("SAMEBOX_MAX_MESSAGE_BYTES", { from: 1024, to: 2_000_000_000 }) ?? 128 * 1024 * 1024,
     logLevel: read.choice("LOG_LEVEL", ["fatal", "error", "warn", "info", "debug", "trace", "silent"]) ?? "info",
     failpoint: read.integer("SAMEBOX_FAILPOINT", { from: 1, to: 1_000_000 }),

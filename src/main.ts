@@ -104,7 +104,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     alone: config.databaseUrl === null,
     housekeeping: async () => {
       await purgeDeletedAccounts(db);
-      if (config.inputDays !== null) await forgetInputs(db, config.inputDays);
+      await forgetInputs(db, config.inputDays);
     },
     services: {
       db,

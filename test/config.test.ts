@@ -36,7 +36,7 @@ describe("settings", () => {
   it("name days that are none", () => {
     expect(faultsOf({ SAMEBOX_INPUT_DAYS: "0" })).toEqual(["SAMEBOX_INPUT_DAYS must be a whole number from 1 to 36500."]);
     expect(readConfig({ SAMEBOX_INPUT_DAYS: "90" }).inputDays).toBe(90);
-    expect(readConfig({}).inputDays).toBeNull();
+    expect(readConfig({}).inputDays).toBe(30);
   });
 
   it("name a setting that does not exist", () => {

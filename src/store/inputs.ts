@@ -179,19 +179,26 @@ export const listInputs = async (db: Queryable, accountId: AccountId, after: big
   return rows;
 };
 
-const forgottenAtOnce = 2_000;
+/** Facts are large, and a statement has seconds. */
+const forgottenAtOnce = 200;
 
-/** Forgets what is older, some of it at each call; the last input of an account stays, so that the next one follows it. */
-export const forgetInputs = async (db: Database, days: number): Promise<void> => {
-  await db.query({
-    name: "inputs_forget",
-    text: `delete from inputs using (
-             select i.account_id, i.ordinal from inputs i where i.at < now() - make_interval(days => $1)
-               and exists (select from inputs n where n.account_id = i.account_id and n.ordinal > i.ordinal)
-             order by i.at limit $2) old
-           where inputs.account_id = old.account_id and inputs.ordinal = old.ordinal`,
-    values: [days, forgottenAtOnce],
-  });
+/**
+ * Forgets what is older, for `budgetMs` at each call; the last input of an account stays, so that the next one follows it.
+ */
+export const forgetInputs = async (db: Database, days: number, { budgetMs = 5_000 } = {}): Promise<void> => {
+  const until = Date.now() + budgetMs;
+  for (let forgotten = forgottenAtOnce; forgotten === forgottenAtOnce && Date.now() < until;) {
+    const { rowCount } = await db.query({
+      name: "inputs_forget",
+      text: `delete from inputs using (
+               select i.account_id, i.ordinal from inputs i where i.at < now() - make_interval(days => $1)
+                 and exists (select from inputs n where n.account_id = i.account_id and n.ordinal > i.ordinal)
+               order by i.at limit $2) old
+             where inputs.account_id = old.account_id and inputs.ordinal = old.ordinal`,
+      values: [days, forgottenAtOnce],
+    });
+    forgotten = rowCount;
+  }
 };
 
 /** What an input was decided of, as it was kept. */

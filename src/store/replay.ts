@@ -85,6 +85,13 @@ async function* inputsOf(source: Queryable, accountId: AccountId): AsyncGenerato
   }
 }
 
+const madeBefore = "it was made before inputs were kept.";
+
+const missingBeginning = ({ ordinal, at }: RecordedInput): string =>
+  ordinal === 1n
+    ? `The account cannot be replayed: ${madeBefore}`
+    : `The account cannot be replayed from its beginning: the first input that is kept is of ${at.toISOString()} (SAMEBOX_INPUT_DAYS).`;
+
 const replayAll = async (source: Queryable, { db }: Scratch, accountId: AccountId): Promise<number> => {
   const { rows } = await source.query<{ tenant_id: TenantId }>({
     text: `select tenant_id from accounts where id = $1`,
@@ -95,10 +102,7 @@ const replayAll = async (source: Queryable, { db }: Scratch, accountId: AccountI
   const owner = { tenantId, accountId };
   let count = 0;
   for await (const input of inputsOf(source, accountId)) {
-    if (count === 0 && input.name !== "account.made")
-      throw new ReplayError(
-        `The account cannot be replayed from its beginning: the first input that is kept is of ${input.at.toISOString()} (SAMEBOX_INPUT_DAYS).`,
-      );
+    if (count === 0 && input.name !== "account.made") throw new ReplayError(missingBeginning(input));
     await db.transaction(async (tx) => {
       await tx.query({ name: "replay_now", text: `select set_config('samebox.now', $1, true)`, values: [input.beganAt] });
       if (count === 0) await makeAccount(tx, owner, readFacts(input) as NewAccountFacts);
@@ -106,7 +110,7 @@ const replayAll = async (source: Queryable, { db }: Scratch, accountId: AccountI
     });
     count += 1;
   }
-  if (count === 0) throw new ReplayError("The account has no inputs: it was made before they were kept.");
+  if (count === 0) throw new ReplayError(`The account has no inputs: ${madeBefore}`);
   return count;
 };
 

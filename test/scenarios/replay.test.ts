@@ -164,6 +164,12 @@ describe("an account replayed from what it was told", () => {
       await forgetInputs(db, 9);
       await db.close();
       expect(await replay(id)).toMatchObject({ code: 2, err: expect.stringContaining("SAMEBOX_INPUT_DAYS") as unknown });
+      // As of an account that was there when inputs began to be kept.
+      await sql.query(`update inputs set ordinal = 1 where account_id = $1`, [account]);
+      expect(await replay(id)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining("made before inputs were kept") as unknown,
+      });
       // The one that the next follows.
       expect(await inputsOf(id)).toEqual(["account.paused"]);
     },

@@ -49,7 +49,9 @@ export class ApiStory {
     const content = action.do === "api imports" ? contentOf(action.content) : (placements[0]?.content ?? "");
     add(this.made, content, Math.max(0, after.placements.length - before.placements.length));
     if (op?.op === "purge") this.purged.add(messageId);
-    if (op?.op === "purge" || op?.op === "undo") add(this.removals, content, placements.length);
+    // What is moved to where it is already is there once.
+    const joins = op?.op === "patch" && placements.some(({ mailboxId }) => mailboxId in op.mailboxIds) && placements.length > 1;
+    if (op?.op === "purge" || op?.op === "undo" || joins) add(this.removals, content, placements.length);
     if (action.do !== "api moves") add(this.words, content, 1);
     if (action.do === "api marks") return this.#noteMark(noted, placements, action);
     const alike = this.#server.occurrences.filter((one) => one.content === content);

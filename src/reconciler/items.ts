@@ -286,8 +286,14 @@ const asDrain = (found: Continuation, { flags }: ItemFact, toTrash: DrainToTrash
   return { ...found, how: "drained", confidence, ...(revert && { reverted: withoutSeen(flags) }) };
 };
 
-/** What the item is by its header block, in the words of ID-5. */
-const claimedContinuation = (scope: Scope, { placement, confidence }: Claimed): Continuation | null => {
+/** What the item is by what was compared of it, in the words of ID-5; null: that is another item's, or no more what it was then. */
+const claimedContinuation = (
+  scope: Scope,
+  claimed: Claimed | undefined,
+  taken: ReadonlySet<PlacementId>,
+): Continuation | null => {
+  if (claimed === undefined || taken.has(claimed.placement.id)) return null;
+  const { placement, confidence } = claimed;
   const found = continuations.find(([, test]) => test(scope, placement));
   return found === undefined ? null : { how: found[0], placement, confidence };
 };
@@ -307,10 +313,11 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const claimed = input.claimed?.get(fact.uid);
     const continued =
       restored(input, fact, { taken, sameEpoch: true }) ??
-      (claimed === undefined ? continuation(scope, fact, free) : claimedContinuation(scope, claimed)) ??
+      claimedContinuation(scope, claimed, taken) ??
+      continuation(scope, fact, free) ??
       restored(input, fact, { taken, sameEpoch: false });
-    // What it was when it was compared it is no more.
-    if (continued === null && claimed !== undefined) return undefined;
+    // It is not what it was compared with, and its octets were not read: they will be.
+    if (continued === null && claimed !== undefined && fact.sha256 === null) return undefined;
     if (continued !== null) {
       const { claim, placement } = continued;
       taken.add(placement.id);

@@ -60,6 +60,28 @@ const told = ({ changes, bindings }: ReturnType<typeof arrive>) => [
   changes.map(({ kind, rule }) => `${kind} ${rule}`).join(", "),
 ];
 
+describe("an item that was compared with a placement", () => {
+  const claim = (uid: number, rest: Partial<PlacementView> = {}) =>
+    [uid, { placement: placementOf("p", rest), confidence: 0.8 }] as const;
+  const shownElsewhere = { binding: bindingOf({ mailboxId: work }) };
+
+  it("is that", () => {
+    expect(told(arrive([], { claimed: new Map([claim(9)]) }))).toEqual(["p", "message.merged K12"]);
+  });
+
+  it("is mail of its own where that is no more what it was, and is left where its octets were not read", () => {
+    const claimed = new Map([claim(9, shownElsewhere)]);
+    expect(told(arrive([], { claimed }))).toEqual(["p1", "message.created ID-7"]);
+    expect(told(arrive([], { claimed, items: [factOf({ sha256: null })] }))).toEqual(["", ""]);
+  });
+
+  it("I13: is mail of its own where another item of the batch is that already", () => {
+    const items = [factOf(), factOf({ uid: 10, sha256: "bb" })];
+    const decision = arrive([], { items, claimed: new Map([claim(9), claim(10)]) });
+    expect(told(decision)).toEqual(["p p2", "message.merged K12, message.created ID-7"]);
+  });
+});
+
 describe("an item with octets that are known", () => {
   it.each([
     [

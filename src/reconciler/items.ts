@@ -176,14 +176,19 @@ const continuations: readonly (readonly [Continuation["how"], Test])[] = [
 const confidenceOfOctets = 0.97;
 
 /** The placement that this item continues, or null for a new one (5e). */
-const continuation = (scope: Scope, fact: ItemFact, candidates: readonly PlacementView[]): Continuation | null => {
+const continuation = (
+  scope: Scope,
+  fact: ItemFact,
+  candidates: readonly PlacementView[],
+  confidence = confidenceOfOctets,
+): Continuation | null => {
   // ID-6: equal date and flags first, then the oldest UID; octets are equal, so any pairing is safe and this one is fixed.
   const likeness = (p: PlacementView): number =>
     (p.receivedAt === fact.receivedAt ? 2 : 0) + (sameKeywords(p.keywords, keywordsOfFlags(fact.flags)) ? 1 : 0);
   const ordered = candidates.toSorted((a, b) => likeness(b) - likeness(a) || (a.binding?.uid ?? 0) - (b.binding?.uid ?? 0));
   for (const [how, test] of continuations) {
     const placement = ordered.find((candidate) => test(scope, candidate));
-    if (placement !== undefined) return { how, placement, confidence: confidenceOfOctets };
+    if (placement !== undefined) return { how, placement, confidence };
   }
   return null;
 };
@@ -286,16 +291,21 @@ const asDrain = (found: Continuation, { flags }: ItemFact, toTrash: DrainToTrash
   return { ...found, how: "drained", confidence, ...(revert && { reverted: withoutSeen(flags) }) };
 };
 
-/** What the item is by what was compared of it, in the words of ID-5; null: that is another item's, or no more what it was then. */
-const claimedContinuation = (
-  scope: Scope,
-  claimed: Claimed | undefined,
-  taken: ReadonlySet<PlacementId>,
+/** Which placement the item continues, by what tells most; null: none. */
+const continuedBy = (
+  input: ItemsInput,
+  fact: ItemFact,
+  { alike, taken }: { readonly alike: readonly KnownMessage[]; readonly taken: ReadonlySet<PlacementId> },
 ): Continuation | null => {
-  if (claimed === undefined || taken.has(claimed.placement.id)) return null;
-  const { placement, confidence } = claimed;
-  const found = continuations.find(([, test]) => test(scope, placement));
-  return found === undefined ? null : { how: found[0], placement, confidence };
+  const claimed = input.claimed?.get(fact.uid);
+  const compared = claimed === undefined || taken.has(claimed.placement.id) ? [] : [claimed.placement];
+  const free = alike.flatMap(({ placements }) => placements.filter(({ id }) => !taken.has(id)));
+  return (
+    restored(input, fact, { taken, sameEpoch: true }) ??
+    continuation(input.scope, fact, compared, claimed?.confidence) ??
+    continuation(input.scope, fact, free) ??
+    restored(input, fact, { taken, sameEpoch: false })
+  );
 };
 
 /** Decides for a batch of fetched items. Items already bound only tell their flags; equal octets never make two messages. */
@@ -309,15 +319,9 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     if (bound !== undefined) return applyFlags(draft, scope, bound, fact);
     const keys = [fact.sha256, fact.hFull].filter((key) => typeof key === "string");
     const alike = keys.flatMap((key) => input.known.get(key) ?? []);
-    const free = alike.flatMap(({ placements }) => placements.filter(({ id }) => !taken.has(id)));
-    const claimed = input.claimed?.get(fact.uid);
-    const continued =
-      restored(input, fact, { taken, sameEpoch: true }) ??
-      claimedContinuation(scope, claimed, taken) ??
-      continuation(scope, fact, free) ??
-      restored(input, fact, { taken, sameEpoch: false });
+    const continued = continuedBy(input, fact, { alike, taken });
     // It is not what it was compared with, and its octets were not read: they will be.
-    if (continued === null && claimed !== undefined && fact.sha256 === null) return undefined;
+    if (continued === null && fact.sha256 === null && input.claimed?.has(fact.uid) === true) return undefined;
     if (continued !== null) {
       const { claim, placement } = continued;
       taken.add(placement.id);

@@ -26,6 +26,7 @@ interface ClaimableRow {
   readonly size: bigint;
   readonly durability: "stub" | "durable";
   readonly uid: bigint | null;
+  readonly header_id: string | null;
 }
 
 const standingOf = (row: ClaimableRow): Standing => {
@@ -67,6 +68,8 @@ const toView = (row: ClaimableRow): PlacementView => ({
 
 export interface Claims {
   readonly claimable: readonly Claimable[];
+  /** Message-IDs in their headers. */
+  readonly messageIds: ReadonlySet<string>;
   readonly views: ReadonlyMap<PlacementId, PlacementView>;
 }
 
@@ -149,7 +152,7 @@ const askClaims = async (
   const { rows } = await db.query<ClaimableRow>({
     name,
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at,
-             m.sha256, m.size, m.durability, m.h_full, m.h_head, m.normal_size, i.uid
+             m.sha256, m.size, m.durability, m.h_full, m.h_head, m.normal_size, m.message_id as header_id, i.uid
            from ${asked[name]}
            cross join lateral (select * from placements p where p.account_id = $1 and p.id = a.id
                                and (p.lifecycle = 'live' or (p.lifecycle = 'removed' and p.recoverable_until > now())) offset 0) p
@@ -163,6 +166,9 @@ const askClaims = async (
   });
   return rows;
 };
+
+const headerIdsOf = (rows: readonly Pick<ClaimableRow, "header_id">[]): ReadonlySet<string> =>
+  new Set(rows.flatMap(({ header_id: id }) => id ?? []));
 
 /**
  * Placements that an item of the maildrop may be: not bound there, and in INBOX where IMAP shows them; of removed ones those
@@ -185,7 +191,8 @@ export const loadClaims = async (
     await take("claims_of_heads", keys.heads.map(bytesOf));
   }
   const rows = [...found.values()];
-  return { claimable: rows.map(toClaimable), views: new Map(rows.map((row) => [row.id, toView(row)])) };
+  const views = new Map(rows.map((row) => [row.id, toView(row)]));
+  return { claimable: rows.map(toClaimable), messageIds: headerIdsOf(rows), views };
 };
 
 /** Is there a live placement that stands without an item, so that a new item may be it? Asked of what is set aside alone. */
@@ -237,11 +244,11 @@ export const loadUnshown = async (
   keys: UnshownKeys,
 ): Promise<Claims> => {
   const { name, from, values } = askedUnshown(keys);
-  const rows: (PlacementRow & Pick<ClaimableRow, "h_head" | "h_full" | "normal_size" | "size" | "sha256">)[] = [];
+  const rows: (PlacementRow & Pick<ClaimableRow, "h_head" | "h_full" | "normal_size" | "size" | "sha256" | "header_id">)[] = [];
   for (const slice of slicesOf(values)) {
     const some = await db.query<(typeof rows)[number]>({
       name,
-      text: `select ${placementColumns}, ${bindingColumns}, m.h_head, m.h_full, m.normal_size, m.size, m.sha256
+      text: `select ${placementColumns}, ${bindingColumns}, m.h_head, m.h_full, m.normal_size, m.size, m.sha256, m.message_id as header_id
              from ${from}
              cross join lateral (select * from placements p where p.account_id = $1 and p.id = a.id offset 0) p
              cross join lateral (select * from messages m where m.account_id = $1 and m.id = p.message_id offset 0) m ${lastBinding}
@@ -263,7 +270,8 @@ export const loadUnshown = async (
     octets: Number(row.size),
     size: row.normal_size === null ? null : Number(row.normal_size),
   }));
-  return { claimable, views: new Map(rows.map((row) => [row.id, toBoundView(row)])) };
+  const views = new Map(rows.map((row) => [row.id, toBoundView(row)]));
+  return { claimable, messageIds: headerIdsOf(rows), views };
 };
 
 /** Placements with what IMAP knows of them. */

@@ -56,9 +56,16 @@ interface Content {
   readonly fingerprint: CompletedStub["fingerprint"];
 }
 
-/** What is known of a message that was a stub up to now, and is one still where its octets are not had. */
-const writeContent = async (account: InputTx, id: MessageId, { sha256, size, headers, fingerprint }: Content): Promise<void> => {
-  await account.tx.query({
+/**
+ * What is known of a message that was a stub up to now, and is one still where its octets are not had.
+ * @returns false where it is a stub no more.
+ */
+const writeContent = async (
+  account: InputTx,
+  id: MessageId,
+  { sha256, size, headers, fingerprint }: Content,
+): Promise<boolean> => {
+  const { rowCount } = await account.tx.query({
     name: "stub_content",
     text: `update messages set durability = case when $3::bytea is null then 'stub' else 'durable' end, sha256 = $3, size = $4, h_full = $5, h_head = $6,
              normal_size = $7, message_id = $8, in_reply_to = $9, reference_ids = $10, subject = $11, from_addresses = $12, to_addresses = $13,
@@ -83,14 +90,17 @@ const writeContent = async (account: InputTx, id: MessageId, { sha256, size, hea
       headers?.sentAt ?? null,
     ],
   });
+  return rowCount > 0;
 };
 
-const complete = async (account: InputTx, { stub, headers, octets, fingerprint }: CompletedStub): Promise<MessageId> => {
+/** @returns the message that has the octets now; null: what was to have them is a stub no more. */
+const complete = async (account: InputTx, { stub, headers, octets, fingerprint }: CompletedStub): Promise<MessageId | null> => {
   // Another message has the octets: there is one message for them, so that the placement becomes one of its.
   const { rows } = await account.tx.query<{ id: MessageId }>({
     name: "stub_twin",
     text: `with twin as (select id from messages where account_id = $1 and sha256 = $3 limit 1)
-           update placements p set message_id = twin.id from twin where p.account_id = $1 and p.message_id = $2 returning twin.id`,
+           update placements p set message_id = twin.id from twin, messages m
+           where p.account_id = $1 and p.message_id = $2 and m.account_id = $1 and m.id = $2 and m.durability = 'stub' returning twin.id`,
     values: [account.accountId, stub.messageId, octets.sha256],
   });
   const [twin] = rows;
@@ -102,8 +112,8 @@ const complete = async (account: InputTx, { stub, headers, octets, fingerprint }
     });
     return twin.id;
   }
-  await writeContent(account, stub.messageId, { sha256: octets.sha256, size: octets.size, headers, fingerprint });
-  return stub.messageId;
+  const content = { sha256: octets.sha256, size: octets.size, headers, fingerprint };
+  return (await writeContent(account, stub.messageId, content)) ? stub.messageId : null;
 };
 
 const completedBy = (
@@ -120,11 +130,15 @@ const completedBy = (
   ...how,
 });
 
-/** Makes a stub whole, under its id; one whose octets another message has joins that. */
+/**
+ * Makes a stub whole, under its id; one whose octets another message has joins that. What was purged or made whole since its
+ * octets were asked for stays as it is.
+ */
 export const completeStub = async (account: InputTx, scope: Scope, completed: CompletedStub): Promise<void> => {
   const { at } = account.input;
   const { stub, source, octets } = completed;
   const messageId = await complete(account, completed);
+  if (messageId === null) return;
   // An age is counted from when it is stored whole.
   await account.tx.query({
     name: "stub_bound",
@@ -196,13 +210,13 @@ export const describeStubs = async (
   endpointId: EndpointId,
   described: readonly DescribedStub[],
 ): Promise<void> => {
-  for (const { stub, headers, size, fingerprint } of described)
-    await writeContent(account, stub.messageId, { sha256: null, size, headers, fingerprint: { hFull: null, ...fingerprint } });
-  const changes = described.map(({ stub: { messageId, mailboxId, placementId }, size }) =>
-    completedBy(
-      { messageId, mailboxId, placementId, endpointId },
-      { reason: "headers_came", after: { messageId, size }, source: "imap" },
-    ),
-  );
+  const changes: DecidedChange[] = [];
+  for (const { stub, headers, size, fingerprint: print } of described) {
+    const { messageId, mailboxId, placementId } = stub;
+    const content = { sha256: null, size, headers, fingerprint: { hFull: null, ...print } };
+    if (!(await writeContent(account, messageId, content))) continue;
+    const of = { messageId, mailboxId, placementId, endpointId };
+    changes.push(completedBy(of, { reason: "headers_came", after: { messageId, size }, source: "imap" }));
+  }
   await appendChanges(account, changes);
 };

@@ -76,6 +76,11 @@ export class ImapLane implements EndpointLane {
     return backfillPending(context) ? "behind" : "read";
   }
 
+  /** Another endpoint of the account takes mail in its place: what it does not show has to be counted anew. */
+  standIn(): void {
+    for (const mailbox of this.loaded?.context.mailboxes.values() ?? []) mailbox.unshown = null;
+  }
+
   /** Another endpoint of the account found that something is to be written here. */
   owe(): void {
     if (this.loaded !== null) this.loaded.memory.commandsAt = 0;

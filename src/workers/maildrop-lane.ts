@@ -44,7 +44,7 @@ export class MaildropLane implements EndpointLane {
   private readonly ground: LaneGround;
   private readonly witness: MaildropWitness;
   /** The IMAP side of the same account; null: it has none. */
-  private readonly imapSide: () => Pick<ImapLane, "side" | "owe"> | null;
+  private readonly imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn"> | null;
   private readonly health: HealthBook;
   private loaded: Loaded | null = null;
   private session: Pick<MaildropSession, "abandon"> | null = null;
@@ -62,7 +62,7 @@ export class MaildropLane implements EndpointLane {
   /** The last session ended without a goodbye: the server may take it for alive, and what holds the maildrop may be ourselves. */
   private mayLinger = false;
 
-  constructor(ground: LaneGround, witness: MaildropWitness, imapSide: () => Pick<ImapLane, "side" | "owe"> | null) {
+  constructor(ground: LaneGround, witness: MaildropWitness, imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn"> | null) {
     this.ground = ground;
     this.witness = witness;
     this.imapSide = imapSide;
@@ -171,6 +171,7 @@ export class MaildropLane implements EndpointLane {
     // What could not be read without marking it may be read now, or need not be any more.
     if (imap !== this.imapBefore) loaded.memory.refusedUntil.clear();
     this.imapBefore = imap;
+    if (imap === "down") this.imapSide()?.standIn();
     const work = async (): Promise<boolean> =>
       (imap !== "down" && (await this.remove(loaded, signal))) || this.visit(loaded, imap, signal);
     return this.health.state === "live" ? work() : services.bulkTurn(work);

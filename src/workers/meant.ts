@@ -3,6 +3,7 @@
  * another view showed in other words. Looked for among the placements that IMAP does not show, of the same Message-ID, and believed
  * where all that it says is the same.
  */
+import pLimit from "p-limit";
 import { meaningOf } from "../mime/meaning.ts";
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import type { Octets } from "../model/octets.ts";
@@ -27,20 +28,25 @@ export interface MeantAs {
   readonly confidence: number;
 }
 
+/** Messages that are parsed at a time, of all accounts: each is in memory, and nothing else runs while one is read through. */
+const turn = pLimit(2);
+
 const meaning = async (octets: Octets): Promise<string | null> =>
   (await meaningOf({ size: octets.size, chunks: () => octets.parts() }, octets.head))?.toString("hex") ?? null;
 
-const withMeaning = async (
+const storedMeaning = (
   { db, accountId }: Pick<LaneContext, "db" | "accountId">,
-  placement: Claimable,
-): Promise<Claimable> => {
+  blob: { readonly sha256: Buffer; readonly size: number },
+): Promise<string | null> => turn(async () => meaning(await storedOctets(db, accountId, blob)));
+
+const withMeaning = async (context: Pick<LaneContext, "db" | "accountId">, placement: Claimable): Promise<Claimable> => {
   const { sha256, octets: size } = placement;
   if (sha256 === null || size === null) return placement;
-  return { ...placement, hSem: await meaning(await storedOctets(db, accountId, { sha256: Buffer.from(sha256, "hex"), size })) };
+  return { ...placement, hSem: await storedMeaning(context, { sha256: Buffer.from(sha256, "hex"), size }) };
 };
 
 const unknownOf = async ({ uid, octets }: MeantItem): Promise<UnknownItem[]> => {
-  const hSem = octets === null ? null : await meaning(octets);
+  const hSem = octets === null ? null : await turn(() => meaning(octets));
   if (octets === null || hSem === null) return [];
   const sha256 = octets.sha256.toString("hex");
   const nothing = { meaning: null, head: null };
@@ -57,9 +63,10 @@ export const findMeant = async (
   const { db, accountId, endpointId } = context;
   const messageIds = [...new Set(news.flatMap(({ messageId }) => messageId ?? []))];
   const owner = { accountId, endpointId, mailboxId: mailbox.mailboxId };
-  const { claimable } = await loadUnshown(db, owner, { messageIds });
-  if (claimable.length === 0) return [];
-  const items = (await Promise.all(news.map(unknownOf))).flat();
+  const { claimable, messageIds: shared } = await loadUnshown(db, owner, { messageIds });
+  const alike = news.filter(({ messageId }) => messageId !== null && shared.has(messageId));
+  if (alike.length === 0) return [];
+  const items = (await Promise.all(alike.map(unknownOf))).flat();
   const meant = await Promise.all(claimable.map((placement) => withMeaning(context, placement)));
   const known = new Map<string, never>();
   const { items: answers } = identify({ items, claimable: meant, known, imap: "none", regenerated: true });
@@ -95,14 +102,14 @@ export const readMeanings = async (
   read: readonly { readonly item: UnknownItem; readonly content: Pick<MessageContent, "headers" | "octets"> }[],
 ): Promise<MeantHere> => {
   const messageIds = [...new Set(read.flatMap(({ content }) => content.headers?.messageId ?? []))];
-  const { claimable } = await loadClaims(db, accountId, { endpointId, inbox, keys: { messageIds } });
+  const { claimable, messageIds: shared } = await loadClaims(db, accountId, { endpointId, inbox, keys: { messageIds } });
   const shown = claimable.filter(({ standing }) => standing === "imap");
   if (shown.length === 0) return unread(read);
   const meant = await Promise.all(shown.map((placement) => withMeaning({ db, accountId }, placement)));
   const saying = await Promise.all(
-    read.map(async ({ item, content: { octets } }): Promise<UnknownItem> => {
-      if (item.body === null || octets === null) return item;
-      return { ...item, body: { ...item.body, hSem: await meaning(await storedOctets(db, accountId, octets)) } };
+    read.map(async ({ item, content: { headers, octets } }): Promise<UnknownItem> => {
+      if (item.body === null || octets === null || !shared.has(headers?.messageId ?? "")) return item;
+      return { ...item, body: { ...item.body, hSem: await storedMeaning({ db, accountId }, octets) } };
     }),
   );
   const messages = meant.map(({ messageId }) => messageId);

@@ -11,7 +11,7 @@ export interface UnshownMemory {
 
 /**
  * False where there is none. They are counted once, for the whole mailbox is read for it: what is set aside since is asked for
- * each time, and nothing else comes to be while a lane works.
+ * each time, and nothing else comes to be while a lane works but where another endpoint stands in for it.
  */
 export const mayBeUnshown = async (
   { db, accountId, endpointId }: Pick<LaneContext, "db" | "accountId" | "endpointId">,

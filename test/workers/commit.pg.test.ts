@@ -1,11 +1,15 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Session } from "../../src/endpoints/endpoint.ts";
 import { memoryOctets } from "../../src/endpoints/octets.ts";
+import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { readFacts } from "../../src/store/inputs.ts";
 import { FencedError } from "../../src/store/leases.ts";
 import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
+import { findMeant } from "../../src/workers/meant.ts";
+import { readStubs } from "../../src/workers/stubs.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { fenceOf, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
 
@@ -216,5 +220,64 @@ describe("a writer whose shard was taken", () => {
     await fenceOf(db, context.accountId);
     await expect(take(context, inbox, [itemOf(1, message(1))], null)).rejects.toThrow(FencedError);
     expect([await count(context, "messages"), await count(context, "changes"), inbox.bound]).toEqual([0, 0, 0]);
+  });
+});
+
+/** The same said otherwise. */
+const rendering = (n: number, encoding: "7bit" | "base64"): string => {
+  const text = encoding === "7bit" ? `body ${n}` : Buffer.from(`body ${n}`).toString("base64");
+  return `Subject: message ${n}\r\nMessage-ID: <${n}@example.test>\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}\r\n`;
+};
+
+describe("what another view of the account worded otherwise", () => {
+  it("is looked for among items of the same Message-ID: octets of others are not read", async () => {
+    const account = await makeAccount(db);
+    const context = { ...account.context, twoViews: true };
+    const inbox: MailboxLane = { ...(await account.mailbox("INBOX", 4)), role: "inbox" };
+    await take(context, inbox, [itemOf(1, rendering(1, "7bit"))], 1);
+    await db.query({
+      text: `update bindings set active = false, closed_reason = 'absent' where account_id = $1`,
+      values: [context.accountId],
+    });
+    inbox.unshown = 1;
+    const read: number[] = [];
+    const news = [2, 1].map((n) => {
+      const octets = memoryOctets(Buffer.from(rendering(n, "base64")));
+      const parts = octets.parts.bind(octets);
+      Object.assign(octets, {
+        parts: () => {
+          read.push(n);
+          return parts();
+        },
+      });
+      return { uid: 10 + n, messageId: `<${n}@example.test>`, octets };
+    });
+    expect((await findMeant(context, inbox, news)).map(({ uid }) => uid)).toEqual([11]);
+    expect(new Set(read)).toEqual(new Set([1]));
+  });
+});
+
+describe("a stub whose octets come", () => {
+  it("stays as it is, and nothing is told, where it was purged meanwhile", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 2);
+    await take(context, inbox, [{ ...itemOf(1, message(1)), octets: null }], 1);
+    const { rows } = await db.query<{ messageId: MessageId; placementId: PlacementId; mailboxId: MailboxId }>({
+      text: `select message_id as "messageId", id as "placementId", mailbox_id as "mailboxId" from placements where account_id = $1`,
+      values: [context.accountId],
+    });
+    await db.query({
+      text: `update messages set durability = 'purged' where account_id = $1`,
+      values: [context.accountId],
+    });
+    const before = await seqs(context);
+    const session = {
+      async *fetch() {
+        yield await Promise.resolve({ items: [itemOf(1, message(1))] });
+      },
+    } as unknown as Session;
+    const stubs = rows.map((row) => ({ ...row, uid: 1 }));
+    await readStubs(context, session, { mailbox: inbox, stubs }, new AbortController().signal);
+    expect(await seqs(context)).toEqual(before);
   });
 });

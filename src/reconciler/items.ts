@@ -336,14 +336,8 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const keywords = mergeWithoutBase({ canonical: [], observed: fact.flags });
     const reason = existing === undefined ? input.reason : "copied";
     const rule = existing === undefined ? "ID-7" : "ID-5e";
-    const index = record(
-      draft,
-      change(
-        scope,
-        { id, messageId },
-        { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, reason, rule },
-      ),
-    );
+    const made = { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, reason, rule } as const;
+    const index = record(draft, change(scope, { id, messageId }, made));
     if (existing === undefined) {
       draft.newMessages.push({ id: messageId, item, change: index });
       for (const key of keys) madeHere.set(key, messageId);

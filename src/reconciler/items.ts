@@ -185,7 +185,9 @@ const continuation = (
   // ID-6: equal date and flags first, then the oldest UID; octets are equal, so any pairing is safe and this one is fixed.
   const likeness = (p: PlacementView): number =>
     (p.receivedAt === fact.receivedAt ? 2 : 0) + (sameKeywords(p.keywords, keywordsOfFlags(fact.flags)) ? 1 : 0);
-  const ordered = candidates.toSorted((a, b) => likeness(b) - likeness(a) || (a.binding?.uid ?? 0) - (b.binding?.uid ?? 0));
+  const ordered = candidates.toSorted(
+    (a, b) => likeness(b) - likeness(a) || (a.binding?.uid ?? 0) - (b.binding?.uid ?? 0) || (a.id < b.id ? -1 : 1),
+  );
   for (const [how, test] of continuations) {
     const placement = ordered.find((candidate) => test(scope, candidate));
     if (placement !== undefined) return { how, placement, confidence };

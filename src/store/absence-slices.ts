@@ -78,7 +78,8 @@ export const loadCandidates = async (
            join mailboxes m on m.account_id = p.account_id and m.id = coalesce(b.mailbox_id, p.mailbox_id)
            left join upstream_mailboxes u on u.account_id = p.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
            where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and p.absent_since <= $3
-             and not exists (select from holds h where h.account_id = p.account_id and h.mailbox_id = m.id and h.reason = 'epoch' and h.closed_at is null)`,
+             and not exists (select from holds h where h.account_id = p.account_id and h.mailbox_id = m.id and h.reason = 'epoch' and h.closed_at is null)
+           order by p.id`,
     values: [account.accountId, endpointId, cutStartedAt],
   });
   if (rows.length === 0) return [];

@@ -92,7 +92,7 @@ export const loadBoundFacts = async (
     name: "maildrop_bound_facts",
     text: `select p.id, m.h_head,
              (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2
-                and b.active and b.mailbox_id = $3 limit 1) as uid,
+                and b.active and b.mailbox_id = $3 order by b.uid limit 1) as uid,
              (select count(*) = 1 from (select n.id from messages n where n.account_id = $1 and n.h_head = m.h_head offset 0) n
               cross join lateral (select from placements q where q.account_id = $1 and q.message_id = n.id and q.mailbox_id = $3
                                   and q.lifecycle = 'live' offset 0) q) as alone
@@ -161,7 +161,7 @@ const askClaims = async (
                               and b.endpoint_id = $2 and b.active limit 1) h on true
            left join lateral (select b.uid, b.mailbox_id from bindings b where b.account_id = $1 and b.placement_id = p.id
                               and b.endpoint_id <> $2 and b.active order by b.uid limit 1) i on true
-           where h.here is null and (i.mailbox_id is null or i.mailbox_id = $3)`,
+           where h.here is null and (i.mailbox_id is null or i.mailbox_id = $3) order by p.id`,
     values,
   });
   return rows;
@@ -252,7 +252,7 @@ export const loadUnshown = async (
              from ${from}
              cross join lateral (select * from placements p where p.account_id = $1 and p.id = a.id offset 0) p
              cross join lateral (select * from messages m where m.account_id = $1 and m.id = p.message_id offset 0) m ${lastBinding}
-             where p.mailbox_id = $3 and p.lifecycle = 'live' and b.active is not true and m.h_head is not null`,
+             where p.mailbox_id = $3 and p.lifecycle = 'live' and b.active is not true and m.h_head is not null order by p.id`,
       values: [accountId, endpointId, mailboxId, slice],
     });
     rows.push(...some.rows);
@@ -283,7 +283,8 @@ export const loadGone = async (
   const { rows } = await account.tx.query<ClaimableRow & { readonly restorable: boolean }>({
     name: "maildrop_gone",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at,
-             (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2 and b.active limit 1) as uid,
+             (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2 and b.active
+                order by b.uid limit 1) as uid,
              m.durability = 'durable' and not exists (
                select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append')
                and not exists (

@@ -140,7 +140,7 @@ export const loadSaid = async (account: AccountTx, scope: Scope): Promise<Readon
     name: "commands_said",
     text: `select placement_id, fence->'said' as said from commands
            where account_id = $1 and endpoint_id = $2 and status in ('sent', 'unknown') and verb = 'store'
-             and fence->>'mailboxId' = $3 and (fence->>'epoch')::int = $4 and fence ? 'said'`,
+             and fence->>'mailboxId' = $3 and (fence->>'epoch')::int = $4 and fence ? 'said' order by id`,
     values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch],
   });
   const groups = Map.groupBy(rows, (row) => row.placement_id);

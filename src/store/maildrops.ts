@@ -72,7 +72,7 @@ export const loadAlike = async (account: AccountTx, hashes: readonly Buffer[]): 
   const { rows } = await account.tx.query<{ id: MessageId; sha256: Buffer | null; h_full: Buffer | null }>({
     name: "messages_alike",
     text: `select id, sha256, h_full from messages where account_id = $1 and sha256 = any($2::bytea[])
-           union select id, sha256, h_full from messages where account_id = $1 and h_full = any($2::bytea[])`,
+           union select id, sha256, h_full from messages where account_id = $1 and h_full = any($2::bytea[]) order by id`,
     values: [account.accountId, hashes],
   });
   const known = new Map<string, MessageId>();

@@ -28,7 +28,8 @@ export const listAlike = async (
            join messages m on m.account_id = $1 and m.received_at = w.at and m.size = w.size and m.durability = 'durable'
            join placements p on p.account_id = $1 and p.message_id = m.id and p.lifecycle = 'live' and not p.kept ${lastBinding}
            where ((b.active and b.mailbox_id <> $3) or (not b.active and (p.absent_since is not null or (b.closed_reason = 'epoch' and b.mailbox_id <> $3))))
-             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.status in ('planned', 'sent', 'unknown'))`,
+             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.status in ('planned', 'sent', 'unknown'))
+           order by p.id`,
     values: [accountId, endpointId, mailboxId, items.map(({ receivedAt }) => receivedAt), items.map(({ size }) => size)],
   });
   return rows.map((row) => ({ ...row, size: Number(row.size), uid: Number(row.uid) }));

@@ -208,7 +208,8 @@ export const listOpenRemovals = async (
     text: `select c.id, c.placement_id, p.message_id, c.reason, c.args, c.attempts, c.sent_at, c.status = 'failed' as given_up
            from commands c left join placements p on p.account_id = c.account_id and p.id = c.placement_id
            where c.account_id = $1 and c.endpoint_id = $2 and c.verb = 'dele'
-             and (c.status in ('sent', 'unknown') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))`,
+             and (c.status in ('sent', 'unknown') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))
+           order by c.id`,
     values: [accountId, endpointId],
   });
   return rows.map(({ placement_id: placementId, message_id: messageId, sent_at: sentAt, given_up: givenUp, args, ...rest }) => ({

@@ -58,7 +58,7 @@ export const loadRetrievals = async (account: AccountTx): Promise<Retrieval[]> =
            join bindings l on l.account_id = r.account_id and l.endpoint_id = r.endpoint_id and l.epoch = r.epoch and l.uidl = r.uidl and l.occurrence = r.occurrence
            join placements p on p.account_id = l.account_id and p.id = l.placement_id and p.lifecycle = 'live'
            join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> r.endpoint_id and b.active
-           where r.account_id = $1 and r.outcome is null`,
+           where r.account_id = $1 and r.outcome is null order by p.id, r.endpoint_id, r.epoch, r.uidl, r.occurrence, b.uid`,
     values: [account.accountId],
   });
   return rows.map((row) => ({

@@ -1,4 +1,7 @@
-/** Reads for the reconciler: the slice of an account that one input touches. Inside the account's transaction, where it is to be decided on. */
+/**
+ * Reads for the reconciler: the slice of an account that one input touches. Inside the account's transaction, where it is to be
+ * decided on; in an order of their own, so that a replay decides on the same.
+ */
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MailboxFence, MailboxVerb } from "../model/mailbox-command.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
@@ -75,7 +78,8 @@ export const loadBound = async (
     text: `select ${placementColumns}, ${bindingColumns}
            from bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id
            where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4
-           ${uids === null ? "" : "and b.uid = any($5::bigint[])"}`,
+           ${uids === null ? "" : "and b.uid = any($5::bigint[])"}
+           order by b.uid`,
     values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, ...(uids === null ? [] : [uids])],
   });
   const bound = new Map<number, PlacementView>();
@@ -139,7 +143,7 @@ export const loadBindingsBelow = async (
   return rows.map((row) => ({ uid: Number(row.uid), active: row.active }));
 };
 
-/** UIDs from `from` up to, and without, `to` that were ever bound in a scope. */
+/** UIDs from `from` up to, and without, `to` that were ever bound in a scope, ascending. */
 export const loadBindingsBetween = async (
   account: AccountTx,
   scope: Scope,
@@ -147,7 +151,7 @@ export const loadBindingsBetween = async (
 ): Promise<number[]> => {
   const { rows } = await account.tx.query<{ uid: bigint }>({
     name: "bindings_between",
-    text: `select uid from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid >= $5 and uid < $6`,
+    text: `select uid from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid >= $5 and uid < $6 order by uid`,
     values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, from, to],
   });
   return rows.map((row) => Number(row.uid));
@@ -168,7 +172,7 @@ export const loadKnown = async (
   const messages = await account.tx.query<{ id: MessageId; sha256: Buffer | null; h_full: Buffer | null }>({
     name: forms.length === 0 ? "messages_by_octets" : "messages_by_octets_or_form",
     text: `select id, sha256, null as h_full from messages where account_id = $1 and sha256 = any($2::bytea[])
-           ${forms.length === 0 ? "" : "union all select id, null, h_full from messages where account_id = $1 and h_full = any($3::bytea[])"}`,
+           ${forms.length === 0 ? "" : "union all select id, null, h_full from messages where account_id = $1 and h_full = any($3::bytea[])"} order by id`,
     values: [account.accountId, hashes, ...(forms.length === 0 ? [] : [forms])],
   });
   if (messages.rows.length === 0) return known;
@@ -177,7 +181,7 @@ export const loadKnown = async (
     text: `select ${placementColumns}, ${bindingColumns}
            from placements p
            ${lastBinding}
-           where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged'`,
+           where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.id`,
     values: [account.accountId, endpointId, messages.rows.map((row) => row.id)],
   });
   const byMessage = Map.groupBy(rows.map(toView), (view) => view.messageId);
@@ -233,7 +237,7 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId |
            left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
            left join commands c on c.account_id = m.account_id and c.mailbox_id = m.id and c.endpoint_id = $2 and c.ended_at is null
            left join intents i on i.account_id = c.account_id and i.op_id = c.op_id
-           where m.account_id = $1 and m.lifecycle = 'live'`,
+           where m.account_id = $1 and m.lifecycle = 'live' order by m.id`,
     values: [account.accountId, endpointId],
   });
   const number = (value: bigint | null): number | null => (value === null ? null : Number(value));

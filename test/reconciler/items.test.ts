@@ -120,6 +120,11 @@ describe("an item with octets that are known", () => {
     expect(told(arrive(candidates, { items: [factOf(), factOf({ uid: 10 })] }))[0]).toBe("a b");
   });
 
+  it("ID-6: is of several that nothing tells apart the same one, however they were read", () => {
+    const twins = ["b", "a", "c"].map((id) => placementOf(id, { absent: true, binding: null }));
+    for (const candidates of [twins, twins.toReversed()]) expect(told(arrive(candidates))[0]).toBe("a");
+  });
+
   it("I13: continues no placement that another item of the batch continues", () => {
     const items = [factOf(), factOf({ uid: 10 })];
     expect(told(arrive([placementOf("p", { absent: true, binding: bindingOf() })], { items }))[0]).toBe("p p2");

@@ -144,6 +144,10 @@ const tellings: Readonly<Record<string, Telling>> = {
   },
   no_effect: { text: "The mail server said yes, again and again, and did nothing.", otherwise: writeAgain },
   no_answer: { text: "The mail server did not answer, again and again.", otherwise: writeAgain },
+  not_replaced: {
+    text: "The mail server did not take the version that replaces it, so the earlier one stays there.",
+    otherwise: writeAgain,
+  },
   octets_missing: { text: "It could not be put back: its octets are not here." },
   not_found: { text: "The server took it and does not show it; it is not sent again, so that there are no two of it." },
 };

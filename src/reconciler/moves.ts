@@ -10,6 +10,8 @@ import {
   wait,
   type Waiting,
 } from "./commands.ts";
+import { isUnplaced } from "./plan.ts";
+import type { PlacementView } from "./state.ts";
 
 const isMarked = (flags: readonly string[]): boolean => flags.some((flag) => flag.toLowerCase() === "\\deleted");
 
@@ -32,19 +34,31 @@ export const reviewMove = (command: CommandView, { durable }: { readonly durable
   return status === "planned" ? { kind: "send" } : { kind: "look" };
 };
 
+/** Of what takes the place of something: `done` also where nobody wants it there any more. */
+export type Succession = "done" | "coming" | "failed";
+
+/** `adding`: it is still to be put there. What is missing and not decided is waited for. */
+export const successionOf = (placement: PlacementView, adding: boolean): Succession => {
+  const { lifecycle, kept, binding } = placement;
+  if (lifecycle !== "live" || kept || binding?.active === true) return "done";
+  return adding || !isUnplaced(placement) ? "coming" : "failed";
+};
+
 export type ExpungeStep = Ending | Waiting | { readonly kind: "send"; readonly uid: number };
 
-/** I2: nothing is destroyed upstream that is to be had again here and is not stored. */
+/** I2, C5: nothing is destroyed upstream that is to be had again here and is not stored, nor what is replaced by what is not there. */
 export const reviewExpunge = (
   command: CommandView,
-  { durable, room }: { readonly durable: boolean; readonly room: boolean },
+  { durable, room, succession }: { readonly durable: boolean; readonly room: boolean; readonly succession: Succession },
 ): ExpungeStep => {
   const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, binding } = placement;
   if (lifecycle === "live") return end("superseded", "overtaken");
   if (binding?.active !== true) return status === "planned" ? end("superseded", "already_so") : end("confirmed", reason);
-  if (lifecycle === "removed" && !durable) return wait(lookAgainMs, "not_durable");
+  if (succession === "failed") return end("failed", "not_replaced");
+  if (succession === "coming" || (lifecycle === "removed" && !durable))
+    return wait(lookAgainMs, succession === "coming" ? "not_replaced" : "not_durable");
   if (isSpent(command)) return end("failed", "no_effect");
   return room ? { kind: "send", uid: binding.uid } : wait(lookAgainMs, "outbound_breaker");
 };

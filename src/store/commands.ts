@@ -14,19 +14,21 @@ import type {
 } from "../model/command.ts";
 import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
 import type { MailboxFence } from "../model/mailbox-command.ts";
+import type { Succession } from "../reconciler/moves.ts";
 import { owedVerbs } from "../reconciler/plan.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges, type InputTx } from "./account-tx.ts";
 import type { BlobRef } from "./blob-reads.ts";
 import type { Queryable } from "./database.ts";
 import { bindingColumns, loadPlacements, placementColumns, type PlacementRow, toView } from "./slices.ts";
+import { loadSuccessions } from "./successors.ts";
 
 /** A command that has not ended. */
 export interface OpenCommand {
   readonly id: string;
   readonly verb: CommandVerb;
-  /** `named`: each item was named, or it is a part of another command, so that no breaker guards it (B5). */
-  readonly args: { readonly remove?: readonly string[]; readonly named?: boolean };
+  /** `named`: each item was named, or it is a part of another command, so that no breaker guards it (B5). `after`: what replaces it. */
+  readonly args: { readonly remove?: readonly string[]; readonly named?: boolean; readonly after?: PlacementId };
   readonly reason: CommandReason;
   /** The operation that wanted it last, and whose it was; null: a rule did. */
   readonly opId: string | null;
@@ -44,6 +46,8 @@ export interface OpenCommand {
   readonly modseq: bigint | null;
   /** Octets of its message; null while nobody has them. */
   readonly content: BlobRef | null;
+  /** Of what replaces it, if anything does. */
+  readonly succession: Succession;
 }
 
 /** Of one look: a lane comes back for the rest. */
@@ -92,6 +96,8 @@ export const listOpenCommands = async (
            order by c.due_at nulls first, c.attempts, c.planned_at, c.id limit ${mostOpen}`,
     values: [accountId, endpointId],
   });
+  const after = rows.flatMap(({ args }) => args.after ?? []);
+  const successions = await loadSuccessions(db, accountId, endpointId, after);
   return rows.map((row) => {
     const { command_id: id, verb, args, reason, status, attempts, outcome, fence, due_at: dueAt } = row;
     const { op_id: opId, device_id: deviceId } = row;
@@ -100,7 +106,9 @@ export const listOpenCommands = async (
     const placement = (row.id as string | null) === null ? null : toView(row);
     const modseq = later(row.b_shadow_modseq, seen === null ? null : BigInt(seen));
     const content = contentOf(row);
-    return { id, verb, args, reason, opId, deviceId, status, attempts, outcome, fence, dueAt, placement, modseq, content };
+    const succession = (args.after === undefined ? undefined : successions.get(args.after)) ?? "done";
+    const tries = { status, attempts, outcome, fence, dueAt };
+    return { id, verb, args, reason, opId, deviceId, ...tries, placement, modseq, content, succession };
   });
 };
 
@@ -265,7 +273,10 @@ export const planIntentCommands = async (
   await account.tx.query({
     name: "commands_plan_intent",
     text: `insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status)
-           select $1, w.id, $2, $3, w.placement_id, w.verb, $6::jsonb, 'api_write', $5, 'planned'
+           select $1, w.id, $2, $3, w.placement_id, w.verb, $6::jsonb || case when w.verb = 'expunge' then coalesce((
+               select jsonb_build_object('after', o.args->'after') from commands o
+               where o.account_id = $1 and o.placement_id = w.placement_id and o.verb <> 'expunge' and o.args ? 'after'
+               order by o.planned_at desc, o.id limit 1), '{}') else '{}' end, 'api_write', $5, 'planned'
            from jsonb_to_recordset($4::jsonb) as w(id uuid, placement_id uuid, verb text)
            where w.verb <> 'append' or not exists (
              select from commands o where o.account_id = $1 and o.placement_id = w.placement_id and o.verb = 'append' and o.op_id is null and o.ended_at is null)

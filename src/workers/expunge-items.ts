@@ -97,12 +97,12 @@ export const expungeItems = async (run: WriteRun): Promise<void> => {
   const wanted = new Map<MailboxLane, OpenCommand[]>();
   const settled: Verdict[] = [];
   for (const command of run.commands) {
-    const { placement, content, args } = command;
+    const { placement, content, args, succession } = command;
     const mailboxId = placement?.binding?.mailboxId ?? ("" as MailboxId);
     const mailbox = laneOf(run, mailboxId);
     const already = expunged.get(mailboxId) ?? 0;
     const room = args.named === true || already < mostExpunged(mailbox?.bound ?? 0);
-    const next = reviewExpunge(command, { durable: content !== null, room });
+    const next = reviewExpunge(command, { durable: content !== null, room, succession });
     if (next.kind !== "send") settled.push({ command, step: next });
     else if (mailbox === null) settled.push({ command, step: outOfReach() });
     else {

@@ -14,6 +14,7 @@ import { planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { findByOctets, loadAccountSlice, loadMessagePlacements } from "../store/intent-slices.ts";
 import { type JournaledIntent, storeIntents } from "../store/intents.ts";
+import { findReplaced, replaceBy } from "../store/successors.ts";
 
 /** A request at work on its account. */
 export interface WriteSession {
@@ -98,7 +99,10 @@ export const decideImport = async (
     changes: draft.changes.length,
   };
   await storeIntents(account, [journaled]);
-  if (endpointId !== null && placementId !== null)
-    await planIntentCommands(account, endpointId, [placementId, ...replacedIds], { opId });
+  if (endpointId !== null && placementId !== null) {
+    const earlierIds = await findReplaced(account, endpointId, replacedIds);
+    await planIntentCommands(account, endpointId, [placementId, ...replacedIds, ...earlierIds], { opId });
+    await replaceBy(account, endpointId, [...replacedIds, ...earlierIds], placementId);
+  }
   return journaled;
 };

@@ -23,16 +23,13 @@ interface Run extends WriteInput {
   readonly until: number;
 }
 
-/** What an operation adds comes before what it takes away, and where that cannot be added nothing is taken away (C5). */
-const addFirst = (commands: readonly OpenCommand[]): readonly OpenCommand[] => {
-  const adding = new Set(commands.flatMap(({ verb, opId }) => (verb === "append" && opId !== null ? [opId] : [])));
-  return commands.filter(({ verb, opId }) => verb !== "expunge" || opId === null || !adding.has(opId));
-};
+/** Nothing is taken away before what replaces it is there; what puts that there is looked at in its own time (C5). */
+const isDecidable = ({ verb, succession }: OpenCommand): boolean => verb !== "expunge" || succession !== "coming";
 
 const writeMessages = async (run: Run): Promise<number> => {
   const { db, accountId, endpointId } = run.context;
   for (let round = 0; ; round += 1) {
-    const commands = addFirst(await listOpenCommands(db, accountId, endpointId));
+    const commands = (await listOpenCommands(db, accountId, endpointId)).filter(isDecidable);
     const due = commands.filter((command) => dueTime(command) <= Date.now());
     if (due.length === 0) return nextLook(commands);
     if (Date.now() > run.until) return Date.now();

@@ -5,7 +5,7 @@ import type { Role } from "../../src/model/mail.ts";
 import type { CommandView } from "../../src/reconciler/commands.ts";
 import { contestSeen } from "../../src/reconciler/contests.ts";
 import { rankOf, rankOfMove } from "../../src/reconciler/location.ts";
-import { mostExpunged, reviewExpunge, reviewMove } from "../../src/reconciler/moves.ts";
+import { mostExpunged, reviewExpunge, reviewMove, type Succession, successionOf } from "../../src/reconciler/moves.ts";
 import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
 
 const [inbox, work, trash] = ["inbox", "work", "trash"] as MailboxId[] as [MailboxId, MailboxId, MailboxId];
@@ -64,7 +64,8 @@ describe("a move", () => {
 
 describe("a removal", () => {
   const gone = placementOf({ lifecycle: "removed" });
-  const review = (placement: PlacementView, rest: Partial<CommandView> = {}, how = { durable: true, room: true }) =>
+  const expungeable = { durable: true, room: true, succession: "done" as Succession };
+  const review = (placement: PlacementView, rest: Partial<CommandView> = {}, how = expungeable) =>
     reviewExpunge(command(placement, rest), how);
 
   it("C7: is of what is gone here and still there, and is done when it is not", () => {
@@ -75,14 +76,30 @@ describe("a removal", () => {
   });
 
   it("I2: waits for octets that can be brought back, and for none that were purged", () => {
-    expect(review(gone, {}, { durable: false, room: true })).toMatchObject({ kind: "wait", outcome: "not_durable" });
-    expect(review(placementOf({ lifecycle: "purged" as "removed" }), {}, { durable: false, room: true })).toMatchObject({
+    expect(review(gone, {}, { ...expungeable, durable: false })).toMatchObject({ kind: "wait", outcome: "not_durable" });
+    expect(review(placementOf({ lifecycle: "purged" as "removed" }), {}, { ...expungeable, durable: false })).toMatchObject({
       kind: "send",
     });
   });
 
+  it("C5: of what is replaced comes after what replaces it, and not at all where that does not come", () => {
+    const next = placementOf();
+    const unplaced = { ...next, binding: null };
+    expect([successionOf(next, false), successionOf(unplaced, true), successionOf(unplaced, false)]).toEqual([
+      "done",
+      "coming",
+      "failed",
+    ]);
+    const missing = placementOf({}, { active: false, closedReason: "epoch" });
+    const unwanted = { ...unplaced, lifecycle: "removed" as const };
+    expect([successionOf(missing, false), successionOf(unwanted, true)]).toEqual(["coming", "done"]);
+    const ends = { kind: "end", status: "failed", outcome: "not_replaced" };
+    expect(review(gone, {}, { ...expungeable, succession: "failed" })).toMatchObject(ends);
+    expect(review(gone, {}, { ...expungeable, succession: "coming" })).toMatchObject({ kind: "wait", outcome: "not_replaced" });
+  });
+
   it("B5: waits where much was removed in ten minutes: fifty items, or one in twenty", () => {
-    expect(review(gone, {}, { durable: true, room: false })).toMatchObject({ kind: "wait", outcome: "outbound_breaker" });
+    expect(review(gone, {}, { ...expungeable, room: false })).toMatchObject({ kind: "wait", outcome: "outbound_breaker" });
     expect([0, 1000, 1019, 1020].map(mostExpunged)).toEqual([50, 50, 50, 51]);
   });
 });

@@ -2,8 +2,8 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mailboxesOf, messagesOf } from "../support/account-view.ts";
-import { itemsIn, moveTo, phone, settledCommands } from "../support/api-writes.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { itemsIn, moveTo, phone, settledCommands, write } from "../support/api-writes.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon, testAdminKey } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { commandsOf } from "../support/owed-writes.ts";
@@ -17,7 +17,7 @@ let daemon: Daemon;
 beforeAll(async () => {
   // Moves are copies here: what a copy needs room for, MOVE does not (C8).
   server = await startDovecot({
-    users: 3,
+    users: 4,
     extraConfig: `
 imap_capability = IMAP4rev1 SASL-IR ENABLE IDLE NAMESPACE UNSELECT LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC UIDPLUS
 mail_plugins = $mail_plugins quota
@@ -53,7 +53,49 @@ const call = (accountId: string, verb: string) => daemon.call("POST", `/v1/accou
 
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, at) => `${at}`);
 
+const save = async (accountId: string, replaces: string, subject: string): Promise<string> => {
+  const response = await fetch(`${daemon.url}/v1/accounts/${accountId}/messages?replaces=${replaces}`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${testAdminKey}`, "content-type": "message/rfc822", ...phone },
+    body: raw(subject, 200_000),
+  });
+  expect(response.status).toBe(201);
+  return (await messagesOf(daemon, accountId)).get(subject)?.id ?? "none";
+};
+
 describe("a limit in the way of a write", () => {
+  it("C5 P12: a draft stays on a full server until there is room for what replaces it", { timeout: 90_000 }, async () => {
+    await using device = await server.device(4);
+    await device.append("Drafts", { raw: raw("v1"), flags: ["\\Draft"] });
+    await device.append("INBOX", raw("filling", 950_000));
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 4));
+    const v1 = (await messagesOf(daemon, accountId)).get("v1")?.id ?? "none";
+    const v2 = await save(accountId, v1, "v2");
+    const refused = async () => (await commandsOf(fresh.url, accountId)).filter(({ outcome }) => outcome === "over_quota").length;
+    await eventually("v2 is refused", async () => (await refused()) === 1, { timeoutMs: 30_000 });
+    await write(daemon, accountId, "v2", { body: { keywords: { $flagged: true } } });
+    await call(accountId, "sync");
+    await save(accountId, v2, "v3");
+    await eventually(
+      "v2 is wanted no more, v3 is refused",
+      async () => {
+        const open = (await commandsOf(fresh.url, accountId)).filter(({ status }) => status !== "superseded");
+        expect(open.toSorted((a, b) => a.verb.localeCompare(b.verb))).toMatchObject([
+          { verb: "append", status: "planned", outcome: "over_quota" },
+          { verb: "expunge", status: "planned", outcome: null },
+        ]);
+        return true;
+      },
+      { timeoutMs: 30_000 },
+    );
+    expect(await itemsIn(server, 4, "Drafts")).toEqual(["v1 \\Draft"]);
+    await device.select("INBOX");
+    await device.expunge("1:*");
+    await call(accountId, "sync");
+    await settledCommands(fresh.url, accountId);
+    expect(await itemsIn(server, 4, "Drafts")).toEqual(["v3 \\Draft \\Flagged"]);
+  });
+
   it("C5 C8: a copy waits for room and marks nothing before, and is tried when somebody asks", { timeout: 60_000 }, async () => {
     await using device = await server.device(1);
     await device.append("INBOX", raw("one", 300_000));

@@ -1,0 +1,57 @@
+/** A version that takes the place of another: the earlier one is not destroyed upstream before the later one is there (C5, P12). */
+import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
+import { type Succession, successionOf } from "../reconciler/moves.ts";
+import type { InputTx } from "./account-tx.ts";
+import type { Queryable } from "./database.ts";
+import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
+
+/** Those that were to go as soon as one of these was there. */
+export const findReplaced = async (
+  { tx, accountId }: InputTx,
+  endpointId: EndpointId,
+  byIds: readonly PlacementId[],
+): Promise<readonly PlacementId[]> => {
+  if (byIds.length === 0) return [];
+  const { rows } = await tx.query<{ id: PlacementId }>({
+    name: "commands_replaced_by",
+    text: `select distinct placement_id as id from commands
+           where account_id = $1 and endpoint_id = $2 and args ? 'after' and args->>'after' = any($3::text[]) order by placement_id`,
+    values: [accountId, endpointId, byIds],
+  });
+  return rows.map(({ id }) => id);
+};
+
+/** What is owed for replaced placements, and will be once they are there themselves, comes after `by`. */
+export const replaceBy = async (
+  { tx, accountId }: InputTx,
+  endpointId: EndpointId,
+  replacedIds: readonly PlacementId[],
+  by: PlacementId,
+): Promise<void> => {
+  if (replacedIds.length === 0) return;
+  await tx.query({
+    name: "commands_replace",
+    text: `update commands set args = args || jsonb_build_object('after', $4::text)
+           where account_id = $1 and endpoint_id = $2 and op_id is not null
+             and ((ended_at is null and placement_id = any($3::uuid[])) or (args ? 'after' and args->>'after' = any($3::text[])))`,
+    values: [accountId, endpointId, replacedIds, by],
+  });
+};
+
+/** How far those are that come first, by their id; one that is not here any more is missing. */
+export const loadSuccessions = async (
+  db: Queryable,
+  accountId: AccountId,
+  endpointId: EndpointId,
+  ids: readonly PlacementId[],
+): Promise<ReadonlyMap<PlacementId, Succession>> => {
+  if (ids.length === 0) return new Map();
+  const { rows } = await db.query<PlacementRow & { readonly adding: boolean }>({
+    name: "commands_successions",
+    text: `select ${placementColumns}, ${bindingColumns}, exists (
+             select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append' and c.ended_at is null) as adding
+           from placements p ${lastBinding} where p.account_id = $1 and p.id = any($3::uuid[]) order by p.id`,
+    values: [accountId, endpointId, ids],
+  });
+  return new Map(rows.map((row) => [row.id, successionOf(toView(row), row.adding)]));
+};

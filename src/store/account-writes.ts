@@ -303,17 +303,17 @@ export const setPaused = async (tx: Tx, ref: AccountRef, paused: boolean): Promi
   return lockAccount(tx, ref);
 };
 
-/** Cuts a backoff short, and what commands wait for. A parked login stays parked: it would only be refused again. */
+/** Cuts a backoff short, and what commands wait for that somebody made room for. A parked login stays parked: it would only be refused again. */
 export const requestSync = async (tx: Tx, accountId: AccountId): Promise<void> => {
   await tx.query({
     name: "account_due_now",
     text: `update endpoints set next_attempt_at = now() where account_id = $1 and next_attempt_at > now()`,
     values: [accountId],
   });
-  // What was sent and is unknown is looked for in its own time: every look counts.
+  // Whatever else a server says no with, and what is unknown, has its own time: every try and every look counts.
   await tx.query({
     name: "account_commands_due_now",
-    text: `update commands set due_at = null where account_id = $1 and status = 'planned' and due_at > now()`,
+    text: `update commands set due_at = null where account_id = $1 and status = 'planned' and outcome = 'over_quota' and due_at > now()`,
     values: [accountId],
   });
 };

@@ -369,8 +369,9 @@ create index commands_open on commands (account_id, endpoint_id) where status in
 -- What the daemon does of its own accord it does once for each placement and cause.
 create unique index commands_once on commands (account_id, placement_id, reason) where op_id is null;
 -- Every page of messages asks which of their writes are refused for ever.
-create index commands_replaced on commands (account_id, (args->>'after')) where args ? 'after';
 create index commands_masked on commands (account_id, placement_id) where status = 'masked';
+-- What goes only once something else is there.
+create index commands_replaced on commands (account_id, (args->>'after')) where args ? 'after';
 -- What operations want of a placement is said once while it is open.
 create unique index commands_wanted on commands (account_id, placement_id, verb) where op_id is not null and ended_at is null;
 -- What is wanted of a mailbox is one thing at a time.

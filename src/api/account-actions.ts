@@ -22,7 +22,7 @@ interface Action {
 const actions: readonly Action[] = [
   {
     name: "sync",
-    summary: "Look for news and send what is owed now, whatever wait was planned",
+    summary: "Look for news now, and send what is owed; what a server refused for other reasons than room keeps its waits",
     because: "api",
     run: async (tx, ref, account) => {
       if (account.paused) throw new ProblemError("conflict", "The account is paused. Resume it first.");

@@ -182,6 +182,33 @@ const settlePatches = async (
 
 const settingsOf = (endpoints: readonly EndpointRow[]) => endpoints.map(({ id, settings }) => ({ id, settings }));
 
+/** Another request changed an endpoint since it was read. */
+class OvertakenError extends Error {}
+
+const mostOvertaken = 5;
+
+/**
+ * Settles a change by what the endpoints are and then has it written, anew where another came first, so that nothing of that is
+ * taken back. Names are looked up before anything is locked.
+ * @throws ProblemError `conflict` where others are always first.
+ */
+const onSettled = async <Answer>(
+  deps: Pick<ApiDeps, "db" | "config">,
+  { accountId, endpoints }: { readonly accountId: AccountId; readonly endpoints: readonly EndpointPatchInput[] },
+  write: (settled: SettledEndpoints & { readonly known: readonly EndpointRow[] }) => Promise<Answer>,
+): Promise<Answer> => {
+  for (let overtaken = 0; overtaken < mostOvertaken; overtaken += 1) {
+    const known = endpoints.length === 0 ? [] : await listEndpoints(deps.db, [accountId]);
+    const settled = await settlePatches(endpoints, known, deps.config);
+    try {
+      return await write({ ...settled, known });
+    } catch (error) {
+      if (!(error instanceof OvertakenError)) throw error;
+    }
+  }
+  throw new ProblemError("conflict", "Others keep changing the endpoints of this account. Try again in a moment.");
+};
+
 const registerPatch = (app: App, deps: ApiDeps): void => {
   app.patch(
     "/v1/accounts/:accountId",
@@ -198,22 +225,19 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
     async (request, reply) => {
       const account = await loadAccount(deps, request);
       const { name, email, policy, endpoints = [] } = request.body;
-      const known = endpoints.length === 0 ? [] : await listEndpoints(deps.db, [account.id]);
-      // Names are looked up before anything is locked.
-      const settled = await settlePatches(endpoints, known, deps.config);
       const ref = { tenantId: account.tenantId, accountId: account.id, deviceId: callerOf(request).deviceId };
       const accountPatch = given({ name, email, policy }) as Pick<Partial<AccountRow>, "name" | "email">;
-      const body = await answerOnce(deps, { request, reply }, async (tx) => {
-        const now = endpoints.length === 0 ? known : await lockEndpoints(tx, ref);
-        // What another request changed meanwhile is not taken back.
-        const isSame = isDeepStrictEqual(settingsOf(now), settingsOf(known));
-        const { changed, added } = isSame ? settled : await settlePatches(endpoints, now, deps.config);
-        const patch = { ...accountPatch, endpoints: changed, newEndpoints: added };
-        const after = await patchAccount(tx, deps.sealer, ref, patch);
-        if (after === null) throw notFound("account");
-        if (policy !== undefined) await deps.policies.apply(tx, ref);
-        return { status: 200, body: showAccount(after, await listEndpoints(tx, [account.id])) };
-      });
+      const body = await onSettled(deps, { accountId: account.id, endpoints }, ({ known, changed, added }) =>
+        answerOnce(deps, { request, reply }, async (tx) => {
+          if (endpoints.length > 0 && !isDeepStrictEqual(settingsOf(await lockEndpoints(tx, ref)), settingsOf(known)))
+            throw new OvertakenError();
+          const patch = { ...accountPatch, endpoints: changed, newEndpoints: added };
+          const after = await patchAccount(tx, deps.sealer, ref, patch);
+          if (after === null) throw notFound("account");
+          if (policy !== undefined) await deps.policies.apply(tx, ref);
+          return { status: 200, body: showAccount(after, await listEndpoints(tx, [account.id])) };
+        }),
+      );
       ring(deps, account, "changed");
       return body;
     },

@@ -111,6 +111,23 @@ describe("a new account", () => {
   });
 });
 
+test("C5: a sync asked for has tried at once what waits for room, and nothing else: every other try counts", async () => {
+  const account = await create();
+  const [endpoint] = account["endpoints"] as { id: string }[];
+  await api.db.query({
+    text: `insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status, outcome, due_at)
+           select a.id, gen_random_uuid(), a.tenant_id, $2, gen_random_uuid(), 'append', '{}', 'api_write', 'op', 'planned', w, now() + interval '1 hour'
+           from accounts a, unnest(array['over_quota', 'try_later', 'no_effect']) w where a.id = $1`,
+    values: [uuidOf(account["id"]), parseId("end", endpoint?.id ?? "")],
+  });
+  expect((await api.request(`/v1/accounts/${account["id"]}/sync`, { method: "POST" })).status).toBe(202);
+  const { rows } = await api.db.query<{ outcome: string }>({
+    text: "select outcome from commands where account_id = $1 and due_at is null",
+    values: [uuidOf(account["id"])],
+  });
+  expect(rows).toEqual([{ outcome: "over_quota" }]);
+});
+
 test("accounts are listed in pages, oldest first, each once; a limited key sees its own only", async () => {
   await using other = await openTestApi();
   const ids: string[] = [];

@@ -57,8 +57,8 @@ export const reviewExpunge = (
   if (lifecycle === "live") return end("superseded", "overtaken");
   if (binding?.active !== true) return status === "planned" ? end("superseded", "already_so") : end("confirmed", reason);
   if (succession === "failed") return end("failed", "not_replaced");
-  if (succession === "coming" || (lifecycle === "removed" && !durable))
-    return wait(lookAgainMs, succession === "coming" ? "not_replaced" : "not_durable");
+  if (succession === "coming") return wait(lookAgainMs, "not_replaced");
+  if (lifecycle === "removed" && !durable) return wait(lookAgainMs, "not_durable");
   if (isSpent(command)) return end("failed", "no_effect");
   return room ? { kind: "send", uid: binding.uid } : wait(lookAgainMs, "outbound_breaker");
 };

@@ -2,6 +2,7 @@
 import type { EndpointId, MailboxId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { MailboxDecision } from "../reconciler/mailboxes.ts";
+import type { Scope } from "../reconciler/state.ts";
 import { appendChanges, type InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 
@@ -164,6 +165,23 @@ export const writeCursor = async (account: InputTx, endpointId: EndpointId, curs
       cursor.permanentFlags,
     ],
   });
+};
+
+/**
+ * What a mailbox keeps of the flags that are written to it; null: whatever there is.
+ * @returns whether that is other than when it was last written to, before any restart too.
+ */
+export const noteStoredFlags = async (
+  account: InputTx,
+  { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+  kept: readonly string[] | null,
+): Promise<boolean> => {
+  const { rowCount } = await account.tx.query({
+    name: "mailbox_stored_flags",
+    text: `update upstream_mailboxes set stored_flags = $4 where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and stored_flags <> $4`,
+    values: [account.accountId, endpointId, mailboxId, kept ?? ["any"]],
+  });
+  return rowCount > 0;
 };
 
 /** Puts a mailbox aside after repeated failures of its own; the account goes on without it. */

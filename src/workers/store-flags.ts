@@ -20,6 +20,7 @@ import { type OpenCommand, planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { listMaskedStores } from "../store/ended-commands.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
+import { noteStoredFlags } from "../store/mailbox-writes.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 import { loadBoundAgainst } from "./echoes.ts";
@@ -71,18 +72,19 @@ const fenceOf = ({ mailboxId, epoch }: Scope, uidValidity: number, modseq: bigin
 
 /** The plan is drawn from state: what a mailbox did not keep is owed again as soon as it is seen to keep it. */
 const planUnmasked = async (account: InputTx, scope: Scope, permanentFlags: StoreView["permanentFlags"]): Promise<void> => {
-  for (const { opId, placement } of await listMaskedStores(account, scope)) {
+  const kept = (await listMaskedStores(account, scope)).filter(({ placement }) => {
     const shown = keywordsOfFlags(placement.binding?.shadowFlags ?? []);
-    if (differenceOf(placement, { shown, remove: null, permanentFlags }).halves.length > 0)
-      await planIntentCommands(account, scope.endpointId, [placement.id], { opId });
+    return differenceOf(placement, { shown, remove: null, permanentFlags }).halves.length > 0;
+  });
+  for (const [opId, ofOne] of Map.groupBy(kept, (one) => one.opId)) {
+    const ids = ofOne.map(({ placement }) => placement.id);
+    await planIntentCommands(account, scope.endpointId, ids, { opId });
   }
 };
 
 interface StoredFacts {
   readonly scope: Scope;
   readonly uidValidity: number;
-  /** It keeps other flags than when it was last looked at. */
-  readonly keepsOthers: boolean;
   readonly wanted: readonly Wanted[];
   readonly outcome: Stored;
   readonly retryFirstMs: number;
@@ -92,7 +94,7 @@ interface StoredFacts {
 const flagsStored = defineInput(
   "outcome",
   "imap.stored",
-  async (account, { scope, uidValidity, keepsOthers, wanted, outcome, retryFirstMs }: StoredFacts) => {
+  async (account, { scope, uidValidity, wanted, outcome, retryFirstMs }: StoredFacts) => {
     const facts = new Map(outcome.facts.map((fact) => [fact.uid, fact]));
     const { bound, echoes } = await loadBoundAgainst(account, scope, { uids: [...facts.keys()], facts: outcome.facts });
     const decision = reconcileFlags({ scope, facts: outcome.facts, bound, seen: null, echoes });
@@ -109,7 +111,8 @@ const flagsStored = defineInput(
       return { command, step: next, fence: fenceOf(scope, uidValidity, fact?.modseq ?? null) };
     });
     await settleCommands(account, scope.endpointId, verdicts);
-    if (keepsOthers) await planUnmasked(account, scope, outcome.permanentFlags);
+    const { permanentFlags } = outcome;
+    if (await noteStoredFlags(account, scope, permanentFlags)) await planUnmasked(account, scope, permanentFlags);
   },
 );
 
@@ -121,9 +124,8 @@ const commitStored = async (run: WriteRun, batch: Batch, outcome: Stored | Refus
     const verdicts = wanted.map(({ command }) => ({ command, step: afterSetback(why, command.attempts + 1, retryFirstMs) }));
     return settle(run, verdicts);
   }
-  const keepsOthers = String(mailbox.permanentFlags) !== String(outcome.permanentFlags);
   const scope = scopeOf(context, mailbox);
-  await ingest(context, flagsStored, { scope, uidValidity, keepsOthers, wanted, outcome, retryFirstMs });
+  await ingest(context, flagsStored, { scope, uidValidity, wanted, outcome, retryFirstMs });
   mailbox.permanentFlags = outcome.permanentFlags;
 };
 

@@ -164,6 +164,7 @@ create table upstream_mailboxes (
   highest_modseq bigint,
   backfill_low bigint,
   permanent_flags text[] not null default '{}',
+  stored_flags text[] not null default '{}',
   scan_id bigint not null default 0,
   audited_at timestamptz,
   absent_since timestamptz,

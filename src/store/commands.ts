@@ -125,15 +125,15 @@ export interface OpenPlacing {
 }
 
 /** Those of one mailbox, in the order they were planned: one of an earlier epoch, too, and one of which the server said no last. */
-export const loadOpenPlacings = async (account: AccountTx, scope: Scope): Promise<readonly OpenPlacing[]> => {
-  const { rows } = await account.tx.query<CommandRow>({
+export const loadOpenPlacings = async (db: Queryable, accountId: AccountId, scope: Scope): Promise<readonly OpenPlacing[]> => {
+  const { rows } = await db.query<CommandRow>({
     name: "commands_placing_open",
     text: `select c.id as command_id, c.verb, c.reason, c.op_id, c.fence, ${placementColumns}, ${bindingColumns}, m.sha256 as m_sha256, m.size as m_size
            ${commandTables}
            where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.verb in ('append', 'move')
              and c.fence->>'mailboxId' = $3 and p.id is not null
            order by c.planned_at, c.id`,
-    values: [account.accountId, scope.endpointId, scope.mailboxId],
+    values: [accountId, scope.endpointId, scope.mailboxId],
   });
   return rows.flatMap((row) => {
     const { command_id: commandId, verb, reason, op_id: opId, fence } = row;

@@ -9,16 +9,35 @@ import type { Decision, Scope } from "../reconciler/state.ts";
 import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { loadOpenPlacings, moveCommands, type OpenPlacing } from "../store/commands.ts";
 import { commandsEnded } from "../telemetry/metrics.ts";
+import type { LaneContext } from "./lane-state.ts";
 
 export type ShownItem = Pick<FetchedItem, "uid" | "octets">;
 
-/** Items that may be what one of the commands put there, by their octets, with the hash of their normal form. */
-const normalForms = async (
+const fromOf = ({ fence }: OpenPlacing, scope: Scope): number | null =>
+  fence.epoch === scope.epoch ? (fence.uidNext ?? 1) : null;
+
+const sentWith = ({ verb, fence, placement }: OpenPlacing): readonly string[] =>
+  verb === "move" ? (placement.binding?.shadowFlags ?? []) : (fence.said?.flags ?? []);
+
+const hashOf = ({ content }: OpenPlacing): string[] => (content === null ? [] : [content.sha256.toString("hex")]);
+
+/** Hex hashes of normal forms, by those of octets. */
+export type NormalForms = ReadonlyMap<string, string>;
+
+/**
+ * Normal forms of items that may be what one of the commands put there, by their octets. Read before it is decided: whoever decides
+ * again about the items may not have their octets any more.
+ */
+export const readForms = async (
+  { db, accountId }: Pick<LaneContext, "db" | "accountId">,
+  scope: Scope,
   items: readonly ShownItem[],
-  sent: ReadonlySet<string>,
-  from: number,
-): Promise<ReadonlyMap<string, string>> => {
+): Promise<NormalForms> => {
   const forms = new Map<string, string>();
+  const open = items.length === 0 ? [] : await loadOpenPlacings(db, accountId, scope);
+  if (open.length === 0) return forms;
+  const sent = new Set(open.flatMap(hashOf));
+  const from = Math.min(...open.map((placing) => fromOf(placing, scope) ?? 1));
   for (const { uid, octets } of items) {
     const sha256 = octets?.sha256.toString("hex");
     if (octets === null || sha256 === undefined || uid < from || sent.has(sha256)) continue;
@@ -27,21 +46,9 @@ const normalForms = async (
   return forms;
 };
 
-const fromOf = ({ fence }: OpenPlacing, scope: Scope): number | null =>
-  fence.epoch === scope.epoch ? (fence.uidNext ?? 1) : null;
-
-const sentWith = ({ verb, fence, placement }: OpenPlacing): readonly string[] =>
-  verb === "move" ? (placement.binding?.shadowFlags ?? []) : (fence.said?.flags ?? []);
-
-/** What a batch of items may confirm; nearly always nothing is open, and then nothing is hashed. */
-export const loadClaims = async (account: AccountTx, scope: Scope, items: readonly ShownItem[]): Promise<readonly Claim[]> => {
-  if (items.length === 0) return [];
-  const open = await loadOpenPlacings(account, scope);
-  if (open.length === 0) return [];
-  const hashOf = ({ content }: OpenPlacing): string[] => (content === null ? [] : [content.sha256.toString("hex")]);
-  const sent = new Set(open.flatMap(hashOf));
-  const from = Math.min(...open.map((placing) => fromOf(placing, scope) ?? 1));
-  const forms = await normalForms(items, sent, from);
+/** What a batch of items may confirm; nearly always nothing is open. */
+export const loadClaims = async (account: AccountTx, scope: Scope, forms: NormalForms): Promise<readonly Claim[]> => {
+  const open = await loadOpenPlacings(account.tx, account.accountId, scope);
   return open.map((placing) => {
     const { commandId, verb, reason, opId, placement, fence } = placing;
     const alike = [...forms].flatMap(([sha256, hFull]) => (hFull === fence.hFull ? [sha256] : []));

@@ -18,12 +18,12 @@ import { loadBound, loadKnown, readAgreed } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap, noteRepair } from "./arrivals.ts";
-import { confirmClaims, loadClaims, type ShownItem } from "./claims.ts";
+import { confirmClaims, loadClaims, type NormalForms, readForms, type ShownItem } from "./claims.ts";
 import { findMeant, type MeantAs } from "./meant.ts";
 import { believedFlags } from "./flag-loss.ts";
 import { loadContests } from "./contests.ts";
 import { loadBoundAgainst } from "./echoes.ts";
-import { keepContent, reviveContent, reviveOctets } from "./kept-contents.ts";
+import { keepContent, reviveContent } from "./kept-contents.ts";
 import {
   type LaneContext,
   type LaneFacts,
@@ -54,7 +54,7 @@ export interface PreparedBatch {
 }
 
 /** Normal forms of the batch, where another view of the account may have shown its mail. */
-export const formsOf = ({ contents }: PreparedBatch): Buffer[] =>
+export const formsOf = ({ contents }: Pick<PreparedBatch, "contents">): Buffer[] =>
   contents.flatMap(({ fingerprint: print }) => (print?.hFull == null ? [] : [print.hFull]));
 
 /** Makes the octets of a batch durable. Done before, and apart from, the commit that refers to them. */
@@ -159,12 +159,13 @@ const isLateTwin = (error: unknown): boolean =>
 interface ItemsFacts {
   readonly lane: LaneFacts;
   readonly mailbox: MailboxFacts;
-  readonly batch: PreparedBatch;
+  readonly batch: Omit<PreparedBatch, "items">;
   readonly reason: ItemsCommit["reason"];
   readonly move: CursorMove | null;
   readonly unbound: boolean;
   readonly readAt: number | null;
   readonly meant: readonly MeantAs[];
+  readonly forms: NormalForms;
 }
 
 /** Those of them that are still what they were when they were compared; the others are mail of its own. */
@@ -184,14 +185,14 @@ const claimedOf = async (
   );
 };
 
-const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, ...rest }: ItemsFacts) => {
+const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, forms, ...rest }: ItemsFacts) => {
   const { reason, move, unbound, readAt } = rest;
-  const { items, facts, contents, seen } = batch;
+  const { facts, contents, seen } = batch;
   const { at } = account.input;
   const scope = scopeOf(lane, mailbox);
-  const { bound, closed } = await loadBound(account, scope, unbound ? [] : items.map((item) => item.uid));
+  const { bound, closed } = await loadBound(account, scope, unbound ? [] : facts.map(({ uid }) => uid));
   const known = await loadKnown(account, lane.endpointId, seen, formsOf(batch));
-  const claims = await loadClaims(account, scope, items);
+  const claims = facts.length === 0 ? [] : await loadClaims(account, scope, forms);
   const claimed = await claimedOf(account, scope, meant);
   const decision = reconcileItems({
     scope,
@@ -206,7 +207,7 @@ const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, ...r
       placements: [...known.values()].flatMap(({ placements }) => placements),
       readAt: readAt ?? at.getTime(),
     }),
-    freshIds: Array.from({ length: 2 * items.length }, () => account.input.freshId()),
+    freshIds: Array.from({ length: 2 * facts.length }, () => account.input.freshId()),
     reason,
   });
   const existing = new Set([...bound.keys(), ...closed]);
@@ -219,24 +220,20 @@ const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, ...r
 };
 
 /** UIDs, flags and hashes; not what is read from the octets again. */
-const keepBatch = ({ facts, contents, seen }: PreparedBatch) => ({
+const keepBatch = ({ facts, contents, seen }: ItemsFacts["batch"]) => ({
   items: facts.map(({ sha256: _sha256, hFull: _hFull, ...fact }) => fact),
   contents: contents.map(keepContent),
   seen,
 });
 
-const reviveBatch = async (kept: ReturnType<typeof keepBatch>, stored: StoredOctets): Promise<PreparedBatch> => {
+const reviveBatch = async (kept: ReturnType<typeof keepBatch>, stored: StoredOctets): Promise<ItemsFacts["batch"]> => {
   const contents = await Promise.all(kept.contents.map((content) => reviveContent(content, stored)));
-  const items = kept.items.map(({ uid }, index) => {
-    const blob = contents[index]?.octets ?? null;
-    return { uid, octets: blob === null ? null : reviveOctets(blob, stored) };
-  });
   const facts = kept.items.map((item, index) => {
     const { octets: blob, fingerprint: print } = contents[index] ?? { octets: null };
     const sha256 = blob === null ? null : blob.sha256.toString("hex");
     return { ...item, sha256, ...(print?.hFull != null && { hFull: print.hFull.toString("hex") }) };
   });
-  return { items, facts, contents, seen: kept.seen };
+  return { facts, contents, seen: kept.seen };
 };
 
 const itemsSeen = defineInput("observation", "imap.items", decideItems, {
@@ -256,9 +253,10 @@ export const commitItems = async (context: LaneContext, mailbox: MailboxLane, re
     messageId: batch.contents[at]?.headers?.messageId ?? null,
   }));
   const meant = await findMeant(context, mailbox, news);
+  const forms = await readForms(context, scopeOf(context, mailbox), batch.items);
   const write = (seen: readonly Buffer[]) => {
-    const facts = { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), reason, move, unbound, readAt, meant };
-    return ingest(context, itemsSeen, { ...facts, batch: { ...batch, seen } });
+    const facts = { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), reason, move, unbound, readAt, meant, forms };
+    return ingest(context, itemsSeen, { ...facts, batch: { facts: batch.facts, contents: batch.contents, seen } });
   };
   const outcome = await write(batch.seen).catch((error: unknown) => {
     if (!isLateTwin(error)) throw error;

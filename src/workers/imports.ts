@@ -1,6 +1,6 @@
 /** Mail brought over the API: taken in as it arrives, stored with what is decided of it. */
 import { startOctets } from "../endpoints/octets.ts";
-import { fingerprint } from "../mime/fingerprint.ts";
+import type { fingerprint } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import type { EndpointId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ImportOp } from "../model/intent.ts";
@@ -57,10 +57,18 @@ export const importArgs = (op: ImportOp, octets: Octets): Readonly<Record<string
   sha256: octets.sha256.toString("hex"),
 });
 
+export interface ImportedMail {
+  readonly opId: string;
+  readonly op: ImportOp;
+  readonly octets: Octets;
+  /** Of the octets, read before it is decided: whoever decides again may not have them any more. */
+  readonly print: Awaited<ReturnType<typeof fingerprint>>;
+}
+
 /** Decides and stores one import, under the account's lock. */
 export const decideImport = async (
   { account, deviceId, endpointId, began }: WriteSession,
-  { opId, op, octets }: { readonly opId: string; readonly op: ImportOp; readonly octets: Octets },
+  { opId, op, octets, print }: ImportedMail,
 ): Promise<JournaledIntent> => {
   const known = await findByOctets(account, octets.sha256);
   const placementsOf = async (id: MessageId | null): Promise<readonly IntentPlacement[]> =>
@@ -83,7 +91,7 @@ export const decideImport = async (
     receivedAt: new Date(op.receivedAt),
     headers: readHeaders(octets.head),
     octets,
-    fingerprint: await fingerprint(octets.parts()),
+    fingerprint: print,
   };
   await applyDecision(account, draft, { scope: null, contents: [content], existing: new Set() });
   const said = { placementId, keywords: Object.fromEntries(op.keywords.map((keyword) => [keyword, true])), places: [] };

@@ -1,5 +1,6 @@
 /** Intents of the API, decided in the transaction that their caller commits: canonical state first, upstream follows (Q4). */
 import { isDeepStrictEqual } from "node:util";
+import { fingerprint } from "../mime/fingerprint.ts";
 import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, MailIntent, MailOp } from "../model/intent.ts";
 import type { ImportRequest, WriteRequest, Writes, Written } from "../model/writes.ts";
@@ -26,7 +27,7 @@ import { erasePurged, type JournaledIntent, loadIntents, storeIntents } from "..
 import { wantMailboxes } from "../store/mailbox-commands.ts";
 import { writeMailboxes } from "../store/mailbox-writes.ts";
 import { loadMailboxes } from "../store/slices.ts";
-import { collectOctets, decideImport, importArgs, type WriteSession } from "./imports.ts";
+import { collectOctets, decideImport, importArgs, type ImportedMail, type WriteSession } from "./imports.ts";
 import { reviveKnown } from "./kept-contents.ts";
 
 /** More than so many thrown away in one request need the exact base of each (Q3). */
@@ -207,15 +208,15 @@ const decideWrite = async (account: InputTx, request: WriteFacts): Promise<Writt
 
 const mailWritten = defineInput("intent", "api.mail", decideWrite);
 
-type ImportFacts = Omit<ImportRequest, "tenantId" | "accountId">;
+type ImportFacts = ImportedMail & Pick<ImportRequest, "deviceId">;
 
 const decideImported = async (account: InputTx, request: ImportFacts): Promise<Written> => {
-  const { opId, op, octets } = request;
+  const { opId, op, octets, print } = request;
   const session = await openSession(account, request);
   const before = (await loadIntents(account, [opId])).get(opId);
   const identity = { kind: "import", args: importArgs(op, octets), messageId: null };
   const { result } =
-    before === undefined ? await decideImport(session, { opId, op, octets }) : { result: resultAgain(identity, before) };
+    before === undefined ? await decideImport(session, { opId, op, octets, print }) : { result: resultAgain(identity, before) };
   return { results: [result], state: stateOf(account) };
 };
 
@@ -239,7 +240,8 @@ export class IntentWrites implements Writes<Tx> {
     return collectOctets(source, { maxBytes: this.#limits.maxMessageBytes, spoolDir: this.#limits.spoolDir });
   }
 
-  importMail(tx: Tx, { tenantId, accountId, ...facts }: ImportRequest): Promise<Written | null> {
-    return ingestOwned(tx, { tenantId, accountId }, mailImported, facts);
+  async importMail(tx: Tx, { tenantId, accountId, ...request }: ImportRequest): Promise<Written | null> {
+    const print = await fingerprint(request.octets.parts());
+    return ingestOwned(tx, { tenantId, accountId }, mailImported, { ...request, print });
   }
 }

@@ -41,14 +41,3 @@ export const reviveContent = async (content: MessageContent, stored: StoredOctet
   const head = await headOf(content.octets, stored);
   return { ...content, headers: head === null ? null : readHeaders(head) };
 };
-
-/** Octets that are read when somebody asks for them. */
-export const reviveOctets = ({ sha256, size }: NonNullable<MessageContent["octets"]>, stored: StoredOctets): Octets => ({
-  sha256,
-  size,
-  head: Buffer.alloc(0),
-  async *parts() {
-    yield* (await stored({ sha256, size })).parts();
-  },
-  dispose: () => Promise.resolve(),
-});

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { uuidv7 } from "uuidv7";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Session } from "../../src/endpoints/endpoint.ts";
 import { memoryOctets } from "../../src/endpoints/octets.ts";
 import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
+import { storedOctets } from "../../src/store/blob-reads.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
-import { readFacts } from "../../src/store/inputs.ts";
+import { listInputs, readFacts, type RecordedInput, replayInput } from "../../src/store/inputs.ts";
 import { FencedError } from "../../src/store/leases.ts";
 import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
@@ -124,6 +126,26 @@ describe("a committed batch", () => {
     });
     expect(rows[0]?.whole.equals(large)).toBe(true);
     expect(await count(context, "blobs")).toBe(4);
+  });
+
+  it("is decided again without octets that were destroyed since, though they were held against what we put there", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const { accountId, tenantId, endpointId } = context;
+    const inbox = await mailbox("INBOX", 3);
+    await take(context, inbox, [itemOf(1, message(1))], null);
+    const fence = { mailboxId: inbox.mailboxId, epoch: 0, uidValidity: 1, uidNext: 2, hFull: "00" };
+    await db.query({
+      text: `insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, fence, status, sent_at)
+             select $1, $2, $3, $4, p.id, 'append', '{}', 'api_write', 'op', $5, 'sent', now() from placements p where p.account_id = $1`,
+      values: [accountId, uuidv7(), tenantId, endpointId, JSON.stringify(fence)],
+    });
+    await take(context, inbox, [itemOf(2, message(2))], null);
+    await db.query({ text: `delete from blobs where account_id = $1`, values: [accountId] });
+    const [, second] = await listInputs(db, accountId, 0n);
+    await db.transaction(async (tx) => {
+      await replayInput(tx, { tenantId, accountId }, second as RecordedInput, (blob) => storedOctets(tx, accountId, blob));
+    });
+    expect(await count(context, "inputs")).toBe(3);
   });
 
   it("survives NUL and lone surrogates in headers", async () => {

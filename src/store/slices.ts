@@ -275,16 +275,17 @@ export async function* livePlacements(
   endpointId: EndpointId | null,
   mailboxId: MailboxId,
 ): AsyncGenerator<readonly PlacementView[]> {
-  for (let after: PlacementId | null = null; ;) {
-    const { rows }: { readonly rows: PlacementRow[] } = await account.tx.query<PlacementRow>({
+  // As text: a number of milliseconds is less than the store knows.
+  for (let last = { came: "-infinity", id: "00000000-0000-0000-0000-000000000000" }; ;) {
+    const { rows } = await account.tx.query<PlacementRow & { readonly came: string }>({
       name: "mailbox_placements",
-      text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
-             where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and ($4::uuid is null or p.id > $4)
-             order by p.id limit ${pageSize}`,
-      values: [account.accountId, endpointId, mailboxId, after],
+      text: `select ${placementColumns}, ${bindingColumns}, p.received_at::text as came from placements p ${lastBinding}
+             where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and (p.received_at, p.id) > ($4::timestamptz, $5::uuid)
+             order by p.received_at, p.id limit ${pageSize}`,
+      values: [account.accountId, endpointId, mailboxId, last.came, last.id],
     });
     if (rows.length > 0) yield rows.map(toView);
-    after = rows.at(-1)?.id ?? null;
+    last = rows.at(-1) ?? last;
     if (rows.length < pageSize) return;
   }
 }

@@ -7,6 +7,8 @@ import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { storedOctets } from "../../src/store/blob-reads.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { listInputs, readFacts, type RecordedInput, replayInput } from "../../src/store/inputs.ts";
+import { inAccount } from "../../src/store/account-tx.ts";
+import { livePlacements } from "../../src/store/slices.ts";
 import { FencedError } from "../../src/store/leases.ts";
 import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
@@ -301,5 +303,33 @@ describe("a stub whose octets come", () => {
     const stubs = rows.map((row) => ({ ...row, uid: 1 }));
     await readStubs(context, session, { mailbox: inbox, stubs }, new AbortController().signal);
     expect(await seqs(context)).toEqual(before);
+  });
+});
+
+describe("all that is in a mailbox", () => {
+  it("is read page by page from where the last one ended, oldest first, and each once", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 2);
+    await take(context, inbox, [itemOf(1, message(1))], 1);
+    // Many of one time, which is finer than a millisecond.
+    await db.query({
+      text: `insert into placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, reason, received_at, created_seq, changed_seq)
+             select p.account_id, gen_random_uuid(), p.tenant_id, p.message_id, p.mailbox_id, '{}', 'live', 'copied',
+               p.received_at + n / 400 * interval '7 microseconds', 1, 1
+             from placements p, generate_series(1, 1200) n where p.account_id = $1`,
+      values: [context.accountId],
+    });
+    const { rows } = await db.query<{ id: string }>({
+      text: `select id from placements where account_id = $1 and mailbox_id = $2 order by received_at, id`,
+      values: [context.accountId, inbox.mailboxId],
+    });
+    const read = await inAccount(db, context.fence, context.accountId, async (account) => {
+      const ids: string[] = [];
+      for await (const page of livePlacements(account, context.endpointId, inbox.mailboxId))
+        ids.push(...page.map(({ id }) => id));
+      return ids;
+    });
+    expect(read).toHaveLength(1201);
+    expect(read).toEqual(rows.map(({ id }) => id));
   });
 });

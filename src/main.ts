@@ -118,6 +118,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
           endpoint.sealedCredentials,
         ),
       retryTimes: defaultRetryTimes,
+      maxMessageBytes: config.maxMessageBytes,
       pollMs: config.pollSeconds * 1000,
       bulkTurn: pLimit(bulkTurns),
       connectTurn: pLimit(connectTurns),

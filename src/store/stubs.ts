@@ -171,22 +171,33 @@ export interface ItemStub {
 /** At once; a look comes back for the rest. */
 const mostItems = 500;
 
-/** That the server shows, in the order of their UIDs. `headless`: of which not even the headers are known. */
+export interface StubPage {
+  /** Of which not even the headers are known. */
+  readonly headless: boolean;
+  /** Only those behind this one, by their ids; null: from the first on. */
+  readonly after: MessageId | null;
+  /** Octets: what the server lists as larger is left out. */
+  readonly largest: number;
+}
+
+/** What the server shows without giving it, in the order of UIDs. `last`: where the next page begins; null: this is the last one. */
 export const listItemStubs = async (
   db: Queryable,
   accountId: AccountId,
   endpointId: EndpointId,
-  { headless }: { readonly headless: boolean },
-): Promise<readonly ItemStub[]> => {
+  { headless, after, largest }: StubPage,
+): Promise<{ readonly stubs: readonly ItemStub[]; readonly last: MessageId | null }> => {
   const { rows } = await db.query<{ message_id: MessageId; placement_id: PlacementId; mailbox_id: MailboxId; uid: bigint }>({
     name: headless ? "stubs_headless" : "stubs_of_items",
     text: `select distinct on (m.id) m.id as message_id, b.placement_id, b.mailbox_id, b.uid
            from messages m join placements p on p.account_id = m.account_id and p.message_id = m.id
            join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.active and b.uidl = ''
-           where m.account_id = $1 and m.durability = 'stub'${headless ? " and m.h_head is null" : ""} order by m.id limit ${mostItems}`,
-    values: [accountId, endpointId],
+           where m.account_id = $1 and m.durability = 'stub'${headless ? " and m.h_head is null" : ""}
+             and m.id > coalesce($3, '00000000-0000-0000-0000-000000000000'::uuid) and m.size <= $4
+           order by m.id limit ${mostItems}`,
+    values: [accountId, endpointId, after, largest],
   });
-  return rows
+  const stubs = rows
     .map(({ message_id: messageId, placement_id: placementId, mailbox_id: mailboxId, uid }) => ({
       messageId,
       placementId,
@@ -194,6 +205,7 @@ export const listItemStubs = async (
       uid: Number(uid),
     }))
     .sort((a, b) => a.uid - b.uid);
+  return { stubs, last: rows.length < mostItems ? null : (rows.at(-1)?.message_id ?? null) };
 };
 
 export interface DescribedStub {

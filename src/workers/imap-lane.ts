@@ -18,7 +18,7 @@ import { isInboxOpen, type LaneContext } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { type PassMemory, runPass } from "./pass.ts";
 import { readStubHeads } from "./stub-heads.ts";
-import { stubFirstMs } from "./stubs.ts";
+import { hurryStubs, stubTurns } from "./stubs.ts";
 import { refreshMailboxes } from "./tree.ts";
 import { runCommands } from "./writing.ts";
 
@@ -141,7 +141,9 @@ export class ImapLane implements EndpointLane {
       retention: { days: endpoint.profile.trashRetentionDays ?? null },
       trouble: this.health.trouble,
       tree: { readAt: 0 },
-      stubs: { dueAt: 0, waitMs: stubFirstMs },
+      stubs: stubTurns(),
+      headless: stubTurns(),
+      maxMessageBytes: services.maxMessageBytes,
     };
     await refreshMailboxes(context, await countBound(db, account.id, endpoint.id));
     const candidates = await inAccount(db, fence, account.id, hasCandidates);
@@ -182,7 +184,7 @@ export class ImapLane implements EndpointLane {
     // Somebody asks: flags that only a whole listing shows are looked for too, and what could not be read.
     if (because === "api") {
       loaded.memory.fullPollAt = 0;
-      loaded.context.stubs.dueAt = Math.min(loaded.context.stubs.dueAt, Date.now());
+      hurryStubs(loaded.context);
     }
     // What is owed comes of what is seen: a quiet look does not even ask.
     const mayOwe = because !== "sweep" || memory.candidates;
@@ -201,7 +203,7 @@ export class ImapLane implements EndpointLane {
     await this.succeeded(loaded, session.profile, result.again);
     memory.unparsed ||= result.created > 0 || result.again;
     if (!result.again) {
-      if (memory.unparsed) await readStubHeads(loaded.context, session, signal);
+      await readStubHeads(loaded.context, session, signal);
       this.parseWhatCame(loaded);
     }
     await this.askAnotherSession(memory);

@@ -16,6 +16,8 @@ export interface LaneServices {
   readonly drivers: Drivers;
   readonly unseal: (account: AccountState, endpoint: EndpointState) => Promise<Credentials>;
   readonly retryTimes: RetryTimes;
+  /** Octets: no message is taken that is larger. */
+  readonly maxMessageBytes: number;
   /** Between sweeps of an account whose server pushes news of INBOX only, or nothing. */
   readonly pollMs: number;
   readonly bulkTurn: <T>(work: () => Promise<T>) => Promise<T>;

@@ -1,7 +1,7 @@
 /** What a lane keeps in memory of its account: small, and always rebuilt from PostgreSQL after a failure. */
 import type { ModseqArithmetic } from "../model/endpoint.ts";
 import type { Fence, Policy } from "../model/account.ts";
-import type { EndpointId, AccountId, MailboxId, TenantId } from "../model/ids.ts";
+import type { EndpointId, AccountId, MailboxId, MessageId, TenantId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { MailboxCursor, MailboxStatus } from "../model/observation.ts";
 import type { Scope } from "../reconciler/state.ts";
@@ -56,6 +56,16 @@ export interface MailboxLane {
   flagsHeld: "no" | "held" | "decided";
 }
 
+/** Going round what is asked for again, a page at a time. */
+export interface StubTurns {
+  /** When the next page is due, in ms since 1970; infinity: there is none. */
+  dueAt: number;
+  /** Before the next round. */
+  waitMs: number;
+  /** The last of the page before; null: a round begins. */
+  after: MessageId | null;
+}
+
 /** Everything a pass works with, for one endpoint of one account. */
 export interface LaneContext {
   readonly db: Database;
@@ -76,8 +86,11 @@ export interface LaneContext {
   readonly trouble: Trouble;
   /** When the survey began that the stored tree agrees with, in ms since 1970; 0: there was none. */
   readonly tree: { readAt: number };
-  /** When what is listed and was not given is asked for again, in ms since 1970 (infinity: there is none), and the wait after that. */
-  readonly stubs: { dueAt: number; waitMs: number };
+  /** What is listed and was not given: its octets, and the header blocks of what not even those are known of. */
+  readonly stubs: StubTurns;
+  readonly headless: StubTurns;
+  /** Octets: no message is taken that is larger. */
+  readonly maxMessageBytes: number;
 }
 
 /** What of a mailbox an input is decided with: data, as of when its facts were read. */

@@ -29,7 +29,10 @@ import type { LaneContext } from "./lane-state.ts";
 import { type Meant, readMeanings, unread } from "./meant.ts";
 
 /** Of one account's maildrop; it has no mailboxes of its own. */
-export type MaildropContext = Omit<LaneContext, "tree" | "stubs" | "mailboxes" | "twoViews" | "modseq" | "retention">;
+export type MaildropContext = Omit<
+  LaneContext,
+  "tree" | "stubs" | "headless" | "maxMessageBytes" | "mailboxes" | "twoViews" | "modseq" | "retention"
+>;
 
 export const ingestMaildrop = async <Facts, Result>(
   context: MaildropContext,

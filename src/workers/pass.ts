@@ -193,7 +193,7 @@ const settle = async (input: PassInput): Promise<void> => {
 /** What is listed and was not given is asked for again when that is due (G7). */
 const readAgain = async (input: PassInput): Promise<void> => {
   const { context, session, memory, signal } = input;
-  for (const [mailboxId, stubs] of await dueStubs(context)) {
+  for (const [mailboxId, stubs] of await dueStubs(context, "stubs")) {
     const mailbox = context.mailboxes.get(mailboxId);
     if (mailbox?.selectable !== true || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) continue;
     await guarded(input, mailbox, async () => {

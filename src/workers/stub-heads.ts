@@ -6,8 +6,9 @@ import { SyncError } from "../model/failure.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { HeadItem } from "../model/observation.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
-import { type DescribedStub, describeStubs, type ItemStub, listItemStubs } from "../store/stubs.ts";
+import { type DescribedStub, describeStubs, type ItemStub } from "../store/stubs.ts";
 import type { LaneContext, MailboxLane } from "./lane-state.ts";
+import { dueStubs } from "./stubs.ts";
 
 interface HeadsFacts {
   readonly endpointId: EndpointId;
@@ -43,10 +44,9 @@ const readMailbox = async (
   }
 };
 
-/** Reads header blocks that are not known yet. What does not give even those stays as it is. */
+/** Reads header blocks that are not known yet and are due. What does not give even those stays as it is. */
 export const readStubHeads = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<void> => {
-  const headless = await listItemStubs(context.db, context.accountId, context.endpointId, { headless: true });
-  for (const [mailboxId, stubs] of Map.groupBy(headless, (stub) => stub.mailboxId)) {
+  for (const [mailboxId, stubs] of await dueStubs(context, "headless")) {
     const mailbox = context.mailboxes.get(mailboxId);
     if (mailbox?.selectable !== true || mailbox.parkedUntil > Date.now()) continue;
     try {

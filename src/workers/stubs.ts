@@ -11,26 +11,50 @@ import type { MessageContent } from "../store/decisions.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { completeStub, type ItemStub, listItemStubs } from "../store/stubs.ts";
 import { keepContent, reviveContent } from "./kept-contents.ts";
-import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { type LaneContext, type MailboxLane, scopeOf, type StubTurns } from "./lane-state.ts";
 
-/** First wait before it is asked for again, in ms; it doubles. */
-export const stubFirstMs = 60_000;
+/** First wait before it is asked for again, in ms; it doubles from round to round. */
+const firstMs = 60_000;
 const mostMs = 3_600_000;
 
-/** Something was just listed and not given. */
-export const expectStubs = ({ stubs }: LaneContext): void => {
-  stubs.waitMs = stubFirstMs;
-  stubs.dueAt = Math.min(stubs.dueAt, Date.now() + stubFirstMs);
+/** A round that begins at once. */
+export const stubTurns = (): StubTurns => ({ dueAt: 0, waitMs: firstMs, after: null });
+
+const begin = (turns: StubTurns, waitMs: number): void => {
+  turns.waitMs = firstMs;
+  turns.dueAt = Math.min(turns.dueAt, Date.now() + waitMs);
 };
 
-/** What is to be asked for now, by mailbox; the next time is set. */
-export const dueStubs = async (context: LaneContext): Promise<ReadonlyMap<MailboxId, readonly ItemStub[]>> => {
-  const { db, accountId, endpointId, stubs } = context;
-  if (stubs.dueAt > Date.now()) return new Map();
-  const found = await listItemStubs(db, accountId, endpointId, { headless: false });
-  stubs.dueAt = found.length === 0 ? Number.POSITIVE_INFINITY : Date.now() + stubs.waitMs;
-  stubs.waitMs = Math.min(mostMs, stubs.waitMs * 2);
-  return Map.groupBy(found, ({ mailboxId }) => mailboxId);
+/** Something was just listed and not given. */
+export const expectStubs = ({ stubs, headless }: LaneContext): void => {
+  begin(stubs, firstMs);
+  begin(headless, 0);
+};
+
+/** Somebody asks: what is listed and was not given is asked for at once. */
+export const hurryStubs = ({ stubs, headless }: LaneContext): void => {
+  for (const turns of [stubs, headless]) turns.dueAt = Math.min(turns.dueAt, Date.now());
+};
+
+/** What is to be asked for now, by mailbox: the next page. When the one after it is due is set, after a wait where this is the last. */
+export const dueStubs = async (
+  context: LaneContext,
+  of: "stubs" | "headless",
+): Promise<ReadonlyMap<MailboxId, readonly ItemStub[]>> => {
+  const { db, accountId, endpointId, maxMessageBytes: largest, [of]: turns } = context;
+  if (turns.dueAt > Date.now()) return new Map();
+  const { after } = turns;
+  const headless = of === "headless";
+  // Its header block is no larger for that.
+  const page = { headless, after, largest: headless ? Number.MAX_SAFE_INTEGER : largest };
+  const { stubs, last } = await listItemStubs(db, accountId, endpointId, page);
+  turns.after = last;
+  if (last !== null) turns.dueAt = Date.now() + firstMs;
+  else {
+    turns.dueAt = stubs.length === 0 && after === null ? Number.POSITIVE_INFINITY : Date.now() + turns.waitMs;
+    turns.waitMs = Math.min(mostMs, turns.waitMs * 2);
+  }
+  return Map.groupBy(stubs, ({ mailboxId }) => mailboxId);
 };
 
 interface WholeFacts {

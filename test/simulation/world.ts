@@ -213,6 +213,7 @@ export class World {
       drivers: { imap, imapWriter: modelWriter(this.server, life), pop3: modelPop3(this.server, life) },
       unseal: () => Promise.resolve({ type: "password", user: "ana", password: "secret" }),
       retryTimes: defaultRetryTimes,
+      maxMessageBytes: 64 * 1024 * 1024,
       pollMs: 60_000,
       bulkTurn: (work) => work(),
       connectTurn: (work) => work(),

@@ -9,6 +9,7 @@ import type { Database } from "../../src/store/database.ts";
 import { balanceLeases, enrol, ensureInstallation, virtualShardOf } from "../../src/store/leases.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
+import { stubTurns } from "../../src/workers/stubs.ts";
 import { Trouble } from "../../src/workers/trouble.ts";
 
 export const quietLog = createLogger({ level: "silent" });
@@ -47,7 +48,9 @@ export const makeAccount = async (
     retention: { days: null },
     trouble: new Trouble(),
     tree: { readAt: 0 },
-    stubs: { dueAt: Number.POSITIVE_INFINITY, waitMs: 0 },
+    stubs: stubTurns(),
+    headless: stubTurns(),
+    maxMessageBytes: 64 * 1024 * 1024,
   };
   const mailbox = async (path: string, uidNext: number): Promise<MailboxLane> => {
     const mailboxId = uuidv7() as MailboxId;

@@ -13,7 +13,7 @@ import { FencedError } from "../../src/store/leases.ts";
 import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { findMeant } from "../../src/workers/meant.ts";
-import { readStubs } from "../../src/workers/stubs.ts";
+import { dueStubs, readStubs } from "../../src/workers/stubs.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { fenceOf, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
 
@@ -278,6 +278,32 @@ describe("what another view of the account worded otherwise", () => {
     });
     expect((await findMeant(context, inbox, news)).map(({ uid }) => uid)).toEqual([11]);
     expect(new Set(read)).toEqual(new Set([1]));
+  });
+});
+
+describe("stubs that are asked for again", () => {
+  it("are all had in turn, a page at a time, but for what is larger than is taken", async () => {
+    const { context, mailbox } = await makeAccount(db);
+    const inbox = await mailbox("INBOX", 603);
+    const items = Array.from({ length: 602 }, (_, at) => ({ ...itemOf(at + 1, message(at + 1)), octets: null }));
+    await take(context, inbox, items, 1);
+    await db.query({
+      text: `update messages set size = $2 where account_id = $1 and id = (select message_id from placements p join bindings b
+               on b.account_id = p.account_id and b.placement_id = p.id where p.account_id = $1 and b.uid = 7)`,
+      values: [context.accountId, context.maxMessageBytes + 1],
+    });
+    const asked: number[][] = [];
+    for (const of of ["stubs", "stubs", "stubs", "headless", "headless", "headless"] as const) {
+      context[of].dueAt = 0;
+      const due = await dueStubs(context, of);
+      asked.push((due.get(inbox.mailboxId) ?? []).map(({ uid }) => uid));
+    }
+    const [first = [], second = [], again, firstHead = [], secondHead = [], againHead] = asked;
+    const all = items.map(({ uid }) => uid);
+    const sorted = (uids: readonly number[]) => uids.toSorted((a, b) => a - b);
+    expect(sorted([...first, ...second])).toEqual(all.filter((uid) => uid !== 7));
+    expect(sorted([...firstHead, ...secondHead])).toEqual(all);
+    expect([again, againHead]).toEqual([first, firstHead]);
   });
 });
 

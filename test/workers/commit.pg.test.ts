@@ -1,19 +1,14 @@
 import { createHash } from "node:crypto";
 import { uuidv7 } from "uuidv7";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Session } from "../../src/endpoints/endpoint.ts";
 import { memoryOctets } from "../../src/endpoints/octets.ts";
-import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { storedOctets } from "../../src/store/blob-reads.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { listInputs, readFacts, type RecordedInput, replayInput } from "../../src/store/inputs.ts";
-import { inAccount } from "../../src/store/account-tx.ts";
-import { livePlacements } from "../../src/store/slices.ts";
 import { FencedError } from "../../src/store/leases.ts";
 import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { findMeant } from "../../src/workers/meant.ts";
-import { dueStubs, readStubs } from "../../src/workers/stubs.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { fenceOf, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
 
@@ -278,84 +273,5 @@ describe("what another view of the account worded otherwise", () => {
     });
     expect((await findMeant(context, inbox, news)).map(({ uid }) => uid)).toEqual([11]);
     expect(new Set(read)).toEqual(new Set([1]));
-  });
-});
-
-describe("stubs that are asked for again", () => {
-  it("are all had in turn, a page at a time, but for what is larger than is taken", async () => {
-    const { context, mailbox } = await makeAccount(db);
-    const inbox = await mailbox("INBOX", 603);
-    const items = Array.from({ length: 602 }, (_, at) => ({ ...itemOf(at + 1, message(at + 1)), octets: null }));
-    await take(context, inbox, items, 1);
-    await db.query({
-      text: `update messages set size = $2 where account_id = $1 and id = (select message_id from placements p join bindings b
-               on b.account_id = p.account_id and b.placement_id = p.id where p.account_id = $1 and b.uid = 7)`,
-      values: [context.accountId, context.maxMessageBytes + 1],
-    });
-    const asked: number[][] = [];
-    for (const of of ["stubs", "stubs", "stubs", "headless", "headless", "headless"] as const) {
-      context[of].dueAt = 0;
-      const due = await dueStubs(context, of);
-      asked.push((due.get(inbox.mailboxId) ?? []).map(({ uid }) => uid));
-    }
-    const [first = [], second = [], again, firstHead = [], secondHead = [], againHead] = asked;
-    const all = items.map(({ uid }) => uid);
-    const sorted = (uids: readonly number[]) => uids.toSorted((a, b) => a - b);
-    expect(sorted([...first, ...second])).toEqual(all.filter((uid) => uid !== 7));
-    expect(sorted([...firstHead, ...secondHead])).toEqual(all);
-    expect([again, againHead]).toEqual([first, firstHead]);
-  });
-});
-
-describe("a stub whose octets come", () => {
-  it("stays as it is, and nothing is told, where it was purged meanwhile", async () => {
-    const { context, mailbox } = await makeAccount(db);
-    const inbox = await mailbox("INBOX", 2);
-    await take(context, inbox, [{ ...itemOf(1, message(1)), octets: null }], 1);
-    const { rows } = await db.query<{ messageId: MessageId; placementId: PlacementId; mailboxId: MailboxId }>({
-      text: `select message_id as "messageId", id as "placementId", mailbox_id as "mailboxId" from placements where account_id = $1`,
-      values: [context.accountId],
-    });
-    await db.query({
-      text: `update messages set durability = 'purged' where account_id = $1`,
-      values: [context.accountId],
-    });
-    const before = await seqs(context);
-    const session = {
-      async *fetch() {
-        yield await Promise.resolve({ items: [itemOf(1, message(1))] });
-      },
-    } as unknown as Session;
-    const stubs = rows.map((row) => ({ ...row, uid: 1 }));
-    await readStubs(context, session, { mailbox: inbox, stubs }, new AbortController().signal);
-    expect(await seqs(context)).toEqual(before);
-  });
-});
-
-describe("all that is in a mailbox", () => {
-  it("is read page by page from where the last one ended, oldest first, and each once", async () => {
-    const { context, mailbox } = await makeAccount(db);
-    const inbox = await mailbox("INBOX", 2);
-    await take(context, inbox, [itemOf(1, message(1))], 1);
-    // Many of one time, which is finer than a millisecond.
-    await db.query({
-      text: `insert into placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, reason, received_at, created_seq, changed_seq)
-             select p.account_id, gen_random_uuid(), p.tenant_id, p.message_id, p.mailbox_id, '{}', 'live', 'copied',
-               p.received_at + n / 400 * interval '7 microseconds', 1, 1
-             from placements p, generate_series(1, 1200) n where p.account_id = $1`,
-      values: [context.accountId],
-    });
-    const { rows } = await db.query<{ id: string }>({
-      text: `select id from placements where account_id = $1 and mailbox_id = $2 order by received_at, id`,
-      values: [context.accountId, inbox.mailboxId],
-    });
-    const read = await inAccount(db, context.fence, context.accountId, async (account) => {
-      const ids: string[] = [];
-      for await (const page of livePlacements(account, context.endpointId, inbox.mailboxId))
-        ids.push(...page.map(({ id }) => id));
-      return ids;
-    });
-    expect(read).toHaveLength(1201);
-    expect(read).toEqual(rows.map(({ id }) => id));
   });
 });

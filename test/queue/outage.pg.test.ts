@@ -124,8 +124,12 @@ describe.each(stores)("a bell whose %s fails", (_name, start) => {
     expect(performance.now() - from).toBeLessThan(6_500);
     store.comeBack();
     await eventually("it rings", async () => (await bell.ring(0, hint(3)), true), { everyMs: 50 });
-    (await steps.next()).end();
-    expect(steps.runs.map((run) => run.hint.accountId)).toContain(account(3));
+    // What it could not promise may have been rung all the same, and comes first then.
+    for (let rung = ""; rung !== account(3);) {
+      const run = await steps.next();
+      run.end();
+      rung = run.hint.accountId;
+    }
   });
 
   it("answers a shard that was given to it while the server was away", async () => {

@@ -148,9 +148,8 @@ describe("a limit in the way of a write", () => {
     // As if ten minutes had passed.
     const client = new pg.Client({ connectionString: fresh.url });
     await client.connect();
-    await client.query("update commands set sent_at = sent_at - interval '10 minutes' where account_id = $1", [
-      accountId.replace(/^acc_/, ""),
-    ]);
+    const earlier = "sent_at = sent_at - interval '10 minutes', due_at = due_at - interval '10 minutes'";
+    await client.query(`update commands set ${earlier} where account_id = $1`, [accountId.replace(/^acc_/, "")]);
     await client.end();
     await call(accountId, "sync");
     await settledCommands(fresh.url, accountId);

@@ -65,6 +65,8 @@ export const dumpCanonical = (url: string): Promise<CanonicalDump> =>
 export interface WriteMark {
   readonly xid: bigint;
   readonly rows: bigint;
+  /** Whose rows are watched, as the API names it; null: everybody's. */
+  readonly accountId: string | null;
 }
 
 const mailTables = [
@@ -82,25 +84,30 @@ const mailTables = [
   "inputs",
 ];
 
-const countRows = async (client: pg.Client, since: bigint | null): Promise<bigint> => {
+const countRows = async (client: pg.Client, since: bigint | null, accountId: string | null): Promise<bigint> => {
   // Told by the rows themselves: PostgreSQL's statistics come up to a minute late.
-  const condition = since === null ? "" : ` where xmin::text::bigint >= ${since}`;
-  const counts = mailTables.map((table) => `(select count(*) from ${table}${condition})`).join(" + ");
-  const { rows } = await client.query<{ n: string }>(`select ${counts} as n`);
+  const written = since === null ? "true" : `xmin::text::bigint >= ${since}`;
+  const owner = (table: string): string => (table === "accounts" ? "id" : "account_id");
+  const counts = mailTables.map(
+    (table) => `(select count(*) from ${table} where ${written} and ($1::uuid is null or ${owner(table)} = $1))`,
+  );
+  const { rows } = await client.query<{ n: string }>(`select ${counts.join(" + ")} as n`, [
+    accountId?.replace(/^acc_/, "") ?? null,
+  ]);
   return BigInt(rows[0]?.n ?? "0");
 };
 
-export const markWrites = (url: string): Promise<WriteMark> =>
+export const markWrites = (url: string, accountId: string | null = null): Promise<WriteMark> =>
   withClient(url, async (client) => {
     const { rows } = await client.query<{ xid: string }>("select pg_snapshot_xmax(pg_current_snapshot()) as xid");
-    return { xid: BigInt(rows[0]?.xid ?? "0"), rows: await countRows(client, null) };
+    return { xid: BigInt(rows[0]?.xid ?? "0"), rows: await countRows(client, null, accountId), accountId };
   });
 
 /** Rows of mail inserted or changed since the mark; deleted ones count when their number is not made up for. */
 export const rowsWrittenSince = (url: string, mark: WriteMark): Promise<bigint> =>
   withClient(url, async (client) => {
-    const less = mark.rows - (await countRows(client, null));
-    return (await countRows(client, mark.xid)) + (less > 0n ? less : 0n);
+    const less = mark.rows - (await countRows(client, null, mark.accountId));
+    return (await countRows(client, mark.xid, mark.accountId)) + (less > 0n ? less : 0n);
   });
 
 /** A copy of a database that nobody is connected to. */

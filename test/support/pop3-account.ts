@@ -121,7 +121,7 @@ export const staysQuiet = async (daemon: Daemon, accountId: string, url: string,
   const dump = await dumpCanonical(url);
   let rows = 0n;
   for (let window = 0; window < 3; window += 1) {
-    const mark = await markWrites(url);
+    const mark = await markWrites(url, accountId);
     for (let times = 0; times < 3; times += 1) await sweep(daemon, accountId, endpoints);
     expect(await dumpCanonical(url)).toEqual(dump);
     rows = await rowsWrittenSince(url, mark);

@@ -60,7 +60,8 @@ export const storeBlobs = async (db: Database, owner: Owner, blobs: readonly Oct
   if (unique.length === 0) return [];
   const { rows } = await db.query<{ sha256: Buffer }>({
     name: "blobs_present",
-    text: `select sha256 from blobs where account_id = $1 and sha256 = any($2::bytea[]) and part = 0`,
+    text: `select b.sha256 from unnest($2::bytea[]) as w(hash), lateral
+             (select sha256 from blobs where account_id = $1 and sha256 = w.hash and part = 0 offset 0) as b`,
     values: [owner.accountId, unique.map((blob) => blob.sha256)],
   });
   const seen = rows.map((row) => row.sha256);

@@ -71,8 +71,12 @@ export const loadMaildrop = async (db: Queryable, accountId: AccountId, endpoint
 export const loadAlike = async (account: AccountTx, hashes: readonly Buffer[]): Promise<Map<string, MessageId>> => {
   const { rows } = await account.tx.query<{ id: MessageId; sha256: Buffer | null; h_full: Buffer | null }>({
     name: "messages_alike",
-    text: `select id, sha256, h_full from messages where account_id = $1 and sha256 = any($2::bytea[])
-           union select id, sha256, h_full from messages where account_id = $1 and h_full = any($2::bytea[]) order by id`,
+    // One by one: before a table's statistics are made the planner takes `= any` for a filter over all the account has.
+    text: `select m.id, m.sha256, m.h_full from unnest($2::bytea[]) as w(hash), lateral
+             (select id, sha256, h_full from messages where account_id = $1 and sha256 = w.hash offset 0) as m
+           union select m.id, m.sha256, m.h_full from unnest($2::bytea[]) as w(hash), lateral
+             (select id, sha256, h_full from messages where account_id = $1 and h_full = w.hash offset 0) as m
+           order by id`,
     values: [account.accountId, hashes],
   });
   const known = new Map<string, MessageId>();

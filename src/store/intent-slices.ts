@@ -182,16 +182,20 @@ export const loadOpinions = async (
   if (placementIds.length === 0) return new Map();
   const { rows } = await account.tx.query<Opinion & { readonly of: PlacementId }>({
     name: "intent_opinions",
+    // One by one, beginning with the placements: without statistics the planner compares all of them with each other.
     text: `select p.id as of, i.op_id as "opId", i.seq, i.changes = 0 as silent, i.device_id as "deviceId", i.base_seq as base,
              i.said->'keywords' as keywords
-           from placements p
-           join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = $2 and b.active
-           join endpoints e on e.account_id = p.account_id and e.id = $2
-           join intents i on i.account_id = p.account_id and i.message_id = p.message_id and i.status in ('applied', 'superseded')
-             and i.said is not null and coalesce(i.said->>'placementId', p.id::text) = p.id::text
+           from unnest($3::uuid[]) as w(id)
+           join endpoints e on e.account_id = $1 and e.id = $2
+           cross join lateral (select id, message_id from placements where account_id = $1 and id = w.id offset 0) as p
+           cross join lateral (select * from intents where account_id = $1 and message_id = p.message_id offset 0) as i
+           cross join lateral
+             (select synced_seq from bindings where account_id = $1 and placement_id = p.id and endpoint_id = $2 and active offset 0) as b
+           where i.status in ('applied', 'superseded') and i.said is not null
+             and coalesce(i.said->>'placementId', p.id::text) = p.id::text
              and (i.seq > b.synced_seq or (i.seq = b.synced_seq and i.changes = 0))
              and i.created_at > coalesce($4, e.last_success_at, 'infinity'::timestamptz)
-           where p.account_id = $1 and p.id = any($3::uuid[]) order by i.seq, i.created_at`,
+           order by i.seq, i.created_at`,
     values: [account.accountId, endpointId, placementIds, since],
   });
   return Map.groupBy(rows, ({ of }) => of);

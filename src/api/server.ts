@@ -25,6 +25,7 @@ import { registerPolicy } from "./policy.ts";
 import { registerHealth, registerMetrics } from "./health.ts";
 import { registerImport } from "./imports.ts";
 import { registerKeys } from "./keys.ts";
+import { lazySchemas } from "./lazy-schemas.ts";
 import { registerLimits } from "./limits.ts";
 import { registerMailboxes } from "./mailboxes.ts";
 import { registerMessageContent } from "./message-content.ts";
@@ -58,6 +59,7 @@ const createApp = (deps: Pick<ApiDeps, "log">): App => {
     bodyLimit,
     requestTimeout: requestTimeoutMs,
     ajv: { customOptions: ajvOptions },
+    schemaController: { compilersFactory: lazySchemas },
     // A request that still comes while stopping is answered; /readyz has said already that no more should.
     return503OnClosing: false,
     clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket),

@@ -31,6 +31,8 @@ const PROTOCOLS = ["imap", "pop3"] as const;
  * `main.ts` composes the rooms and may use any.
  */
 export const PACKAGE_ROOMS: Readonly<Record<string, readonly Room[]>> = {
+  "@fastify/ajv-compiler": ["api"],
+  "@fastify/fast-json-stringify-compiler": ["api"],
   "@fastify/helmet": ["api"],
   "@fastify/rate-limit": ["api"],
   "@fastify/swagger": ["api"],

@@ -72,6 +72,7 @@ class RowStore {
   private tail: Promise<void> = Promise.resolve();
   private uids = 0;
   private headSeq = 0n;
+  private headHash = "";
   private readonly underWay = new Set<Promise<void>>();
   private readonly db: Database;
 
@@ -115,10 +116,12 @@ class RowStore {
         pop3Evidence: {},
         stateEpoch: 0,
         headSeq: this.headSeq,
+        headHash: this.headHash,
       };
       const contents = batch.map((octets) => ({ receivedAt: at, headers: null, octets }));
       await applyDecision(account, decision, { scope, contents, existing: new Set() });
       this.headSeq = account.headSeq;
+      this.headHash = account.headHash;
     });
   }
 }

@@ -32,6 +32,9 @@ const changeFields = {
   rule: Nullable(Type.String()),
   confidence: Nullable(Type.Number()),
   evidence: Type.Array(Type.Unknown()),
+  hash: Type.String({
+    description: "SHA-256 over the hash of the change before and this change without its `hash`, as canonical JSON (RFC 8785).",
+  }),
 };
 
 export const ChangeSchema = Type.Object(changeFields, { title: "Change" });

@@ -22,6 +22,8 @@ export interface ChangeJson {
   readonly rule: string | null;
   readonly confidence: number | null;
   readonly evidence: unknown[];
+  /** Of this entry and all before it (store/change-chain.ts): 64 hex digits. */
+  readonly hash: string;
 }
 
 /** Names under which ids stand inside of JSON values; a plural holds several, as a list or as the keys of an object. */
@@ -62,7 +64,11 @@ const shown = (value: unknown, prefix: IdPrefix | undefined): unknown => {
 
 const idOrNull = (prefix: IdPrefix, id: string | null): string | null => (id === null ? null : formatId(prefix, id));
 
-export const toChangeJson = (change: Change): ChangeJson => ({
+/**
+ * All but the hash, which covers it. An entry once given out must be spelled like that for ever: what is added to the form
+ * must be absent from entries that were made before.
+ */
+export const toChangeFacts = (change: Omit<Change, "hash">): Omit<ChangeJson, "hash"> => ({
   seq: Number(change.seq),
   state: formatState(change.stateEpoch, change.seq),
   at: change.at.toISOString(),
@@ -79,3 +85,5 @@ export const toChangeJson = (change: Change): ChangeJson => ({
   confidence: change.confidence,
   evidence: shown(change.evidence, undefined) as unknown[],
 });
+
+export const toChangeJson = (change: Change): ChangeJson => ({ ...toChangeFacts(change), hash: change.hash });

@@ -54,6 +54,8 @@ export interface Change extends DecidedChange {
   readonly seq: bigint;
   readonly stateEpoch: number;
   readonly at: Date;
+  /** Of this entry and all before it, in hex: store/change-chain.ts. */
+  readonly hash: string;
 }
 
 /** The account's state string, `"<epoch>.<seq>"` (api.md). */

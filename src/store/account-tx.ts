@@ -7,6 +7,7 @@ import type { DecidedChange } from "../model/change.ts";
 import type { AccountId, TenantId } from "../model/ids.ts";
 import type { Pop3Evidence } from "../model/pop3-devices.ts";
 import { CopyRows } from "./copy-binary.ts";
+import { chainHash } from "./change-chain.ts";
 import type { Database, Tx } from "./database.ts";
 import { checkFence } from "./leases.ts";
 
@@ -19,6 +20,8 @@ export interface AccountTx {
   readonly stateEpoch: number;
   /** The last number given out; changes recorded in this transaction come after it. */
   headSeq: bigint;
+  /** The hash of the change of that number: store/change-chain.ts. */
+  headHash: string;
 }
 
 /** Of the input that is being decided: which it is, and all that its decision may take from outside of its facts and the state. */
@@ -43,12 +46,13 @@ export class AccountGoneError extends Error {
 interface LockedRow {
   readonly tenant_id: TenantId;
   readonly head_seq: bigint;
+  readonly head_hash: Buffer;
   readonly state_epoch: number;
   readonly policy: Policy;
   readonly pop3_evidence: Pop3Evidence;
 }
 
-const lockedColumns = "a.tenant_id, a.head_seq, a.state_epoch, a.policy, a.pop3_evidence";
+const lockedColumns = "a.tenant_id, a.head_seq, a.head_hash, a.state_epoch, a.policy, a.pop3_evidence";
 
 const toAccountTx = (tx: Tx, accountId: AccountId, row: LockedRow): AccountTx => ({
   tx,
@@ -58,6 +62,7 @@ const toAccountTx = (tx: Tx, accountId: AccountId, row: LockedRow): AccountTx =>
   pop3Evidence: row.pop3_evidence,
   stateEpoch: row.state_epoch,
   headSeq: row.head_seq,
+  headHash: row.head_hash.toString("hex"),
 });
 
 /** @throws FencedError, AccountGoneError; whatever `work` throws. Nothing is written then. */
@@ -101,7 +106,7 @@ export const lockOwned = async (
 };
 
 const columns =
-  "account_id, seq, tenant_id, state_epoch, at, kind, message_id, mailbox_id, placement_id, before, after, source, endpoint_id, device_id, input_id, reason, rule, confidence, evidence";
+  "account_id, seq, tenant_id, state_epoch, at, kind, message_id, mailbox_id, placement_id, before, after, source, endpoint_id, device_id, input_id, reason, rule, confidence, evidence, hash";
 
 /**
  * Appends changes to the log and wakes its readers when the transaction commits.
@@ -112,15 +117,17 @@ export const appendChanges = async (account: InputTx, changes: readonly DecidedC
   const base = account.headSeq;
   if (changes.length === 0) return base;
   const rows = new CopyRows();
-  let seq = base;
+  const { accountId, stateEpoch } = account;
+  let { headSeq: seq, headHash } = account;
   for (const change of changes) {
     seq += 1n;
+    headHash = chainHash(headHash, { ...change, accountId, seq, stateEpoch, at });
     rows
-      .row(19)
-      .uuid(account.accountId)
+      .row(20)
+      .uuid(accountId)
       .int8(seq)
       .uuid(account.tenantId)
-      .int4(account.stateEpoch)
+      .int4(stateEpoch)
       .timestamp(at)
       .text(change.kind)
       .uuid(change.messageId)
@@ -134,16 +141,18 @@ export const appendChanges = async (account: InputTx, changes: readonly DecidedC
       .uuid(inputId)
       .text(change.reason)
       .text(change.rule)
-      .float4(change.confidence)
-      .jsonb(change.evidence);
+      .float8(change.confidence)
+      .jsonb(change.evidence)
+      .bytes(Buffer.from(headHash, "hex"));
   }
   // Taken before the first wait: whatever is prepared meanwhile stands after these.
   account.headSeq = seq;
+  account.headHash = headHash;
   await account.tx.copy(`copy changes (${columns}) from stdin (format binary)`, rows.chunks());
   await account.tx.query({
     name: "account_advance",
-    text: `with advanced as (update accounts set head_seq = $2 where id = $1) select pg_notify('samebox_changes', $3)`,
-    values: [account.accountId, seq, account.accountId],
+    text: `with advanced as (update accounts set head_seq = $2, head_hash = $3 where id = $1) select pg_notify('samebox_changes', $4)`,
+    values: [accountId, seq, Buffer.from(headHash, "hex"), accountId],
   });
   return base;
 };

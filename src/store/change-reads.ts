@@ -32,10 +32,11 @@ interface ChangeRow {
   readonly rule: string | null;
   readonly confidence: number | null;
   readonly evidence: unknown[];
+  readonly hash: Buffer;
 }
 
 const columns =
-  "c.seq, c.state_epoch, c.at, c.kind, c.message_id, c.mailbox_id, c.placement_id, c.before, c.after, c.source, c.endpoint_id, c.device_id, c.reason, c.rule, c.confidence, c.evidence";
+  "c.seq, c.state_epoch, c.at, c.kind, c.message_id, c.mailbox_id, c.placement_id, c.before, c.after, c.source, c.endpoint_id, c.device_id, c.reason, c.rule, c.confidence, c.evidence, c.hash";
 
 const toChange = (accountId: AccountId, row: ChangeRow): Change => ({
   accountId,
@@ -55,6 +56,7 @@ const toChange = (accountId: AccountId, row: ChangeRow): Change => ({
   rule: row.rule,
   confidence: row.confidence,
   evidence: row.evidence,
+  hash: row.hash.toString("hex"),
 });
 
 /** At most `limit` changes after `since`, and the end of the log, as of one instant. */

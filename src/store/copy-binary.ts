@@ -124,11 +124,11 @@ export class CopyRows {
     return this;
   }
 
-  float4(value: number | null): this {
+  float8(value: number | null): this {
     if (value === null) return this.null();
-    this.room(8);
-    this.at = this.chunk.writeInt32BE(4, this.at);
-    this.at = this.chunk.writeFloatBE(value, this.at);
+    this.room(12);
+    this.at = this.chunk.writeInt32BE(8, this.at);
+    this.at = this.chunk.writeDoubleBE(value, this.at);
     return this;
   }
 

@@ -141,8 +141,8 @@ test("clients that come and go while several writers commit see every change exa
 test("more changes than a page come all, in order", async () => {
   const rows = await MailRows.account(api.db);
   await api.db.query({
-    text: `with made as (insert into changes (account_id, seq, tenant_id, state_epoch, at, kind, source, reason)
-                         select $1, n, $2, 0, now(), 'message.created', 'imap', 'backfilled' from generate_series(1, 1234) n)
+    text: `with made as (insert into changes (account_id, seq, tenant_id, state_epoch, at, kind, source, reason, hash)
+                         select $1, n, $2, 0, now(), 'message.created', 'imap', 'backfilled', '' from generate_series(1, 1234) n)
            update accounts set head_seq = 1234 where id = $1`,
     values: [rows.accountId, rows.tenantId],
   });
@@ -156,8 +156,8 @@ test("a client that does not read is sent no more than its socket holds", async 
   const rows = await MailRows.account(api.db);
   const count = 6_000;
   await api.db.query({
-    text: `with made as (insert into changes (account_id, seq, tenant_id, state_epoch, at, kind, source, reason, evidence)
-                         select $1, n, $2, 0, now(), 'message.created', 'imap', 'backfilled', to_jsonb(array[repeat('x', 8000)]) from generate_series(1, $3::int) n)
+    text: `with made as (insert into changes (account_id, seq, tenant_id, state_epoch, at, kind, source, reason, hash, evidence)
+                         select $1, n, $2, 0, now(), 'message.created', 'imap', 'backfilled', '', to_jsonb(array[repeat('x', 8000)]) from generate_series(1, $3::int) n)
            update accounts set head_seq = $3 where id = $1`,
     values: [rows.accountId, rows.tenantId, count],
   });

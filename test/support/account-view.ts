@@ -1,4 +1,5 @@
 /** An account as an app sees it over HTTP, small enough to be compared: mailboxes by path, messages by subject. */
+import { expectChained } from "./hash-chain.ts";
 import type { Daemon } from "./daemon.ts";
 
 export interface SeenMailbox {
@@ -16,6 +17,7 @@ export interface SeenMessage {
 
 export interface SeenChange {
   readonly seq: number;
+  readonly hash: string;
   readonly kind: string;
   readonly messageId: string | null;
   readonly mailboxId: string | null;
@@ -62,7 +64,7 @@ export const messagesOf = async (daemon: Daemon, accountId: string): Promise<Rea
   return found;
 };
 
-/** The whole log, page by page. @throws Error when a number is missing or comes twice. */
+/** The whole log, page by page. @throws Error when a number is missing or comes twice, or the chain of hashes is broken. */
 export const changesOf = async (daemon: Daemon, accountId: string, limit = 100): Promise<readonly SeenChange[]> => {
   const all: SeenChange[] = [];
   for (let since = "0.0"; ;) {
@@ -78,6 +80,7 @@ export const changesOf = async (daemon: Daemon, accountId: string, limit = 100):
   all.forEach(({ seq }, at) => {
     if (seq !== at + 1) throw new Error(`the log has ${seq} where ${at + 1} belongs`);
   });
+  expectChained(all);
   return all;
 };
 

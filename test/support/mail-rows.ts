@@ -167,8 +167,8 @@ export class MailRows {
       });
       const { head_seq: seq = 0n, state_epoch: epoch = 0 } = rows[0] ?? {};
       await tx.query({
-        text: `insert into changes (account_id, seq, tenant_id, state_epoch, at, kind, message_id, mailbox_id, placement_id, before, after, source, endpoint_id, reason)
-               values ($1, $2, $3, $4, now(), $5, $6, $7, $8, $9, $10, 'imap', $11, $12)`,
+        text: `insert into changes (account_id, seq, tenant_id, state_epoch, at, kind, message_id, mailbox_id, placement_id, before, after, source, endpoint_id, reason, hash)
+               values ($1, $2, $3, $4, now(), $5, $6, $7, $8, $9, $10, 'imap', $11, $12, '')`,
         values: [
           this.accountId,
           seq,

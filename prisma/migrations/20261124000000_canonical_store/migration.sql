@@ -76,6 +76,8 @@ create table accounts (
   sync_state text not null default 'connecting',
   state_epoch integer not null default 0,
   head_seq bigint not null default 0,
+  -- The hash of the change of that number; empty before the first.
+  head_hash bytea not null default '',
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   deleted_at timestamptz,
@@ -454,8 +456,10 @@ create table changes (
   input_id uuid,
   reason text not null,
   rule text,
-  confidence real,
+  confidence double precision,
   evidence jsonb not null default '[]',
+  -- SHA-256 of the hash before it and the entry: src/store/change-chain.ts.
+  hash bytea not null,
   constraint changes_pkey primary key (account_id, seq),
   constraint changes_seq_is_positive check (seq > 0)
 ) partition by hash (account_id);

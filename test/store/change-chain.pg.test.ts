@@ -69,7 +69,7 @@ test("what is read of the log proves the hashes, whatever stands in it", async (
   const [first, , ...rest] = shown;
   if (first === undefined) throw new Error("nothing was written");
   expect(() => expectChained([first, ...rest])).toThrow("does not follow");
-  expect(() => expectChained([{ ...first, reason: `${first.reason}!` }])).toThrow("does not follow");
+  expect(() => expectChained([Object.assign({}, first, { reason: `${first.reason}!` })])).toThrow("does not follow");
   const { rows } = await db.query<{ head_hash: Buffer }>({
     text: `select head_hash from accounts where id = $1`,
     values: [context.accountId],

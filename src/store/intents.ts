@@ -82,7 +82,11 @@ export const erasePurged = async (account: InputTx, messageIds: readonly Message
   const values = [account.accountId, messageIds];
   await account.tx.query({
     name: "purged_blobs",
-    text: `delete from blobs b using messages m where m.account_id = $1 and m.id = any($2::uuid[]) and b.account_id = $1 and b.sha256 = m.sha256`,
+    // What was another rendering of one message may since be what another has.
+    text: `delete from blobs b
+           using (select unnest(m.sha256 || m.renderings) as sha256 from messages m where m.account_id = $1 and m.id = any($2::uuid[])) as w
+           where b.account_id = $1 and b.sha256 = w.sha256
+             and not exists (select from messages o where o.account_id = $1 and o.sha256 = w.sha256 and o.id <> all($2::uuid[]))`,
     values,
   });
   await account.tx.query({
@@ -95,7 +99,7 @@ export const erasePurged = async (account: InputTx, messageIds: readonly Message
     name: "purged_messages",
     text: `update messages set durability = 'purged', sha256 = null, size = 0, message_id = null, thread_id = id, in_reply_to = null, reference_ids = '{}', subject = null,
              from_addresses = '[]', to_addresses = '[]', cc_addresses = '[]', bcc_addresses = '[]', sent_at = null,
-             h_full = null, h_head = null, h_sem = null, normal_size = null, upstream_id = null
+             h_full = null, h_head = null, h_sem = null, normal_size = null, upstream_id = null, renderings = '{}'
            where account_id = $1 and id = any($2::uuid[])`,
     values,
   });

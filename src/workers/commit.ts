@@ -14,6 +14,7 @@ import { loadUnshown } from "../store/claims.ts";
 import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { defineInput, ingest, type StoredOctets } from "../store/inputs.ts";
 import { writeCursor } from "../store/mailbox-writes.ts";
+import { noteRenderings } from "../store/renderings.ts";
 import { loadBound, loadKnown, readAgreed } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
@@ -212,6 +213,9 @@ const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, form
   });
   const existing = new Set([...bound.keys(), ...closed]);
   await applyDecision(account, decision, { scope, contents, existing });
+  const places = new Map(facts.map(({ uid }, item) => [uid, item]));
+  const shown = decision.bindings.map(({ uid, placementId }) => ({ item: places.get(uid) ?? -1, placementId }));
+  await noteRenderings(account, contents, { shown, newMessages: decision.newMessages });
   await confirmClaims(account, claims, decision);
   if (lane.twoViews) await settleRetrievals(account);
   const unseen = move === null ? 0 : await moveCursor(account, lane, { mailbox, move });

@@ -19,6 +19,7 @@ import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { applyMailboxDecision } from "../store/mailbox-writes.ts";
 import { listUnhashed, loadClaims, storeHashes, type Unhashed } from "../store/claims.ts";
 import { bindItems, type BoundItem, endItems, loadAlike, openMaildropEpoch } from "../store/maildrops.ts";
+import { noteRenderings } from "../store/renderings.ts";
 import { defineInput, ingest, type Input } from "../store/inputs.ts";
 import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
@@ -201,6 +202,8 @@ const decideRead = async (account: InputTx, { prepared, meant, scope, mayCreate,
   const contents = prepared.map(({ content }) => content);
   await applyDecision(account, decision, { scope, contents, existing: new Set() });
   await bindItems(account, scope, boundOf(items, decision.items));
+  // What makes no mail here was not stored.
+  if (mayCreate) await noteRenderings(account, contents, { shown: decision.items, newMessages: decision.newMessages });
   if (progress !== null) await writeProgress(account, scope.endpointId, { ...progress, startedAt: at });
   return { bound: decision.items.length, created: decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at) };
 };

@@ -214,6 +214,8 @@ create table messages (
   h_sem bytea,
   normal_size bigint,
   upstream_id text,
+  -- Stored octets of the same mail in other words (src/store/renderings.ts).
+  renderings bytea[] not null default '{}',
   created_seq bigint not null,
   constraint messages_pkey primary key (account_id, id),
   constraint messages_durability_is_known check (durability in ('stub', 'durable', 'purged')),

@@ -140,18 +140,23 @@ const transactOnce = async <T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Pro
   }
 };
 
-/** Opens the pool; connects on first use. `max` is the number of connections this process may hold (default 10). */
-export const openDatabase = (options: { url: string; max?: number; log: Logger }): Database => {
+/**
+ * Opens the pool; connects on first use. `max` is the number of connections this process may hold (default 10). `deadlines: false`:
+ * of statements and of transactions that wait, for work on a whole account that nobody waits for.
+ */
+export const openDatabase = (options: { url: string; max?: number; log: Logger; deadlines?: false }): Database => {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.max ?? 10,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     maxLifetimeSeconds: 3_600,
-    statement_timeout: 30_000,
-    query_timeout: 40_000,
+    ...(options.deadlines !== false && {
+      statement_timeout: 30_000,
+      query_timeout: 40_000,
+      idle_in_transaction_session_timeout: 60_000,
+    }),
     lock_timeout: 10_000,
-    idle_in_transaction_session_timeout: 60_000,
     keepAlive: true,
     application_name: "samebox",
     types: parsers,

@@ -8,10 +8,11 @@ import { changesOf, mailboxesOf, messagesOf, statusOf } from "../support/account
 import { moveTo, phone, settledCommands, write } from "../support/api-writes.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, testAdminKey } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { queryOnce } from "../support/database-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { drain, pop3Endpoint } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { runScript } from "../support/run-script.ts";
+import { runScript, startScript } from "../support/run-script.ts";
 import { quietLog } from "../support/shard-owner.ts";
 
 let server: Dovecot;
@@ -20,7 +21,7 @@ let daemon: Daemon;
 let sql: pg.Client;
 
 beforeAll(async () => {
-  server = await startDovecot({ users: 3 });
+  server = await startDovecot({ users: 4 });
   fresh = await freshDatabase();
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
   sql = new pg.Client({ connectionString: fresh.url });
@@ -174,4 +175,45 @@ describe("an account replayed from what it was told", () => {
       expect(await inputsOf(id)).toEqual(["account.paused"]);
     },
   );
+
+  it("leaves no database behind, whether it is interrupted or the one before was killed", { timeout: 120_000 }, async () => {
+    await deliver(4, mails("m", 2));
+    const id = await liveAccount(daemon, dovecotAccount(server, 4));
+    await rests(id);
+    const [old, busy] = ["0", "1"].map((digit) => `samebox_replay_00000000000070008000${digit.repeat(12)}`) as [string, string];
+    const those = async (condition: string): Promise<readonly string[]> =>
+      (await queryOnce<{ datname: string }>(fresh.url, `select datname from ${condition} order by 1`)).map(
+        ({ datname }) => datname,
+      );
+    const there = (...names: readonly string[]) => those(`pg_database where datname in ('${names.join("', '")}')`);
+    const source = new URL(fresh.url).pathname.slice(1);
+    for (const name of [old, busy]) await sql.query(`create database ${name}`);
+    const urlOf = (name: string): string => Object.assign(new URL(fresh.url), { pathname: `/${name}` }).href;
+    const [worker, locker] = [busy, source].map((name) => new pg.Client({ connectionString: urlOf(name) })) as [
+      pg.Client,
+      pg.Client,
+    ];
+    await Promise.all([worker.connect(), locker.connect()]);
+    try {
+      await replays(id);
+      expect(await there(old, busy)).toEqual([busy]);
+      // It waits for its first input.
+      await locker.query("begin; lock table inputs in access exclusive mode");
+      const script = startScript("replay", fresh.url, id);
+      const name = await eventually(
+        "it is at work",
+        async () => (await those(`pg_stat_activity where application_name = 'samebox replay of ${source}'`))[0],
+        patience,
+      );
+      const waits = `pg_stat_activity where wait_event_type = 'Lock' and query like '%from inputs%' and datname = '${source}'`;
+      await eventually("it waits", async () => (await those(waits)).length > 0, patience);
+      script.kill("SIGINT");
+      await eventually("its database is gone", async () => (await there(name)).length === 0, patience);
+      await locker.query("commit");
+      expect(await script.ended).toEqual({ code: 2, out: "", err: "Interrupted before it was compared.\n" });
+    } finally {
+      await Promise.all([worker.end(), locker.end()]);
+      await sql.query(`drop database ${busy}`);
+    }
+  });
 });

@@ -1,7 +1,8 @@
 /** Whatever happened to an account, replaying its inputs rebuilds it: rows, numbers, reasons (I5). */
 import fc from "fast-check";
 import { afterAll, describe, expect, it, vi } from "vitest";
-import { openScratch, replayAccount, type Scratch } from "../../src/store/replay.ts";
+import { replayAccount } from "../../src/store/replay.ts";
+import { openScratch, type Scratch } from "../../src/store/scratch.ts";
 import { quietLog } from "../support/shard-owner.ts";
 import {
   apiPlaceActions,

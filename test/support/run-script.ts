@@ -5,12 +5,18 @@ import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { testSecretKey } from "./daemon.ts";
 
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
 /** `scripts/<name>.ts` with the settings of a daemon on this database. */
-export const runScript = async (
+export const startScript = (
   name: string,
   url: string,
   ...words: readonly string[]
-): Promise<{ readonly code: number; readonly out: string; readonly err: string }> => {
+): { readonly kill: (signal: NodeJS.Signals) => void; readonly ended: Promise<Ended> } => {
   const script = fileURLToPath(new URL(`../../scripts/${name}.ts`, import.meta.url));
   const child = spawn(process.execPath, [script, ...words], {
     env: {
@@ -25,6 +31,8 @@ export const runScript = async (
   const said = { out: "", err: "" };
   child.stdout.on("data", (chunk: Buffer) => (said.out += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (said.err += chunk.toString()));
-  const [code] = (await once(child, "close")) as [number];
-  return { code, ...said };
+  const ended = once(child, "close").then(([code]) => ({ code: code as number, ...said }));
+  return { kill: (signal) => void child.kill(signal), ended };
 };
+
+export const runScript = (...request: Parameters<typeof startScript>): Promise<Ended> => startScript(...request).ended;

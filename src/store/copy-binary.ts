@@ -6,7 +6,9 @@ const signature = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
 const trailer = Buffer.from([0xff, 0xff]);
 /** 2000-01-01, PostgreSQL's zero, in milliseconds since 1970. */
 const postgresEpochMs = 946_684_800_000;
-const chunkSize = 256 * 1024;
+const largestChunk = 256 * 1024;
+/** Most streams are a row or two; a large chunk for each of them is what the garbage collector would be busy with. */
+const firstChunk = 2 * 1024;
 const textOid = 25;
 
 /** Value of a hexadecimal digit by its character code. */
@@ -30,14 +32,16 @@ const escapedNul = /(?<!\\)((?:\\\\)*)\\u0000/g;
 /** Writes rows field by field; `chunks()` gives the finished stream. Every row must have the same number of fields. */
 export class CopyRows {
   private readonly done: Buffer[] = [signature];
-  private chunk = Buffer.allocUnsafe(chunkSize);
+  private size = firstChunk;
+  private chunk = Buffer.allocUnsafe(firstChunk);
   private at = 0;
   rows = 0;
 
   private room(bytes: number): void {
     if (this.at + bytes <= this.chunk.length) return;
     if (this.at > 0) this.done.push(this.chunk.subarray(0, this.at));
-    this.chunk = Buffer.allocUnsafe(Math.max(chunkSize, bytes));
+    this.size = Math.min(largestChunk, 8 * this.size);
+    this.chunk = Buffer.allocUnsafe(Math.max(this.size, bytes));
     this.at = 0;
   }
 

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Daemon, startDaemon, testAdminKey } from "../test/support/daemon.ts";
+import { type ProcessorSeconds, processorSeconds, usedSince } from "./processor-time.ts";
 
 const everyMs = 50;
 const patienceMs = 900_000;
@@ -88,18 +89,27 @@ export interface FirstReading {
   readonly warm: { readonly account: unknown; readonly messages: number } | null;
 }
 
+export interface FirstReadingRun {
+  readonly seconds: number;
+  readonly peakRss: number;
+  /** Processor time meanwhile of all parts that had a share in it. */
+  readonly used: ProcessorSeconds;
+}
+
 /** Creates the account and waits until the API says that all is read; then reads some of it back. */
-export const readFirst = ({ account, messages, hashes, warm }: FirstReading): Promise<{ seconds: number; peakRss: number }> =>
+export const readFirst = ({ account, messages, hashes, warm }: FirstReading): Promise<FirstReadingRun> =>
   withFreshDaemon(async (daemon) => {
     if (warm !== null) {
       const path = await createAccount(daemon, warm.account);
       await untilLive(daemon, path, warm.messages);
       await untilParsed(daemon, path);
     }
+    const before = await processorSeconds();
     const began = performance.now();
     const path = await createAccount(daemon, account);
     const peakRss = await untilLive(daemon, path, messages);
     const seconds = (performance.now() - began) / 1000;
+    const used = usedSince(before, await processorSeconds());
     await readBack(daemon, path, hashes);
-    return { seconds, peakRss };
+    return { seconds, peakRss, used };
   });

@@ -37,7 +37,7 @@ const readDevice = (request: FastifyRequest, otherwise: string): string => {
 
 const findOperatorsTenant = async (deps: ApiDeps, wanted: string): Promise<TenantId> => {
   const id = parseId<TenantId>("ten", wanted);
-  const tenant = await findTenant(deps.db, id === null ? { name: wanted } : { id });
+  const tenant = await findTenant(deps.everyTenant, id === null ? { name: wanted } : { id });
   if (tenant === null) throw notFound("tenant");
   return tenant.id;
 };
@@ -57,12 +57,14 @@ export const identify = async (deps: ApiDeps, request: FastifyRequest): Promise<
       deviceId: readDevice(request, "operator"),
     };
   }
-  const key = await authenticate(deps.db, secret);
+  const key = await authenticate(deps.everyTenant, secret);
   if (key === null) throw unauthorized("The key is unknown, was deleted or has run out.");
   if (tenantHeader !== null && tenantHeader !== formatId("ten", key.tenantId))
     throw new ProblemError("forbidden", "Only the operator's key may act in another tenant.");
   // Worth less than the request it rides on.
-  await noteKeyUse(deps.db, key, new Date()).catch((err: unknown) => request.log.warn({ err }, "use of a key not noted"));
+  await noteKeyUse(deps.everyTenant, key, new Date()).catch((err: unknown) =>
+    request.log.warn({ err }, "use of a key not noted"),
+  );
   return {
     kind: "key",
     tenantId: key.tenantId,

@@ -64,7 +64,10 @@ export const registerFleet = (app: App, deps: ApiDeps): void => {
     async (request) => {
       const { kind, tenantId, accountIds } = callerOf(request);
       const part = { tenantId: kind === "operator" ? null : tenantId, among: accountIds === null ? null : [...accountIds] };
-      const [accounts, shards] = await Promise.all([readFleetAccounts(deps.db, part), listShards(deps.db)]);
+      const [accounts, shards] = await Promise.all([
+        readFleetAccounts(kind === "operator" ? deps.everyTenant : deps.db, part),
+        listShards(deps.everyTenant),
+      ]);
       return {
         version: deps.config.version,
         accounts: { ...accounts.byState },

@@ -14,6 +14,7 @@ import { loadMessage, MessageParams } from "./load-message.ts";
 import { sendOctets } from "./octet-answer.ts";
 import { notFound, ProblemError } from "./problem.ts";
 import { Nullable } from "./schemas.ts";
+import { ofOwner } from "./tenant-scope.ts";
 import type { ApiDeps, App } from "./types.ts";
 
 const tags = ["mail"];
@@ -66,7 +67,7 @@ const parse = async <T>(deps: ApiDeps, work: (signal: AbortSignal) => Promise<T>
 const notParsable = (reason: string): ProblemError =>
   new ProblemError("message_not_parsable", `The message could not be taken apart (${reason}). Its raw octets can be read.`);
 
-const registerRaw = (app: App, deps: Pick<ApiDeps, "db">): void => {
+const registerRaw = (app: App, deps: ApiDeps): void => {
   app.get(
     "/v1/accounts/:accountId/messages/:messageId/raw",
     {
@@ -85,7 +86,7 @@ const registerRaw = (app: App, deps: Pick<ApiDeps, "db">): void => {
       return sendOctets(request, reply, {
         size: blob.size,
         tag: blob.sha256.toString("hex"),
-        read: (from, to) => readOctets(deps.db, account.id, blob, { from, to }),
+        read: (from, to) => readOctets(ofOwner(deps, account), account.id, blob, { from, to }),
       });
     },
   );
@@ -114,7 +115,7 @@ const registerBody = (app: App, deps: ApiDeps): void => {
     },
     async (request, reply) => {
       const { account, message } = await loadMessage(deps, request);
-      const stored = await storedOctets(deps.db, account.id, blobOf(message));
+      const stored = await storedOctets(ofOwner(deps, account), account.id, blobOf(message));
       const body = await parse(deps, (signal) => deps.parser.body(stored, signal));
       if (body.status === "failed") throw notParsable(body.reason);
       const state = formatState(account.stateEpoch, account.headSeq);
@@ -131,7 +132,7 @@ const PartParams = Type.Object({
 
 /** @throws ProblemError `not_found`, `message_not_parsable`, `unavailable`. */
 const loadPart = async (deps: ApiDeps, account: AccountRow, blob: BlobRef, partId: string) => {
-  const stored = await storedOctets(deps.db, account.id, blob);
+  const stored = await storedOctets(ofOwner(deps, account), account.id, blob);
   const part = await parse(deps, (signal) => deps.parser.part(stored, partId, signal));
   if (part === null) throw notFound("part");
   if (part.status === "failed") throw notParsable(part.reason);

@@ -16,6 +16,8 @@ import { MessageSchema, MessageWithState, toMessageJson } from "./message-json.t
 import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
 import { invalid, notFound } from "./problem.ts";
 import { Nullable, Strict, Time, Words } from "./schemas.ts";
+import { ofOwner } from "./tenant-scope.ts";
+import type { AccountRow } from "../store/accounts.ts";
 import type { ApiDeps, App } from "./types.ts";
 
 const tags = ["mail"];
@@ -122,10 +124,10 @@ const registerList = (app: App, deps: Pick<ApiDeps, "db">): void => {
 const parseWaitMs = 2_000;
 
 /** What parsing gives, had now; null when it takes too long. Not stored: that is the workers' business, and soon done. */
-const parseNow = async (deps: ApiDeps, accountId: AccountId, message: StoredMessage): Promise<StoredContents | null> => {
+const parseNow = async (deps: ApiDeps, account: AccountRow, message: StoredMessage): Promise<StoredContents | null> => {
   if (message.sha256 === null) return null;
   try {
-    const octets = await storedOctets(deps.db, accountId, { sha256: message.sha256, size: message.size });
+    const octets = await storedOctets(ofOwner(deps, account), account.id, { sha256: message.sha256, size: message.size });
     const parsed = await within(parseWaitMs, (signal) => deps.parser.parse(octets, signal));
     if (parsed.status === "failed")
       return { status: "failed", reason: parsed.reason, preview: "", hasAttachment: false, attachments: [] };
@@ -139,7 +141,7 @@ const parseNow = async (deps: ApiDeps, accountId: AccountId, message: StoredMess
     };
   } catch (err) {
     // The headers are worth showing without it; the answer says "pending".
-    deps.log.debug({ account: accountId, message: message.id, err }, "message not parsed in time");
+    deps.log.debug({ account: account.id, message: message.id, err }, "message not parsed in time");
     return null;
   }
 };
@@ -154,7 +156,7 @@ const registerOne = (app: App, deps: ApiDeps): void => {
     async (request, reply) => {
       const { account, message } = await loadMessage(deps, request);
       const state = formatState(account.stateEpoch, account.headSeq);
-      const contents = message.contents ?? (await parseNow(deps, account.id, message));
+      const contents = message.contents ?? (await parseNow(deps, account, message));
       void reply.header("etag", `"${state}"`);
       return { ...toMessageJson(message, contents), state };
     },

@@ -36,8 +36,9 @@ import { registerProbe } from "./probe.ts";
 import { Problem } from "./problem.ts";
 import { RouteTable } from "./route-table.ts";
 import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
+import { enterTenant, scopeToTenants } from "./tenant-scope.ts";
 import { registerTenants } from "./tenants.ts";
-import type { ApiDeps, App } from "./types.ts";
+import type { ApiDeps, ApiParts, App } from "./types.ts";
 
 const bodyLimit = 1024 * 1024;
 const requestTimeoutMs = 120_000;
@@ -123,6 +124,7 @@ const guard = (app: App, deps: ApiDeps): void => {
     request.caller = await identify(deps, request);
     authorize(request.caller, access);
   });
+  app.addHook("preValidation", (request, _reply, done) => enterTenant(request, done));
   app.addHook("preValidation", async (request) => convertQuery(request));
 };
 
@@ -197,11 +199,12 @@ export interface RunningApi {
 }
 
 /** Resolves when both ports listen. @throws Error when one is taken. */
-export const startApi = async (deps: ApiDeps): Promise<RunningApi> => {
-  const probe = openReadinessProbe(deps.db.url);
+export const startApi = async (parts: ApiParts): Promise<RunningApi> => {
+  const deps: ApiDeps = { ...parts, db: scopeToTenants(parts.db), everyTenant: parts.db };
+  const probe = openReadinessProbe(parts.db.url);
   const apps: App[] = [];
   const timer = setInterval(() => {
-    forgetOldAnswers(deps.db).catch((err: unknown) => deps.log.warn({ err }, "old answers not forgotten"));
+    forgetOldAnswers(parts.db).catch((err: unknown) => deps.log.warn({ err }, "old answers not forgotten"));
   }, forgetEveryMs).unref();
   const close = async (): Promise<void> => {
     clearInterval(timer);

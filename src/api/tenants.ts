@@ -28,7 +28,7 @@ export const registerTenants = (app: App, deps: ApiDeps): void => {
     "/v1/tenants",
     { config, schema: { tags, summary: "Make a tenant (operator)", body: TenantInput, response: { 201: TenantAnswer } } },
     async (request, reply) =>
-      answerOnce(deps, { request, reply }, async (tx) => {
+      answerOnce({ ...deps, db: deps.everyTenant }, { request, reply }, async (tx) => {
         const tenant = await createTenant(tx, request.body.name);
         if (tenant === null) throw new ProblemError("conflict", "There is a tenant of that name.");
         return { status: 201, body: showTenant(tenant) };
@@ -49,7 +49,7 @@ export const registerTenants = (app: App, deps: ApiDeps): void => {
       const limit = pageLimit(request.query);
       const position = decodeCursor(request.query.cursor, CursorShape);
       const after = position === null ? null : parseId<TenantId>("ten", position[0]);
-      const tenants = await listTenants(deps.db, { after, limit: limit + 1 });
+      const tenants = await listTenants(deps.everyTenant, { after, limit: limit + 1 });
       return toPage(tenants, limit, { positionOf: (tenant) => [formatId("ten", tenant.id)], toItem: showTenant });
     },
   );

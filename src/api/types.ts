@@ -11,7 +11,7 @@ import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
 import type { MailboxWrites } from "../model/mailbox-intent.ts";
 import type { Bell } from "../queue/bell.ts";
 import type { ChangeListener } from "../store/change-listener.ts";
-import type { Database, Tx } from "../store/database.ts";
+import type { Database, Transactor, Tx } from "../store/database.ts";
 import type { Sealer } from "../store/sealing.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -35,7 +35,10 @@ export interface ApiConfig {
 
 export interface ApiDeps {
   readonly config: ApiConfig;
-  readonly db: Database;
+  /** As the tenant of the request sees it: tenant-scope.ts. */
+  readonly db: Transactor;
+  /** Rows of every tenant: for finding out who is calling, and for the operator. */
+  readonly everyTenant: Database;
   readonly sealer: Sealer;
   readonly bell: Pick<Bell, "ring" | "depth">;
   /** The shard that works on this virtual shard's accounts. */
@@ -53,6 +56,9 @@ export interface ApiDeps {
   /** True from the first moment of stopping: /readyz says so, event streams end. */
   readonly draining: () => boolean;
 }
+
+/** What the API is started with. */
+export type ApiParts = Omit<ApiDeps, "db" | "everyTenant"> & { readonly db: Database };
 
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, Logger, TypeBoxTypeProvider>;
 

@@ -35,11 +35,17 @@ export interface Tx extends Queryable {
   copy(text: string, chunks: readonly Buffer[] | AsyncIterable<Buffer>): Promise<void>;
 }
 
-export interface Database extends Queryable {
-  readonly url: string;
-  readonly prisma: PrismaClient;
+export interface Transactor extends Queryable {
   /** Commits what `work` did, or nothing. Repeats the whole on a serialisation failure or deadlock, at most 5 times. */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+}
+
+/** Sees the rows of every tenant. */
+export interface Database extends Transactor {
+  readonly url: string;
+  readonly prisma: PrismaClient;
+  /** A transaction that begins with other words than `begin`, in one round trip. */
+  transactionFrom<T>(begin: string, work: (tx: Tx) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -119,11 +125,11 @@ const makeTx = (client: pg.PoolClient): Tx => {
   } as unknown as Tx;
 };
 
-const transactOnce = async <T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> => {
+const transactOnce = async <T>(pool: pg.Pool, begin: string, work: (tx: Tx) => Promise<T>): Promise<T> => {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query("begin");
+    await client.query(begin);
     const tx = makeTx(client);
     const result = await work(tx);
     await tx.query({ text: "commit" });
@@ -137,6 +143,17 @@ const transactOnce = async <T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Pro
     throw error;
   } finally {
     client.release(broken);
+  }
+};
+
+const transact = async <T>(pool: pg.Pool, begin: string, work: (tx: Tx) => Promise<T>): Promise<T> => {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await transactOnce(pool, begin, work);
+    } catch (error) {
+      countError(error);
+      if (attempt >= 5 || !retryable.has(sqlState(error))) throw error;
+    }
   }
 };
 
@@ -182,16 +199,8 @@ export const openDatabase = (options: { url: string; max?: number; log: Logger; 
         countError(error);
         throw error;
       }),
-    transaction: async (work) => {
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          return await transactOnce(pool, work);
-        } catch (error) {
-          countError(error);
-          if (attempt >= 5 || !retryable.has(sqlState(error))) throw error;
-        }
-      }
-    },
+    transaction: (work) => transact(pool, "begin", work),
+    transactionFrom: (begin, work) => transact(pool, begin, work),
     close: () =>
       (closing ??= (async () => {
         await prisma.$disconnect();

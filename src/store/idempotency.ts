@@ -3,7 +3,7 @@
  * effect, so that a crash leaves either both or neither; while it runs, an advisory lock says so.
  */
 import type { TenantId } from "../model/ids.ts";
-import type { Database, Tx } from "./database.ts";
+import type { Database, Transactor, Tx } from "./database.ts";
 
 export interface OnceRequest {
   readonly tenantId: TenantId;
@@ -25,7 +25,7 @@ export type Once<Answer> =
 
 /** Runs `work` unless it ran before; what it throws leaves no trace. `stored` is what a replay will answer. */
 export const once = <Answer>(
-  db: Database,
+  db: Transactor,
   request: OnceRequest,
   work: (tx: Tx) => Promise<{ answer: Answer; stored: StoredAnswer }>,
 ): Promise<Once<Answer>> =>

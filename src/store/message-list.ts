@@ -86,8 +86,7 @@ class ListQuery {
   private messageTests(strategy: Strategy): string[] {
     const { messageId, text } = this.filter;
     const tests = ["m.durability <> 'purged'"];
-    if (messageId !== null)
-      tests.push(`left(m.message_id, 128) = left(${this.bind(messageId)}, 128) and m.message_id = ${this.bind(messageId)}`);
+    if (messageId !== null) tests.push(`m.id = any(array(select samebox_messages_named($1, ${this.bind(messageId)})))`);
     if (text !== null && strategy !== "whole") tests.push(`${wordsOf("m", "c")} @@ ${this.words(text)}`);
     return tests;
   }
@@ -107,7 +106,7 @@ class ListQuery {
     const { text } = this.filter;
     if (text === null)
       return `select distinct p.message_id from placements p where p.account_id = $1 and ${this.lifecycle("p")} and ${this.wanted("p")}`;
-    return `select c.message_id from message_contents c where c.account_id = $1 and c.search @@ ${this.words(text)}
+    return `select samebox_messages_with_words($1, ${this.words(text)}) as message_id
             union all
             select m.id from (select * from messages m where m.account_id = $1
                                 and not exists (select from message_contents c where c.account_id = $1 and c.message_id = m.id)

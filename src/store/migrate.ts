@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { Logger } from "../telemetry/log.ts";
+import { ensureTenantRole } from "./tenant-role.ts";
 
 /** Prisma's own lock number, so that `prisma migrate deploy` and this runner never work at once. */
 const advisoryLock = 72_707_369;
@@ -99,6 +100,7 @@ export const migrate = async (url: string, log: Logger, dir = migrationsDir): Pr
       await apply(client, migration);
       log.info({ migration: migration.name }, "migration applied");
     }
+    await ensureTenantRole(client, log);
     return pending.map((migration) => migration.name);
   } finally {
     await client.end();

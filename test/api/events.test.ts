@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { formatId } from "../../src/model/ids.ts";
+import type { Database, Tx } from "../../src/store/database.ts";
 import { registry } from "../../src/telemetry/metrics.ts";
 import { adminKey, openTestApi, type TestApi } from "../support/api.ts";
 import { EventClient } from "../support/event-client.ts";
@@ -162,10 +163,13 @@ test("a client that does not read is sent no more than its socket holds", async 
     values: [rows.accountId, rows.tenantId, count],
   });
   let pages = 0;
-  const { query } = api.db;
-  Object.assign(api.db, {
-    query: (statement: { name?: string }) => ((pages += statement.name === "changes_since" ? 1 : 0), query(statement as never)),
+  const { transactionFrom } = api.db;
+  const counting = (tx: Tx): Tx => ({
+    ...tx,
+    query: (statement) => ((pages += statement.name === "tenant_changes_since" ? 1 : 0), tx.query(statement)),
   });
+  const counted: Database["transactionFrom"] = (begin, work) => transactionFrom(begin, (tx) => work(counting(tx)));
+  Object.assign(api.db, { transactionFrom: counted });
   const client = await follow(rows, "?since=0.0");
   client.pause();
   // The pages stop being read; 60 would be all of them.
@@ -183,7 +187,7 @@ test("a client that does not read is sent no more than its socket holds", async 
   client.resume();
   await client.reached(count);
   expect(new Set(seqs(client)).size).toBe(count);
-  Object.assign(api.db, { query });
+  Object.assign(api.db, { transactionFrom });
   client.leave();
 });
 

@@ -123,6 +123,7 @@ export class Life {
         return db.query(statement);
       },
       transaction: (work) => this.#transact(db, work),
+      transactionFrom: (begin, work) => this.#transact({ ...db, transaction: (all) => db.transactionFrom(begin, all) }, work),
     };
   }
 

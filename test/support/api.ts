@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { startApi } from "../../src/api/server.ts";
-import type { ApiConfig, ApiDeps } from "../../src/api/types.ts";
+import type { ApiConfig, ApiDeps, ApiParts } from "../../src/api/types.ts";
 import type { Hint } from "../../src/queue/bell.ts";
 import { openChangeListener } from "../../src/store/change-listener.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
@@ -54,7 +54,7 @@ export interface TestApi extends AsyncDisposable {
 
 export interface TestApiOptions {
   readonly config?: Partial<ApiConfig>;
-  readonly deps?: Partial<ApiDeps>;
+  readonly deps?: Partial<ApiParts>;
 }
 
 const methodOf = ({ method, json, raw }: Request): string => method ?? (json === undefined && raw === undefined ? "GET" : "POST");

@@ -17,7 +17,7 @@ import { openPostgresBell } from "./queue/postgres.ts";
 import { openRedisBell } from "./queue/redis.ts";
 import { purgeDeletedAccounts } from "./store/account-purge.ts";
 import { forgetInputs } from "./store/inputs.ts";
-import { openChangeListener } from "./store/change-listener.ts";
+import { type ChangeListener, openChangeListener } from "./store/change-listener.ts";
 import { type Database, openDatabase } from "./store/database.ts";
 import { ensureInstallation } from "./store/leases.ts";
 import { migrate } from "./store/migrate.ts";
@@ -33,6 +33,7 @@ import { IntentWrites } from "./workers/intents.ts";
 import { MailboxIntentWrites } from "./workers/mailbox-intents.ts";
 import { WorkerProber } from "./workers/prober.ts";
 import { Supervisor } from "./workers/supervisor.ts";
+import { WebhookSender } from "./workers/webhooks.ts";
 
 /** Accounts read in bulk at once; each may hold some 30 MB of mail in memory. */
 const bulkTurns = 2;
@@ -81,6 +82,7 @@ interface Rooms {
   readonly parser: ReturnType<typeof openParser>;
   readonly parsing: ParseQueue;
   readonly limits: Parameters<typeof driversFor>[0];
+  readonly changes: ChangeListener;
 }
 
 /** What this process may do at mail servers, whichever of its roles speaks to them. */
@@ -94,7 +96,7 @@ const openLimits = async (
 };
 
 const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
-  const { config, log, db, bell, sealer, shards, parsing, limits } = rooms;
+  const { config, log, db, bell, sealer, shards, parsing, limits, changes } = rooms;
   const facts = openFactsReader(log);
   started.add("reading thread", async () => facts[Symbol.asyncDispose]());
   const supervisor = new Supervisor({
@@ -105,6 +107,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     housekeeping: async () => {
       await purgeDeletedAccounts(db);
       await forgetInputs(db, config.inputDays);
+      await webhooks.housekeeping();
     },
     services: {
       db,
@@ -125,16 +128,25 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
       onUnparsed: (account) => parsing.add(account),
     },
   });
+  const webhooks = new WebhookSender({
+    db,
+    log,
+    sealer,
+    changes,
+    shards,
+    rules: limits,
+    fences: () => supervisor.fences(),
+    holds: (fence) => supervisor.holds(fence),
+  });
   started.add("workers", () => supervisor.stop());
   await supervisor.start();
+  started.add("webhooks", () => webhooks.stop());
+  webhooks.start();
 };
 
 const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): Promise<void> => {
-  const { config, log, db, bell, sealer, shards, parser, parsing, limits } = rooms;
+  const { config, log, db, bell, sealer, shards, parser, parsing, limits, changes } = rooms;
   const prober = new WorkerProber({ examine: examinerFor(limits), log });
-  const changes = openChangeListener({ url: db.url, log });
-  started.add("change listener", () => changes.close());
-  await changes.listening;
   const { host, port, metricsPort, allowPrivateHosts, allowCleartext, version } = config;
   const api = await startApi({
     config: { host, port, metricsPort, adminKey, allowPrivateHosts, allowCleartext, version },
@@ -182,7 +194,10 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   const parsing = new ParseQueue({ db, parser, log });
   started.add("parsing", () => parsing.stop());
   const limits = await openLimits(config, started);
-  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser, parsing, limits };
+  const changes = openChangeListener({ url: db.url, log });
+  started.add("change listener", () => changes.close());
+  await changes.listening;
+  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser, parsing, limits, changes };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
 };

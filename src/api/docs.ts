@@ -26,6 +26,7 @@ export const registerOpenApi = async (app: App, version: string): Promise<void> 
         { name: "accounts", description: "Accounts and their endpoints" },
         { name: "mail", description: "Mailboxes and messages" },
         { name: "changes", description: "Following what changes" },
+        { name: "webhooks", description: "Being told of what changes" },
         { name: "operations", description: "Keys, tenants, health" },
       ],
       components: {

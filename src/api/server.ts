@@ -39,6 +39,7 @@ import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
 import { enterTenant, scopeToTenants } from "./tenant-scope.ts";
 import { registerTenants } from "./tenants.ts";
 import type { ApiDeps, ApiParts, App } from "./types.ts";
+import { registerWebhooks } from "./webhooks.ts";
 
 const bodyLimit = 1024 * 1024;
 const requestTimeoutMs = 120_000;
@@ -144,6 +145,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerImport(app, deps);
   registerChanges(app, deps);
   registerEvents(app, deps);
+  registerWebhooks(app, deps);
   registerKeys(app, deps);
   registerTenants(app, deps);
   registerFleet(app, deps);

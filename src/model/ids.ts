@@ -13,9 +13,10 @@ export type MailboxId = Id<"mailbox">;
 export type MessageId = Id<"message">;
 export type PlacementId = Id<"placement">;
 export type KeyId = Id<"key">;
+export type WebhookId = Id<"webhook">;
 export type ProcessId = Id<"process">;
 
-export type IdPrefix = "ten" | "acc" | "end" | "mbx" | "msg" | "plc" | "key" | "thr" | "hld";
+export type IdPrefix = "ten" | "acc" | "end" | "mbx" | "msg" | "plc" | "key" | "thr" | "hld" | "whk" | "dlv";
 
 /** `("msg", uuid)` → `msg_<32 hex digits>`. */
 export const formatId = (prefix: IdPrefix, uuid: string): string => `${prefix}_${uuid.replaceAll("-", "")}`;

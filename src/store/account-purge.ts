@@ -14,6 +14,7 @@ const tables: readonly { readonly name: string; readonly batch: number }[] = [
   { name: "intents", batch: 1000 },
   { name: "inputs", batch: 200 },
   { name: "holds", batch: 1000 },
+  { name: "webhook_lanes", batch: 1000 },
   { name: "changes", batch: 1000 },
   { name: "upstream_mailboxes", batch: 1000 },
   { name: "mailboxes", batch: 1000 },

@@ -3,6 +3,7 @@
  * nothing, may come twice, and after a lost connection everybody is woken, since notifications may have been missed.
  */
 import pg from "pg";
+import type { AccountId } from "../model/ids.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { dbErrors } from "../telemetry/metrics.ts";
 
@@ -11,10 +12,12 @@ export interface ChangeListener {
   readonly listening: Promise<void>;
   /** Calls `wake` after each commit that changed the account, until the returned function is called. `wake` must not throw. */
   subscribe(accountId: string, wake: () => void): () => void;
+  /** The same for every account; null: it may be any of them. */
+  subscribeAll(wake: (accountId: AccountId | null) => void): () => void;
   close(): Promise<void>;
 }
 
-/** PostgreSQL channel of the change log; the payload is the account's id. */
+/** PostgreSQL channel of the change log; the payload is the account's id, or nothing: for who follows all of them. */
 const channel = "samebox_changes";
 /** A connection that a firewall has forgotten looks open for ever; asking finds out. */
 const heartbeatMs = 15_000;
@@ -27,6 +30,7 @@ class PgChangeListener implements ChangeListener {
   private readonly url: string;
   private readonly log: Logger;
   private readonly wakes = new Map<string, Set<() => void>>();
+  private readonly wakesOfAll = new Set<(accountId: AccountId | null) => void>();
   private readonly stop = new AbortController();
   private readonly running: Promise<void>;
   private resolveListening: () => void = () => undefined;
@@ -56,6 +60,12 @@ class PgChangeListener implements ChangeListener {
     };
   }
 
+  subscribeAll(wake: (accountId: AccountId | null) => void): () => void {
+    const entry: typeof wake = (accountId) => wake(accountId);
+    this.wakesOfAll.add(entry);
+    return () => void this.wakesOfAll.delete(entry);
+  }
+
   async close(): Promise<void> {
     this.stop.abort();
     await this.client?.end().catch(() => undefined);
@@ -63,10 +73,12 @@ class PgChangeListener implements ChangeListener {
   }
 
   private wake(accountId: string): void {
+    for (const wake of this.wakesOfAll) wake(accountId === "" ? null : (accountId as AccountId));
     for (const wake of this.wakes.get(accountId) ?? []) wake();
   }
 
   private wakeAll(): void {
+    this.wake("");
     // oxlint-disable-next-line no-useless-spread -- who is woken may wait again at once, and would be met again
     for (const accountId of [...this.wakes.keys()]) this.wake(accountId);
   }

@@ -176,6 +176,29 @@ export const httpDuration = new Histogram({
   buckets: durationBuckets,
   registers,
 });
+export const webhookDeliveries = new Counter({
+  name: "samebox_webhook_deliveries_total",
+  help: "Requests to receivers of webhooks, by what became of them.",
+  labelNames: ["result"] as const,
+  registers,
+});
+export const webhookDuration = new Histogram({
+  name: "samebox_webhook_duration_seconds",
+  help: "Time until a receiver of webhooks has answered.",
+  buckets: durationBuckets,
+  registers,
+});
+export const webhookOldestPending = new Gauge({
+  name: "samebox_webhook_oldest_pending_seconds",
+  help: "Age of the oldest change that an enabled webhook was not sent yet, in the whole installation.",
+  registers,
+});
+export const webhookEndpoints = new Gauge({
+  name: "samebox_webhook_endpoints",
+  help: "Webhooks of the whole installation: enabled, open (the breaker is), disabled.",
+  labelNames: ["state"] as const,
+  registers,
+});
 export const sseClients = new Gauge({ name: "samebox_sse_clients", help: "Open event streams.", registers });
 export const dbPoolConnections = new Gauge({
   name: "samebox_db_pool_connections",

@@ -54,6 +54,16 @@ export const planRetry = (failure: SyncError, attempts: number, random: number, 
   }
 };
 
+const webhookFirstMs = 5_000;
+const webhookMostMs = 3_600_000;
+
+/** How long until a webhook's receiver is asked again, in ms; it goes on at the longest for as long as it takes. `random` is in [0, 1). */
+export const planWebhookRetry = (attempts: number, retryAfterMs: number, random: number): number =>
+  Math.max(
+    retryAfterMs,
+    Math.round(Math.min(webhookMostMs, webhookFirstMs * 2 ** Math.min(attempts, 20)) * (0.5 + 0.5 * random)),
+  );
+
 /** Candidates and mailboxes that seem gone are looked at again after so long at the latest: gates wait for a minute. */
 const waitingMostMs = 65_000;
 const safetyPollMs = 15 * 60_000;

@@ -64,6 +64,16 @@ export class Supervisor {
     this.tickTimer = setInterval(() => void this.tick(), tickMs);
   }
 
+  /** The shards that are ours now. */
+  fences(): readonly Fence[] {
+    return [...this.owned.values()].map(({ fence }) => fence);
+  }
+
+  /** Is the shard still ours, and under this very lease? */
+  holds(fence: Fence): boolean {
+    return this.owned.get(fence.shard)?.fence.epoch === fence.epoch;
+  }
+
   /** Stops passes at their next safe point and gives the shards back. Harmless when called twice or before start. */
   async stop(): Promise<void> {
     if (this.stopping.signal.aborted) return;

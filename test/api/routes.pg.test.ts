@@ -26,6 +26,10 @@ const bodies: Readonly<Record<string, unknown>> = {
   "post /v1/probe": (accountInput()["endpoints"] as unknown[])[0],
   "post /v1/keys": { name: "k", scopes: ["mail:read"] },
   "post /v1/tenants": { name: "another" },
+  "post /v1/webhooks": { url: "https://hooks.example.test/samebox" },
+  "patch /v1/webhooks/{webhookId}": { enabled: false },
+  "post /v1/webhooks/{webhookId}/secret": {},
+  "post /v1/webhooks/{webhookId}/replay": { accountId: `acc_${"0".repeat(32)}`, since: "0.0" },
 };
 
 /** Routes whose body is no JSON. */
@@ -67,6 +71,7 @@ const idPrefixes: Readonly<Record<string, string>> = {
   mailboxId: "mbx",
   keyId: "key",
   holdId: "hld",
+  webhookId: "whk",
 };
 
 const send = (operation: Operation, ids: Readonly<Record<string, string>>, request: Request): Promise<Reply> => {

@@ -59,6 +59,7 @@ export const PACKAGE_ROOMS: Readonly<Record<string, readonly Room[]>> = {
   "prom-client": ["telemetry"],
   "range-parser": ["api"],
   "sanitize-html": ["mime"],
+  standardwebhooks: ["workers"],
   typebox: ["api"],
   uuidv7: ["store", "workers"],
 };

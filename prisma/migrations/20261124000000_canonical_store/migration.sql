@@ -468,12 +468,68 @@ create table changes (
 create index changes_of_message on changes (account_id, message_id, seq);
 create index changes_of_mailbox on changes (account_id, mailbox_id, seq) where message_id is null;
 
+create table webhooks (
+  id uuid not null,
+  tenant_id uuid not null,
+  url text not null,
+  account_ids uuid[],
+  kinds text[],
+  secret text not null,
+  -- The secret before the last rotation: it signs, too, until then.
+  old_secret text,
+  old_secret_until timestamptz,
+  disabled_because text,
+  -- The breaker: failures in a row, of whichever account, and when to try again.
+  failures integer not null default 0,
+  failing_since timestamptz,
+  open_until timestamptz,
+  last_success_at timestamptz,
+  -- The test event that waits to be sent.
+  test_id uuid,
+  created_at timestamptz not null default now(),
+  constraint webhooks_pkey primary key (id),
+  constraint webhooks_belong_to_a_tenant foreign key (tenant_id) references tenants (id) on delete cascade on update cascade,
+  constraint webhooks_are_disabled_for_a_reason check (disabled_because in ('asked', 'gone', 'failing')),
+  constraint webhooks_old_secret_ends check ((old_secret is null) = (old_secret_until is null))
+);
+create index webhooks_of_tenant on webhooks (tenant_id, id);
+
+-- How far a webhook has come in an account's log. No row: it stands at the beginning.
+create table webhook_lanes (
+  account_id uuid not null,
+  webhook_id uuid not null,
+  tenant_id uuid not null,
+  seq bigint not null,
+  -- Rises when the lane is set elsewhere: who still sends from where it stood before has no say any more.
+  generation integer not null default 0,
+  attempts integer not null default 0,
+  due_at timestamptz,
+  constraint webhook_lanes_pkey primary key (account_id, webhook_id)
+) partition by hash (account_id);
+create index webhook_lanes_of_webhook on webhook_lanes (webhook_id);
+
+create table webhook_deliveries (
+  webhook_id uuid not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  account_id uuid,
+  seq bigint,
+  kind text not null,
+  attempt integer not null,
+  at timestamptz not null,
+  result text not null,
+  status integer,
+  duration_ms integer not null,
+  constraint webhook_deliveries_pkey primary key (webhook_id, id)
+);
+create index webhook_deliveries_by_age on webhook_deliveries (at);
+
 do $$
 declare
   parent text;
 begin
   foreach parent in array array['accounts', 'data_keys', 'endpoints', 'mailboxes', 'upstream_mailboxes', 'blobs', 'messages',
-    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'retrievals', 'inputs', 'holds', 'changes']
+    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'retrievals', 'inputs', 'holds', 'changes', 'webhook_lanes']
   loop
     for remainder in 0..15 loop
       execute format('create table %I partition of %I for values with (modulus 16, remainder %s)',

@@ -1,0 +1,149 @@
+/**
+ * Sends what webhooks are owed, for the accounts whose shards this process owns: one account's changes to one webhook in one
+ * lane, many lanes at once. What is owed is found in the database, at a wake-up of the log and in a sweep; nothing of it is
+ * kept here, and no pass ever waits for a receiver.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Fence } from "../model/account.ts";
+import type { AccountId } from "../model/ids.ts";
+import type { ChangeListener } from "../store/change-listener.ts";
+import {
+  forgetDeliveries,
+  listAskedTests,
+  listDueLanes,
+  noteTest,
+  readWebhookFigures,
+  takeTest,
+  type WebhookLane,
+} from "../store/webhook-lanes.ts";
+import { webhookEndpoints, webhookOldestPending } from "../telemetry/metrics.ts";
+import { type LaneRunServices, runWebhookLane, sendTestEvent } from "./webhook-lane.ts";
+
+/** Between two looks at everything, in ms: what waits for a retry is due then, and what no wake-up told of. */
+const sweepMs = 5_000;
+/** Wake-ups that come within so many ms are one. */
+const gatherMs = 50;
+/** Lanes at once: of one webhook, and of all. A receiver that hangs holds no more than its own. */
+const mostOfOne = 4;
+const mostAtOnce = 64;
+
+export interface WebhookSenderOptions extends LaneRunServices {
+  readonly changes: Pick<ChangeListener, "subscribeAll">;
+  readonly shards: number;
+  readonly fences: () => readonly Fence[];
+}
+
+export class WebhookSender {
+  readonly #options: WebhookSenderOptions;
+  readonly #stopping = new AbortController();
+  readonly #running = new Map<string, { readonly webhookId: string; readonly done: Promise<void> }>();
+  /** Accounts with news since the last look; null: any account may have some. */
+  #woken: Set<AccountId> | null = null;
+  /** Some lane got no turn. */
+  #waiting = false;
+  #rung = Promise.withResolvers<void>();
+  #unsubscribe: () => void = () => undefined;
+  #looping: Promise<void> = Promise.resolve();
+
+  constructor(options: WebhookSenderOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#options.changes.subscribeAll((accountId) => this.#ring(accountId));
+    this.#looping = this.#loop();
+  }
+
+  /** Ends what is under way: what was not taken by then is sent again by whoever owns the shard next. Harmless when repeated. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#unsubscribe();
+    this.#rung.resolve();
+    await this.#looping;
+    await Promise.all([...this.#running.values()].map(({ done }) => done));
+  }
+
+  /** Twice a minute, by one process: figures of all webhooks, and what nobody asks for any more. */
+  async housekeeping(): Promise<void> {
+    const { states, oldestPendingSeconds } = await readWebhookFigures(this.#options.db);
+    for (const [state, count] of Object.entries(states)) webhookEndpoints.set({ state }, count);
+    webhookOldestPending.set(oldestPendingSeconds);
+    await forgetDeliveries(this.#options.db);
+  }
+
+  #ring(accountId: AccountId | null): void {
+    if (accountId === null) this.#woken = null;
+    else this.#woken?.add(accountId);
+    this.#rung.resolve();
+  }
+
+  async #loop(): Promise<void> {
+    const { signal } = this.#stopping;
+    let sweptAt = 0;
+    while (!signal.aborted) {
+      const now = Date.now();
+      if (now - sweptAt >= sweepMs) this.#woken = null;
+      if (this.#woken === null) sweptAt = now;
+      const among = this.#woken === null ? null : [...this.#woken];
+      this.#woken = new Set();
+      this.#rung = Promise.withResolvers();
+      await this.#look(among).catch((err: unknown) => this.#options.log.warn({ err }, "webhooks could not be looked after"));
+      await Promise.race([this.#rung.promise, sleep(sweepMs, undefined, { signal }).catch(() => undefined)]);
+      await sleep(gatherMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #look(among: readonly AccountId[] | null): Promise<void> {
+    const { db, shards, fences } = this.#options;
+    const owned = new Map(fences().map((fence) => [fence.shard, fence]));
+    if (owned.size === 0) return;
+    if (among === null) await this.#sendTests();
+    if (among?.length === 0) return;
+    for (const lane of await listDueLanes(db, { shards, owned: [...owned.keys()] }, among)) {
+      const fence = owned.get(lane.virtualShard % shards);
+      if (fence !== undefined) this.#begin(fence, lane);
+    }
+  }
+
+  #begin(fence: Fence, lane: WebhookLane): void {
+    const key = `${lane.webhookId} ${lane.accountId}`;
+    const ofWebhook = [...this.#running.values()].filter(({ webhookId }) => webhookId === lane.webhookId).length;
+    // What comes meanwhile is looked for when the lane ends.
+    if (this.#running.has(key)) return;
+    if (ofWebhook >= mostOfOne || this.#running.size >= mostAtOnce) {
+      this.#waiting = true;
+      return;
+    }
+    const running = runWebhookLane(this.#options, fence, lane, this.#stopping.signal);
+    this.#track(key, lane.webhookId, running, () => {
+      this.#ring(this.#waiting ? null : lane.accountId);
+      this.#waiting = false;
+    });
+  }
+
+  /** What failed, or was found to be another's, waits for the sweep: it would fail at once again. */
+  #track(key: string, webhookId: string, work: Promise<boolean>, onDone: () => void): void {
+    const done = work
+      .catch((err: unknown) => {
+        if (!this.#stopping.signal.aborted) this.#options.log.warn({ err, webhook: webhookId }, "webhook lane gave up");
+        return false;
+      })
+      .then((well) => {
+        this.#running.delete(key);
+        if (well) onDone();
+      });
+    this.#running.set(key, { webhookId, done });
+  }
+
+  async #sendTests(): Promise<void> {
+    const { db, sealer, rules } = this.#options;
+    for (const { webhook, testId } of await listAskedTests(db, sealer)) {
+      if (!(await takeTest(db, webhook, testId))) continue;
+      const sending = sendTestEvent(webhook, testId, rules, this.#stopping.signal).then(async (delivery) => {
+        await noteTest(db, webhook, delivery);
+        return true;
+      });
+      this.#track(testId, webhook.id, sending, () => undefined);
+    }
+  }
+}

@@ -197,10 +197,9 @@ const settleReplay = async (
   return { accountId: account.id, seq: since.seq };
 };
 
-const registerActions = (app: App, deps: ApiDeps): void => {
-  const path = "/v1/webhooks/:webhookId";
+const registerSecret = (app: App, deps: ApiDeps): void => {
   app.post(
-    `${path}/secret`,
+    "/v1/webhooks/:webhookId/secret",
     {
       config,
       schema: {
@@ -218,8 +217,11 @@ const registerActions = (app: App, deps: ApiDeps): void => {
         return { status: 200, body: { ...showWebhook(webhook), secret } };
       }),
   );
+};
+
+const registerActions = (app: App, deps: ApiDeps): void => {
   app.post(
-    `${path}/test`,
+    "/v1/webhooks/:webhookId/test",
     {
       config,
       schema: {
@@ -238,7 +240,7 @@ const registerActions = (app: App, deps: ApiDeps): void => {
       })),
   );
   app.post(
-    `${path}/replay`,
+    "/v1/webhooks/:webhookId/replay",
     {
       config,
       schema: {
@@ -288,6 +290,7 @@ const registerDeliveries = (app: App, deps: ApiDeps): void => {
 export const registerWebhooks = (app: App, deps: ApiDeps): void => {
   registerCollection(app, deps);
   registerOne(app, deps);
+  registerSecret(app, deps);
   registerActions(app, deps);
   registerDeliveries(app, deps);
 };

@@ -94,7 +94,7 @@ class LaneRun {
           return page.head.epoch !== this.lane.stateEpoch;
         }
         for (const change of page.changes) {
-          if (Date.now() >= until || !this.services.holds(this.fence)) return this.keep(null);
+          if (Date.now() >= until || !this.services.holds(this.fence)) return await this.keep(null);
           if (!(await this.sendOne(receiver, webhook, change, signal))) return false;
         }
         if (!page.hasMore) break;

@@ -275,7 +275,7 @@ describe("the lanes in the database", () => {
 describe("a receiver", () => {
   const send = async (url: string, how: { allowPrivateHosts: boolean; allowCleartext: boolean }) => {
     using receiver = new Receiver({ url, secrets: [`whsec_${Buffer.alloc(32).toString("base64")}`], rules: how });
-    return receiver.send({ id: "x", body: `{"data":{}}` }, AbortSignal.timeout(30_000));
+    return await receiver.send({ id: "x", body: `{"data":{}}` }, AbortSignal.timeout(30_000));
   };
 
   test("is not spoken to at an address that is not public, whatever it is called", async () => {

@@ -45,6 +45,8 @@ let operations: Operation[];
 /** An account of the default tenant, and a key of another tenant with every scope. */
 let accountId: string;
 let foreignKey: string;
+/** A webhook of the default tenant, for all accounts. */
+let webhookId: string;
 
 const makeKey = async (input: Readonly<Record<string, unknown>>): Promise<{ id: string; key: string }> =>
   (await api.request("/v1/keys", { json: { name: "test", ...input } })).body;
@@ -60,6 +62,7 @@ beforeAll(async () => {
       .map(([method, described]) => ({ method, path, scopes: described["x-scopes"] ?? [] })),
   );
   accountId = (await api.request("/v1/accounts", { json: accountInput() })).body.id;
+  webhookId = (await api.request("/v1/webhooks", { json: bodies["post /v1/webhooks"] })).body.id;
   const tenant = await api.request("/v1/tenants", { json: { name: "the others" } });
   foreignKey = (await makeKey({ tenantId: tenant.body.id, scopes: allScopes })).key;
 });
@@ -136,13 +139,22 @@ describe("every route that is not public", () => {
     }
   });
 
-  test("answers 404 about an account of another tenant, whatever it is asked", async () => {
-    const about = operations.filter(({ path }) => path.includes("{accountId}"));
+  test("answers 404 about an account or a webhook of another tenant, whatever it is asked", async () => {
+    const about = operations.filter(({ path }) => /\{(?:account|webhook)Id\}/.test(path));
     expect(about.length).toBeGreaterThan(10);
     expect(
       await exceptions(about, { status: 404, code: "not_found" }, (operation) =>
-        send(operation, { accountId }, { key: foreignKey }),
+        send(operation, { accountId, webhookId }, { key: foreignKey }),
       ),
+    ).toEqual([]);
+  });
+
+  test("answers 404 about a webhook that is told of accounts that the key is not for", async () => {
+    const { key } = await makeKey({ scopes: allScopes, accountIds: [accountId] });
+    const about = operations.filter(({ path }) => path.includes("{webhookId}"));
+    expect(about.length).toBeGreaterThan(5);
+    expect(
+      await exceptions(about, { status: 404, code: "not_found" }, (operation) => send(operation, { webhookId }, { key })),
     ).toEqual([]);
   });
 
@@ -213,7 +225,7 @@ describe("every route that is not public", () => {
     ])
       for (const list of lists) {
         const json = bodies[`${list.method} ${list.path}`];
-        const reply = await send({ ...list, path: `${list.path}?cursor=${cursor}` }, { accountId }, { json });
+        const reply = await send({ ...list, path: `${list.path}?cursor=${cursor}` }, { accountId, webhookId }, { json });
         expect([named(list), reply.status, reply.body.errors?.[0]?.pointer]).toEqual([named(list), 400, "/cursor"]);
       }
   });

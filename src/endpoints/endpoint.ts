@@ -13,6 +13,7 @@ import type {
   FetchRequest,
   FlagsFact,
   HeadItem,
+  HeadsRequest,
   MailboxObservation,
   ObserveRequest,
   Survey,
@@ -38,7 +39,7 @@ export interface Session {
    * Header blocks of the messages in the ranges, some hundred at once; marks nothing as read. What a server leaves out, and
    * a block of more than 64 KiB, is not there.
    */
-  heads(request: FetchRequest, signal: AbortSignal): AsyncIterable<readonly HeadItem[]>;
+  heads(request: HeadsRequest, signal: AbortSignal): AsyncIterable<readonly HeadItem[]>;
   /**
    * Starts to listen for news and returns when the server listens: NOTIFY, else IDLE on INBOX, else nothing. Other
    * verbs may be called meanwhile; listening goes on after each. `onNews` says which mailboxes to look at; `null` means
@@ -175,8 +176,8 @@ export interface MoveRequest {
   readonly to: { readonly path: string; readonly uidValidity: number };
 }
 
-/** An item as it was read back, with its date. */
-export type ReadBack = FlagsFact & { readonly internalDate: Date };
+/** An item as it was read back, with what lasts of it. */
+export type ReadBack = FlagsFact & { readonly internalDate: Date; readonly objectId?: string | null };
 
 export interface Moved {
   readonly kind: "moved";

@@ -32,6 +32,12 @@ export interface ModseqArithmetic {
   readonly refuted?: boolean;
 }
 
+/**
+ * Which ids of its own a server gives to contents and to mailboxes (L1, D1): OBJECTID (RFC 8474), X-GM-MSGID of X-GM-EXT-1 for
+ * contents alone, Dovecot's X-GUID, or none.
+ */
+export type ObjectIds = "objectid" | "gmail" | "guid" | "none";
+
 /** Learned facts of an endpoint (semantics 1.7). Absent means not learned yet, never "no". */
 export interface EndpointProfile {
   /** Upper-case capability names as last seen after login, sorted. */
@@ -43,6 +49,7 @@ export interface EndpointProfile {
   /** Does one LIST carry every STATUS (RFC 5819)? */
   readonly listStatus?: boolean;
   readonly serverName?: string;
+  readonly objectIds?: ObjectIds;
   /** Its POP3 shows mail of every mailbox, not of INBOX alone (Gmail). */
   readonly pop3ShowsAll?: boolean;
   /** Connections the server let us keep; lowered by one each time it says too many, never below 1. */

@@ -63,17 +63,24 @@ export interface FetchRequest {
   readonly ranges: readonly UidRange[];
 }
 
+export interface HeadsRequest extends FetchRequest {
+  /** Everything but the header blocks: enough where the server's own ids tell what an item is. */
+  readonly bare?: boolean;
+}
+
 /** One message with its octets. `octets` null: the server listed it but would not give it (gate G7); `unavailable` says why. */
 export interface FetchedItem {
   readonly uid: number;
   readonly flags: readonly string[];
   readonly modseq: bigint | null;
   readonly internalDate: Date;
+  /** By which the server knows the content (L1), whatever the mailbox; absent or null: it tells none. */
+  readonly objectId?: string | null;
   readonly octets: Octets | null;
   readonly unavailable: string | null;
 }
 
-/** One message with its header block only. */
+/** One message without its text. */
 export interface HeadItem {
   readonly uid: number;
   readonly flags: readonly string[];
@@ -81,6 +88,9 @@ export interface HeadItem {
   readonly internalDate: Date;
   /** Octets of the whole, as the server lists them. */
   readonly size: number;
+  /** As of {@link FetchedItem}. */
+  readonly objectId?: string | null;
+  /** Empty where it was not asked for. */
   readonly head: Buffer;
 }
 

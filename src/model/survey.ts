@@ -10,7 +10,7 @@ export interface SurveyedMailbox {
   readonly subscribed: boolean;
   readonly role: Role | null;
   readonly roleSource: RoleSource | null;
-  /** MAILBOXID (RFC 8474) where the server has it. */
+  /** By which the server knows the mailbox, whatever its name; null: it tells none. */
   readonly objectId: string | null;
   /** null: not selectable, or the server would not say (then `statusError` tells why). */
   readonly status: MailboxStatus | null;

@@ -15,6 +15,8 @@ export interface Unbound {
   readonly messageId: MessageId;
   /** By which the server knows the content (L1); null: it told none. */
   readonly objectId: string | null;
+  /** Octets that are stored of it; 0: none. */
+  readonly size: number;
   /** Head key of its stored octets; null: none are stored, or there is no header block. */
   readonly head: string | null;
   readonly receivedAt: number;
@@ -26,7 +28,9 @@ export interface Unbound {
 export interface NumberedItem {
   readonly uid: number;
   readonly objectId: string | null;
-  /** Head key; null: it has no header block. */
+  /** In octets, as the server lists it. */
+  readonly size: number;
+  /** Head key; null: it has no header block, or that was not asked for. */
   readonly head: string | null;
   readonly receivedAt: number;
   readonly flags: readonly string[];
@@ -96,8 +100,12 @@ const pairAlike = (old: readonly Unbound[], items: readonly NumberedItem[], leve
   return pairs;
 };
 
-/** Headers do not tell apart what differs in its body only, nor which of more items than placements is the new one (ID-4). */
-const headsTell = (old: readonly Unbound[], items: readonly NumberedItem[]): boolean =>
+/**
+ * Neither ids nor headers tell apart what differs in its body only (Dovecot's mbox makes its ids of header blocks), nor which of
+ * more items than placements is the new one (ID-4): two copies of one mail have one id (RFC 8474 5.2), and it is no evidence of
+ * either.
+ */
+const tellsApart = (old: readonly Unbound[], items: readonly NumberedItem[]): boolean =>
   items.length <= old.length && old.every(({ messageId }) => messageId === old[0]?.messageId);
 
 const byKey = <T>(members: readonly T[], key: (member: T) => string | null): Map<string, T[]> => {
@@ -112,27 +120,34 @@ const byKey = <T>(members: readonly T[], key: (member: T) => string | null): Map
   return groups;
 };
 
+type Key = (one: Pick<Unbound, "objectId" | "size" | "head">) => string | null;
+
+/** From strong to weak. An id of the server's is believed where the size agrees with it. */
+const levels: readonly (readonly [Rebound["level"], Key])[] = [
+  ["L1", ({ objectId, size }) => (objectId === null ? null : `${objectId} ${size}`)],
+  ["L4", ({ head }) => head],
+];
+
 /**
  * Pairs items with placements 1:1, by L1 and then by L4. Both ascending by UID; the same input has the same answer, and nothing is
  * paired twice (I13).
  */
 export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]): Rebound[] => {
   const pairs: Rebound[] = [];
-  const objects = byKey(old, ({ objectId }) => objectId);
-  for (const [key, alike] of byKey(items, ({ objectId }) => objectId))
-    pairs.push(...pairAlike(objects.get(key) ?? [], alike, "L1"));
-  const bound = new Set<number | PlacementId>(pairs.flatMap(({ uid, placementId }) => [uid, placementId]));
-  const heads = byKey(
-    old.filter(({ placementId }) => !bound.has(placementId)),
-    ({ head }) => head,
-  );
-  const asking = byKey(
-    items.filter(({ uid }) => !bound.has(uid)),
-    ({ head }) => head,
-  );
-  for (const [key, alike] of asking) {
-    const candidates = heads.get(key) ?? [];
-    if (headsTell(candidates, alike)) pairs.push(...pairAlike(candidates, alike, "L4"));
+  for (const [level, key] of levels) {
+    const bound = new Set<number | PlacementId>(pairs.flatMap(({ uid, placementId }) => [uid, placementId]));
+    const free = byKey(
+      old.filter(({ placementId }) => !bound.has(placementId)),
+      key,
+    );
+    const asking = byKey(
+      items.filter(({ uid }) => !bound.has(uid)),
+      key,
+    );
+    for (const [at, alike] of asking) {
+      const candidates = free.get(at) ?? [];
+      if (tellsApart(candidates, alike)) pairs.push(...pairAlike(candidates, alike, level));
+    }
   }
   return pairs.sort((a, b) => a.uid - b.uid);
 };

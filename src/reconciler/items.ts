@@ -11,7 +11,7 @@ import { weigh } from "./opinions.ts";
 import { bindOwn } from "./own.ts";
 import { giveBack, setRight } from "./plan.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
-import { type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+import { type BindingWrite, type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
 
 export interface ItemFact {
@@ -19,6 +19,8 @@ export interface ItemFact {
   readonly flags: readonly string[];
   readonly modseq: bigint | null;
   readonly receivedAt: number;
+  /** By which the server knows the content (L1); absent or null: it tells none. */
+  readonly objectId?: string | null;
   /** Hex SHA-256 of the octets; null: the server lists the item but does not give it (gate G7), it becomes a stub. */
   readonly sha256: string | null;
   /** Hex SHA-256 of the normal form; only where another view of the account may have shown the mail. */
@@ -254,6 +256,14 @@ const keywordsAfter = (
   return mergeObserved({ canonical, shadow, observed: [...(reverted ?? flags), ...masked] });
 };
 
+const bindingOf = ({ uid, flags, modseq, objectId = null }: ItemFact, placementId: PlacementId): BindingWrite => ({
+  uid,
+  placementId,
+  flags,
+  modseq,
+  objectId,
+});
+
 const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, continued: Continuation): void => {
   const { scope } = input;
   const { how, placement, reverted } = continued;
@@ -267,7 +277,7 @@ const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, cont
   const entry = entryOf(continued, { elsewhere, isNews: !sameKeywords(keywords, placement.keywords) });
   const index = entry === null ? null : record(draft, change({ ...scope, mailboxId }, placement, { ...entry, before, after }));
   if (continued.contest != null) noteContest(draft, scope, placement, continued.contest);
-  draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
+  draft.bindings.push(bindingOf(fact, placement.id));
   if (index !== null || placement.absent || placement.kept)
     draft.placements.push({
       id: placement.id,
@@ -353,7 +363,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
       receivedAt: fact.receivedAt,
       change: index,
     });
-    draft.bindings.push({ uid: fact.uid, placementId: id, flags: fact.flags, modseq: fact.modseq });
+    draft.bindings.push(bindingOf(fact, id));
     setRight(draft, id, { canonical: keywords, shadow: [], observed: fact.flags });
   });
   return draft;

@@ -21,7 +21,13 @@ export const bindOwn = (draft: Draft, scope: Scope, own: OwnItem): void => {
   const { placement, fact, sent, unasserted, leftBehind } = own;
   const { id, messageId, mailboxId, lifecycle, binding } = placement;
   const keywords = mergeObserved({ canonical: placement.keywords, shadow: sent, observed: [...fact.flags, ...unasserted] });
-  draft.bindings.push({ uid: fact.uid, placementId: id, flags: fact.flags, modseq: fact.modseq });
+  draft.bindings.push({
+    uid: fact.uid,
+    placementId: id,
+    flags: fact.flags,
+    modseq: fact.modseq,
+    objectId: fact.objectId ?? null,
+  });
   if (binding?.active === true) {
     const left = leftBehind === null ? null : { ...leftBehind, messageId };
     draft.vacated.push({ from: binding, leftBehind: left });

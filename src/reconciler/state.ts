@@ -80,6 +80,8 @@ export interface ItemFlags {
   readonly uid: number;
   readonly flags: readonly string[];
   readonly modseq: bigint | null;
+  /** By which the server knows the content (L1); absent or null: this look did not tell. */
+  readonly objectId?: string | null;
 }
 
 /** A binding made or its shadow moved to what was observed (I15). */

@@ -162,11 +162,12 @@ const writeBindings = async (
         placement_id: binding.placementId,
         flags: binding.flags,
         modseq: binding.modseq === null ? null : String(binding.modseq),
+        object_id: binding.objectId ?? null,
       });
       continue;
     }
     fresh
-      .row(10)
+      .row(11)
       .uuid(account.accountId)
       .uuid(scope.endpointId)
       .uuid(scope.mailboxId)
@@ -176,11 +177,12 @@ const writeBindings = async (
       .uuid(binding.placementId)
       .textArray(binding.flags)
       .int8(binding.modseq)
-      .int8(account.headSeq);
+      .int8(account.headSeq)
+      .text(binding.objectId ?? null);
   }
   if (fresh.rows > 0)
     await account.tx.copy(
-      `copy bindings (account_id, endpoint_id, mailbox_id, epoch, uid, tenant_id, placement_id, shadow_flags, shadow_modseq, synced_seq)
+      `copy bindings (account_id, endpoint_id, mailbox_id, epoch, uid, tenant_id, placement_id, shadow_flags, shadow_modseq, synced_seq, object_id)
        from stdin (format binary)`,
       fresh.chunks(),
     );
@@ -188,8 +190,8 @@ const writeBindings = async (
     await account.tx.query({
       name: "bindings_write",
       text: `update bindings b set placement_id = w.placement_id, active = true, closed_reason = null, shadow_flags = w.flags,
-               shadow_modseq = coalesce(w.modseq, b.shadow_modseq), synced_seq = $6
-             from jsonb_to_recordset($5::jsonb) as w(uid bigint, placement_id uuid, flags text[], modseq bigint)
+               shadow_modseq = coalesce(w.modseq, b.shadow_modseq), object_id = coalesce(w.object_id, b.object_id), synced_seq = $6
+             from jsonb_to_recordset($5::jsonb) as w(uid bigint, placement_id uuid, flags text[], modseq bigint, object_id text)
              where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = w.uid`,
       values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, JSON.stringify(known), account.headSeq],
     });

@@ -24,7 +24,12 @@ export interface UnboundRow {
   readonly sha256: Buffer | null;
   readonly size: number;
   /** Of its last item there; null: it never had one. */
-  readonly last: { readonly uid: number; readonly flags: readonly string[]; readonly closedReason: string | null } | null;
+  readonly last: {
+    readonly uid: number;
+    readonly flags: readonly string[];
+    readonly closedReason: string | null;
+    readonly objectId: string | null;
+  } | null;
 }
 
 /** Where the reading of them stands. */
@@ -46,9 +51,10 @@ export const listUnbound = async (
     uid: bigint | null;
     flags: string[] | null;
     closed_reason: string | null;
+    object_id: string | null;
   }>({
     name: after === null ? "unbound_first" : "unbound_next",
-    text: `select p.id, p.message_id, p.received_at, m.sha256, m.size, b.uid, b.shadow_flags as flags, b.closed_reason
+    text: `select p.id, p.message_id, p.received_at, m.sha256, m.size, b.uid, b.shadow_flags as flags, b.closed_reason, b.object_id
            from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
            where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept and b.active is not true
              ${after === null ? "" : "and (p.received_at, p.id) < ($5, $6)"}
@@ -61,7 +67,10 @@ export const listUnbound = async (
     receivedAt: row.received_at,
     sha256: row.sha256,
     size: Number(row.size),
-    last: row.uid === null ? null : { uid: Number(row.uid), flags: row.flags ?? [], closedReason: row.closed_reason },
+    last:
+      row.uid === null
+        ? null
+        : { uid: Number(row.uid), flags: row.flags ?? [], closedReason: row.closed_reason, objectId: row.object_id },
   }));
 };
 

@@ -12,6 +12,8 @@ export interface Alike {
   readonly size: number;
   readonly uid: number;
   readonly flags: readonly string[];
+  /** Of its last item. */
+  readonly objectId: string | null;
 }
 
 /** Those with an item in another mailbox of the endpoint, or without one since it was missed; not what we are about to move. */
@@ -23,7 +25,7 @@ export const listAlike = async (
 ): Promise<Alike[]> => {
   const { rows } = await db.query<Omit<Alike, "size" | "uid"> & { size: bigint; uid: bigint }>({
     name: "placements_alike",
-    text: `select p.id, p.message_id as "messageId", p.received_at as "receivedAt", m.sha256, m.size, b.uid, b.shadow_flags as flags
+    text: `select p.id, p.message_id as "messageId", p.received_at as "receivedAt", m.sha256, m.size, b.uid, b.shadow_flags as flags, b.object_id as "objectId"
            from (select distinct * from unnest($4::timestamptz[], $5::bigint[])) w(at, size)
            join messages m on m.account_id = $1 and m.received_at = w.at and m.size = w.size and m.durability = 'durable'
            join placements p on p.account_id = $1 and p.message_id = m.id and p.lifecycle = 'live' and not p.kept ${lastBinding}

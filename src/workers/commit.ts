@@ -85,6 +85,7 @@ const factOf = (item: FetchedItem, told: MailFacts | null): ItemFact => ({
   flags: item.flags,
   modseq: item.modseq,
   receivedAt: item.internalDate.getTime(),
+  objectId: item.objectId ?? null,
   sha256: item.octets?.sha256.toString("hex") ?? null,
   ...(told?.print != null && { hFull: told.print.hFull.toString("hex") }),
 });

@@ -4,47 +4,82 @@
  */
 import type { Session } from "../endpoints/endpoint.ts";
 import type { HeadItem, UidRange } from "../model/observation.ts";
-import { type NumberedItem, rebind, type Unbound } from "../reconciler/epoch.ts";
+import { rebind, type Unbound } from "../reconciler/epoch.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { readStoredHeads } from "../store/epochs.ts";
 import { loadPlacements } from "../store/slices.ts";
 import { type Alike, listAlike } from "../store/moves.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { commitPairs, type Pair } from "./rebinding.ts";
-import { headKeyOf } from "./recognition.ts";
+import { headKeyOf, type ItemsSource, type Listed, tellsIds, toListed } from "./recognition.ts";
 import { missSources } from "./sources.ts";
 
-const numbered = ({ uid, flags, modseq, internalDate, size, head }: HeadItem): NumberedItem & Pick<HeadItem, "modseq"> => {
-  const key = headKeyOf(head, size);
-  return { uid, objectId: null, head: key, receivedAt: internalDate.getTime(), flags, modseq };
-};
+const unbound = ({ id, messageId, receivedAt, size, uid, flags, objectId }: Alike, head: string | null): Unbound => ({
+  placementId: id,
+  messageId,
+  objectId,
+  size,
+  head,
+  receivedAt: receivedAt.getTime(),
+  uid,
+  flags,
+});
 
-const unbound = ({ id, messageId, receivedAt, size, uid, flags }: Alike, head: Buffer | undefined): Unbound => {
-  const key = head === undefined ? null : headKeyOf(head, size);
-  return { placementId: id, messageId, objectId: null, head: key, receivedAt: receivedAt.getTime(), uid, flags };
+const byUid = (a: { readonly uid: number }, b: { readonly uid: number }): number => a.uid - b.uid;
+
+const likeness = (receivedAt: number, size: number): string => `${receivedAt} ${size}`;
+
+/** With the header blocks of those that may be one of what is alike. */
+const withHeads = async (
+  { session, mailbox, signal }: Omit<ItemsSource, "until">,
+  items: readonly Listed[],
+  alike: readonly Alike[],
+): Promise<Listed[]> => {
+  const wanted = new Set(alike.map(({ receivedAt, size }) => likeness(receivedAt.getTime(), size)));
+  const uids = items.flatMap(({ uid, receivedAt, size, head }) =>
+    head === null && wanted.has(likeness(receivedAt, size)) ? [uid] : [],
+  );
+  if (uids.length === 0) return [...items];
+  const ranges = [{ from: Math.min(...uids), to: Math.max(...uids) }];
+  const read = new Map<number, Listed>();
+  for await (const heads of session.heads({ ...mailbox, ranges }, signal))
+    for (const head of heads) read.set(head.uid, toListed(head));
+  return items.map((item) => read.get(item.uid) ?? item);
 };
 
 /** Which of the items are like a placement that is elsewhere, or was. */
-const findLike = async (context: LaneContext, mailbox: MailboxLane, heads: readonly HeadItem[]): Promise<Pair[]> => {
+const findLike = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  source: Omit<ItemsSource, "until">,
+  lines: readonly HeadItem[],
+): Promise<Pair[]> => {
   const { db, accountId } = context;
-  const wanted = heads.map(({ internalDate, size }) => ({ receivedAt: internalDate, size }));
-  const alike = await listAlike(db, accountId, scopeOf(context, mailbox), wanted);
-  if (alike.length === 0) return [];
-  const stored = await readStoredHeads(
+  const alike = await listAlike(
     db,
     accountId,
-    alike.map(({ sha256 }) => sha256),
+    scopeOf(context, mailbox),
+    lines.map(({ internalDate, size }) => ({ receivedAt: internalDate, size })),
   );
-  const byUid = (a: { readonly uid: number }, b: { readonly uid: number }): number => a.uid - b.uid;
-  const old = alike.map((one) => unbound(one, stored.get(one.sha256.toString("hex")))).sort(byUid);
-  const items = new Map(
-    heads
-      .map(numbered)
-      .sort(byUid)
-      .map((item) => [item.uid, item]),
-  );
-  return rebind(old, [...items.values()]).flatMap((pair) => {
-    const item = items.get(pair.uid);
+  if (alike.length === 0) return [];
+  let items = lines.map(toListed).sort(byUid);
+  let old = alike.map((one) => unbound(one, null)).sort(byUid);
+  const told = new Set(rebind(old, items).map(({ placementId }) => placementId));
+  const untold = alike.filter(({ id }) => !told.has(id));
+  if (untold.length > 0) {
+    const hashes = untold.map(({ sha256 }) => sha256);
+    const stored = await readStoredHeads(db, accountId, hashes);
+    items = await withHeads(source, items, untold);
+    old = alike
+      .map((one) => {
+        const head = stored.get(one.sha256.toString("hex"));
+        return unbound(one, head === undefined ? null : headKeyOf(head, one.size));
+      })
+      .sort(byUid);
+  }
+  const byNumber = new Map(items.map((item) => [item.uid, item]));
+  return rebind(old, items).flatMap((pair) => {
+    const item = byNumber.get(pair.uid);
     return item === undefined ? [] : [{ pair, item }];
   });
 };
@@ -72,10 +107,11 @@ export const followMoves = async (
   const several = ranges.length > 1 || ranges.some(({ from, to }) => to > from);
   if (ranges.length === 0 || mailbox.cursor === null || (mailbox.role === "inbox" && !shrunk && !several)) return followed;
   const { path, cursor } = mailbox;
-  for await (const heads of session.heads({ path, uidValidity: cursor.uidValidity, ranges }, signal)) {
-    const pairs = await findLike(context, mailbox, heads);
+  const source = { session, mailbox: { path, uidValidity: cursor.uidValidity }, signal };
+  for await (const lines of session.heads({ ...source.mailbox, ranges, bare: tellsIds(session) }, signal)) {
+    const pairs = await findLike(context, mailbox, source, lines);
     // As many as were asked for at once are none of them: it is an import, and not worth any more looks.
-    if (pairs.length === 0 && heads.length > 0) break;
+    if (pairs.length === 0 && lines.length > 0) break;
     const views = await inAccount(context.db, context.fence, context.accountId, (account) =>
       loadPlacements(
         account,

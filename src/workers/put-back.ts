@@ -83,9 +83,9 @@ const appendOrUnknown = async (run: WriteRun, sending: Sending, writer: MailboxW
 /** Binds what was read back at once, so that its octets are not fetched again; the cursor passes it when it is the next one. */
 const commitAppended = async (run: WriteRun, { octets, target }: Sending, item: NonNullable<Appended["item"]>): Promise<void> => {
   const { cursor, backfillLow } = target;
-  const { uid, flags, modseq, internalDate } = item;
+  const { uid, flags, modseq, internalDate, objectId = null } = item;
   const { sha256, size } = octets;
-  const fact = { uid, flags, modseq, receivedAt: internalDate.getTime(), sha256: sha256.toString("hex") };
+  const fact = { uid, flags, modseq, objectId, receivedAt: internalDate.getTime(), sha256: sha256.toString("hex") };
   const content = { receivedAt: internalDate, headers: readHeaders(octets.head), octets: { sha256, size } };
   const isNext = cursor !== null && backfillLow !== null && uid === cursor.uidNext;
   await commitItems(run.context, target, {

@@ -102,20 +102,24 @@ interface Turn {
 /** Reads what is to be compared. `nothing`: there is nothing that it would pay to compare. `later`: the turn is over. */
 const readBoth = async (turn: Turn, known: Recognition): Promise<"read" | "nothing" | "later"> => {
   const { context, session, mailbox, until, signal } = turn;
-  const load = (): Promise<boolean> => known.loadMore(context.db, context.accountId, scopeOf(context, mailbox));
-  const loadAll = async (): Promise<boolean> => {
-    while (await load()) if (Date.now() >= until) return false;
+  const { db, accountId } = context;
+  const load = (): Promise<boolean> => known.loadMore(db, accountId, scopeOf(context, mailbox));
+  const inTime = async (more: () => Promise<boolean>): Promise<boolean> => {
+    while (await more()) if (Date.now() >= until) return false;
     return true;
   };
   const { path, cursor } = mailbox;
-  const readItems = (): Promise<boolean> =>
-    known.readItems(session, { path, uidValidity: cursor?.uidValidity ?? 0 }, until, signal);
+  const source = { session, mailbox: { path, uidValidity: cursor?.uidValidity ?? 0 }, until, signal };
   // The first of them tell whether it was numbered anew; then nothing has to wait for the other side.
   if (known.old.length === 0) await load();
-  if (known.old.some(({ lost }) => lost)) return (await Promise.all([loadAll(), readItems()])).every(Boolean) ? "read" : "later";
-  if (!(await loadAll())) return "later";
-  if (known.old.length === 0 || known.old.length * worthIt < mailbox.exists) return "nothing";
-  return (await readItems()) ? "read" : "later";
+  if (!known.old.some(({ lost }) => lost)) {
+    if (!(await inTime(load))) return "later";
+    if (known.old.length === 0 || known.old.length * worthIt < mailbox.exists) return "nothing";
+  }
+  const listed = await Promise.all([inTime(load), known.listItems(source)]);
+  if (!listed.every(Boolean)) return "later";
+  const read = await Promise.all([inTime(() => known.loadHeads(db, accountId)), known.readHeads(source)]);
+  return read.every(Boolean) ? "read" : "later";
 };
 
 /**
@@ -166,12 +170,17 @@ export const lackedBy = async (
   if (cursor === null || exists > comparedAhead) return [];
   const { uidValidity, uidNext } = cursor;
   const known = new Recognition(uidNext > 1 ? [{ from: 1, to: uidNext - 1 }] : []);
-  if (await known.loadMore(context.db, context.accountId, scopeOf(context, mailbox))) return [];
-  await known.readItems(session, { path, uidValidity }, Number.POSITIVE_INFINITY, signal);
+  const { db, accountId } = context;
+  if (await known.loadMore(db, accountId, scopeOf(context, mailbox))) return [];
+  const source = { session, mailbox: { path, uidValidity }, until: Number.POSITIVE_INFINITY, signal };
+  await known.listItems(source);
+  await known.loadHeads(db, accountId);
+  await known.readHeads(source);
   const pairs = known.pair();
   const shown = new Set<string | number | null>(pairs.flatMap(({ placementId, uid }) => [placementId, uid]));
   const others = new Set(known.items.flatMap(({ uid, head }) => (shown.has(uid) ? [] : [head])));
-  const missing = known.old.filter(({ placementId, head }) => !shown.has(placementId) && head !== null && !others.has(head));
+  const isLacked = (head: string | null): boolean => others.size === 0 || (head !== null && !others.has(head));
+  const missing = known.old.filter(({ placementId, head }) => !shown.has(placementId) && isLacked(head));
   const wanted = new Set(ids);
   return missing.flatMap(({ placementId }) => (wanted.has(placementId) ? [placementId] : []));
 };

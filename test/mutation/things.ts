@@ -62,18 +62,15 @@ const identity: readonly Mutant[] = [
     "reconciler/epoch.ts",
     ["reconciler/epoch.test.ts"],
     [
-      [
-        "ID-8",
-        "header blocks do not tell mail that is numbered anew",
-        "if (headsTell(candidates, alike)) pairs.push",
-        "if (false) pairs.push",
-      ],
+      ["ID-8", "header blocks do not tell mail that is numbered anew", '["L4", ({ head }) => head],', ""],
       [
         "ID-8",
         "what a server calls its mail says nothing",
-        'pairs.push(...pairAlike(objects.get(key) ?? [], alike, "L1"));',
-        "pairs.push();",
+        '["L1", ({ objectId, size }) => (objectId === null ? null : `${objectId} ${size}`)],',
+        "",
       ],
+      ["L1", "an id is believed whatever the size", "`${objectId} ${size}`", "objectId"],
+      ["ID-4", "what is alike is the same", "if (tellsApart(candidates, alike)) pairs.push", "pairs.push"],
       [
         "ID-6",
         "dates and flags do not tell equal mails apart",

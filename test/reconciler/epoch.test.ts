@@ -7,6 +7,7 @@ const old = (uid: number, more: Partial<Unbound> = {}): Unbound => ({
   placementId: `p${uid}` as PlacementId,
   messageId: `m${uid}` as MessageId,
   objectId: null,
+  size: 100,
   head: headKey(`h${uid}`, 100),
   receivedAt: uid,
   uid,
@@ -17,6 +18,7 @@ const old = (uid: number, more: Partial<Unbound> = {}): Unbound => ({
 const item = (uid: number, of: number, more: Partial<NumberedItem> = {}): NumberedItem => ({
   uid,
   objectId: null,
+  size: 100,
   head: headKey(`h${of}`, 100),
   receivedAt: of,
   flags: [],
@@ -39,6 +41,16 @@ describe("a mailbox that is numbered anew (ID-8)", () => {
     const before = [old(1, { objectId: "a" }), old(2, { objectId: "b", head: headKey("h1", 100) })];
     const items = [item(1, 1, { objectId: "b" }), item(2, 1, { objectId: "a", head: null })];
     expect(pairsOf(before, items)).toEqual(["1=p2 L1", "2=p1 L1"]);
+  });
+
+  it("leaves to header blocks what the server's ids do not tell: another size, other messages, and one more than there was (L1)", () => {
+    const id = { objectId: "a", head: null };
+    expect(pairsOf([old(1, id)], [item(1, 1, { ...id, size: 101 })])).toEqual([]);
+    expect(pairsOf([old(1, { objectId: "a" })], [item(1, 1, { objectId: "a", size: 101 })])).toEqual(["1=p1 L4"]);
+    expect(pairsOf([old(1, id), old(2, id)], [item(1, 1, id)])).toEqual([]);
+    const copies = { ...id, messageId: "m" as MessageId };
+    expect(pairsOf([old(1, copies)], [item(1, 1, id), item(2, 1, id)])).toEqual([]);
+    expect(pairsOf([old(1, copies), old(2, copies)], [item(3, 1, id), item(4, 1, id)])).toEqual(["3=p1 L1", "4=p2 L1"]);
   });
 
   it("leaves to octets what headers do not tell: another body, another size, no headers, and one more than there was (L3)", () => {

@@ -293,6 +293,8 @@ create table bindings (
   shadow_flags text[] not null,
   shadow_modseq bigint,
   synced_seq bigint not null,
+  -- By which the server knows the content, in whatever mailbox.
+  object_id text,
   constraint bindings_pkey primary key (account_id, endpoint_id, mailbox_id, epoch, uid, uidl, occurrence),
   constraint bindings_closed_has_reason check (active = (closed_reason is null)),
   constraint bindings_name_an_item check ((uid > 0) <> (uidl <> ''))

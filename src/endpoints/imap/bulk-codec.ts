@@ -4,7 +4,7 @@
  */
 import type { Octets } from "../../model/octets.ts";
 import { ProtocolFault } from "../protocol-fault.ts";
-import { internalDateOf, isLasting, uint32Of } from "./tokens.ts";
+import { internalDateOf, isLasting, objectIdOf, uint32Of } from "./tokens.ts";
 
 /** A literal that was passed over, octet by octet, without being kept. */
 export interface Skipped {
@@ -82,6 +82,8 @@ export interface FetchFacts {
   readonly body: Literal | null | undefined;
   /** Null: not in the line. */
   readonly modseq: bigint | null;
+  /** Null: not in the line. */
+  readonly objectId: string | null;
 }
 
 const noFlags: readonly string[] = [];
@@ -251,15 +253,18 @@ export const fetchFactsOf = (response: Response): FetchFacts | null => {
   let internalDate: Date | null = null;
   let body: Literal | null | undefined;
   let modseq: bigint | null = null;
+  let objectId: string | null = null;
   for (let name = scanner.name(); name !== null; name = scanner.name()) {
     if (name === "BODY[]") body = scanner.octets();
     else if (name === "FLAGS") flags = flagsOf(scanner.flatList());
     else if (name === "UID") uid = uint32Of(scanner.text());
     else if (name === "INTERNALDATE") internalDate = dateOf(scanner.text() ?? "");
     else if (name === "MODSEQ") modseq = modseqOf(scanner.flatList());
+    else if (name === "X-GUID" || name === "X-GM-MSGID" || name === "EMAILID")
+      objectId = objectIdOf(scanner.text()?.replaceAll(/[()]/g, ""));
     else scanner.value();
   }
-  return { uid, flags, internalDate, body, modseq };
+  return { uid, flags, internalDate, body, modseq, objectId };
 };
 
 /** Numbers of `* SEARCH 1 2 3`; none when the response is another. */

@@ -5,7 +5,7 @@
  * Fetches in one mailbox may be answered side by side (RFC 9051 §5.5; Dovecot 2.3 does, when its output is full), so a
  * message belongs to the command that asked for its UID. An EXAMINE waits for what was sent before it.
  */
-import type { Credentials, EndpointSettings } from "../../model/endpoint.ts";
+import type { Credentials, EndpointSettings, ObjectIds } from "../../model/endpoint.ts";
 import { invariant, SyncError } from "../../model/failure.ts";
 import { batchMessages, type FetchedBatch, type FetchRequest } from "../../model/observation.ts";
 import type { Logger } from "../../telemetry/log.ts";
@@ -28,6 +28,8 @@ export interface BulkOpenRequest {
   readonly address: string;
   readonly limits: EndpointLimits;
   readonly log: Logger;
+  /** Absent: none are asked for. */
+  readonly objectIds?: ObjectIds;
   readonly timing?: Partial<BulkTiming>;
 }
 
@@ -99,7 +101,7 @@ class Reader implements BulkReader, WireListener {
   async *fetchAll(requests: Iterable<FetchRequest>, signal: AbortSignal): AsyncIterable<BulkEvent> {
     invariant(this.#run === null, "a bulk reader fetches one thing at a time");
     if (signal.aborted) throw stoppedBy(signal);
-    const run = new BulkRun(requests);
+    const run = new BulkRun(requests, this.#request.objectIds ?? "none");
     const wake = (): void => run.wake();
     this.#run = run;
     this.#drained = 0;

@@ -2,6 +2,7 @@
  * One bulk read over mailboxes: which command comes next, what its answers amount to, and what waits for the consumer.
  * Knows nothing of connections.
  */
+import type { ObjectIds } from "../../model/endpoint.ts";
 import type { SyncError } from "../../model/failure.ts";
 import {
   batchBytes,
@@ -24,6 +25,7 @@ import {
   type Response,
   searchedUidsOf,
 } from "./bulk-codec.ts";
+import { idItemsOf } from "./object-ids.ts";
 import { unavailable } from "./read-items.ts";
 
 /** What a read over several mailboxes gives: a batch of one of them, or why one of them cannot be read on. */
@@ -80,7 +82,8 @@ export interface FetchCommand extends Pending {
 export type BulkCommand = ExamineCommand | SearchCommand | FetchCommand;
 
 /** No MODSEQ: where a mailbox keeps none, asking for it is an error (RFC 7162 §3.1.2.2). */
-const fetchItems = "(UID FLAGS INTERNALDATE BODY.PEEK[])";
+const fetchItems = (objectIds: ObjectIds): string =>
+  `(${["UID FLAGS INTERNALDATE", ...idItemsOf(objectIds)].join(" ")} BODY.PEEK[])`;
 
 /** A range of more UIDs is not searched: the answer is one line of up to eleven octets each. */
 const maxSearched = 50_000;
@@ -113,7 +116,10 @@ export class BulkRun {
   #changed = false;
   #wake: () => void = () => undefined;
 
-  constructor(requests: Iterable<FetchRequest>) {
+  readonly #objectIds: ObjectIds;
+
+  constructor(requests: Iterable<FetchRequest>, objectIds: ObjectIds) {
+    this.#objectIds = objectIds;
     this.#requests = requests[Symbol.iterator]();
   }
 
@@ -158,7 +164,7 @@ export class BulkRun {
         bodiless: new Map(),
       };
       commands.push(fetch);
-      text += `${fetch.tag} UID FETCH ${set} ${fetchItems}\r\n`;
+      text += `${fetch.tag} UID FETCH ${set} ${fetchItems(this.#objectIds)}\r\n`;
     }
     this.#open += commands.length;
     return { commands, text };
@@ -314,6 +320,7 @@ const itemOf = (uid: number, facts: FetchFacts, earlier: FetchFacts | undefined)
   flags: facts.flags ?? earlier?.flags ?? [],
   modseq: null,
   internalDate: facts.internalDate ?? earlier?.internalDate ?? noDate,
+  objectId: facts.objectId ?? earlier?.objectId ?? null,
   ...contentOf(facts.body ?? null),
 });
 

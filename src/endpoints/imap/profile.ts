@@ -24,6 +24,7 @@ export const learnProfile = (wire: Wire, known: EndpointProfile): EndpointProfil
     capabilities: [...wire.client.capabilities.keys()].map((name) => name.toUpperCase()).sort(),
     changeDetection: changeDetectionOf(wire),
     push: known.push ?? bestPush(wire),
+    objectIds: wire.objectIds,
     listStatus: known.listStatus ?? wire.can("LIST-STATUS"),
     ...(serverName !== null && { serverName }),
     ...(wire.can("X-GM-EXT-1") && { pop3ShowsAll: true }),

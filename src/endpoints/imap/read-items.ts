@@ -8,6 +8,7 @@ import type { Octets } from "../../model/octets.ts";
 import type { EndpointLimits } from "../endpoint.ts";
 import { memoryOctets, startOctets } from "../octets.ts";
 import { examine } from "./examine.ts";
+import { idItemsOf } from "./object-ids.ts";
 import { type FetchLine, fetchLineOf, type Line, uidsOf } from "./tokens.ts";
 import { searchUids } from "./uid-search.ts";
 import { refusalOf, type Wire } from "./wire.ts";
@@ -76,6 +77,7 @@ const merge = (known: FetchLine | undefined, line: FetchLine): FetchLine =>
         modseq: line.modseq ?? known.modseq,
         size: line.size ?? known.size,
         internalDate: line.internalDate ?? known.internalDate,
+        objectId: line.objectId ?? known.objectId,
         body: line.body === undefined ? known.body : line.body,
       };
 
@@ -103,8 +105,8 @@ const fetchLines = async (
     else lines.set(facts.uid, merge(lines.get(facts.uid), facts));
     return Promise.resolve();
   };
-  const items = ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", ...(numbered ? ["MODSEQ"] : [])].map(atom);
-  const attributes = [sequence(set), [...items, bodyPart(0, firstBytes)]];
+  const items = ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", ...(numbered ? ["MODSEQ"] : []), ...idItemsOf(wire.objectIds)];
+  const attributes = [sequence(set), [...items.map(atom), bodyPart(0, firstBytes)]];
   const { whole } = await wire.command("UID FETCH", attributes, {
     untagged: { FETCH },
     ms: msFor(bytes),
@@ -198,7 +200,15 @@ const contentOf = async (wire: Wire, reading: Reading, uid: number, line: FetchL
     : { octets: memoryOctets(body), unavailable: null };
 };
 
-const noLine: FetchLine = { uid: null, flags: null, modseq: null, size: null, internalDate: null, body: null };
+const noLine: FetchLine = {
+  uid: null,
+  flags: null,
+  modseq: null,
+  size: null,
+  internalDate: null,
+  objectId: null,
+  body: null,
+};
 
 /** The items of a set, ascending. To be called in a turn of the connection's. */
 export const readItems = async (
@@ -213,8 +223,8 @@ export const readItems = async (
     for (const uid of [...lines.keys(), ...missing].sort((a, b) => a - b)) {
       const line = lines.get(uid);
       const content = line === undefined ? without(unavailable.missing) : await contentOf(wire, reading, uid, line);
-      const { flags, modseq, internalDate } = line ?? noLine;
-      items.push({ uid, flags: flags ?? [], modseq, internalDate: internalDate ?? new Date(0), ...content });
+      const { flags, modseq, internalDate, objectId } = line ?? noLine;
+      items.push({ uid, flags: flags ?? [], modseq, internalDate: internalDate ?? new Date(0), objectId, ...content });
     }
   } catch (error) {
     await Promise.all(items.map(async (item) => item.octets?.dispose()));

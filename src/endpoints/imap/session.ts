@@ -8,6 +8,7 @@ import type {
   FetchedBatch,
   FetchRequest,
   HeadItem,
+  HeadsRequest,
   MailboxObservation,
   ObserveRequest,
   Survey,
@@ -28,6 +29,7 @@ import { type Beating, startBeating } from "./heartbeat.ts";
 import { allMailboxes, Listening } from "./listening.ts";
 import { NewsDesk } from "./news.ts";
 import { observe } from "./observe.ts";
+import { learnObjectIds } from "./object-ids.ts";
 import { learnProfile } from "./profile.ts";
 import { survey } from "./survey.ts";
 import { Turns } from "./turns.ts";
@@ -134,7 +136,7 @@ class ImapSession implements Session, Beating {
     yield* fetchMessages(request, { bulk: this.#wire.numbersLast ? this.#bulk : null, turn, limits: this.#limits, signal });
   }
 
-  async *heads(request: FetchRequest, signal: AbortSignal): AsyncGenerator<readonly HeadItem[]> {
+  async *heads(request: HeadsRequest, signal: AbortSignal): AsyncGenerator<readonly HeadItem[]> {
     yield* readHeads((work) => this.#turn("mailbox", signal, work), request, { limits: this.#limits, signal });
   }
 
@@ -232,7 +234,7 @@ class ImapSession implements Session, Beating {
   async #openBulk(signal: AbortSignal): Promise<BulkReader> {
     const { settings, credentials, log } = this.#request;
     const { address } = await resolveHost(settings.host, this.#limits, signal);
-    return openBulkReader({ settings, credentials, address, limits: this.#limits, log }, signal);
+    return openBulkReader({ settings, credentials, address, limits: this.#limits, log, objectIds: this.#wire.objectIds }, signal);
   }
 
   #stopResume(): void {
@@ -297,6 +299,7 @@ const open = (request: OpenRequest, limits: EndpointLimits, timing: SessionTimin
   admit({ request, limits }, signal, async (address, lease) => {
     const { settings, credentials } = request;
     const wire = await connect({ settings, credentials, address, limits }, signal);
+    wire.objectIds = await learnObjectIds(wire, request.profile.objectIds, signal);
     return new ImapSession({ wire, request, limits, timing, lease });
   });
 

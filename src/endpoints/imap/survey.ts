@@ -5,8 +5,9 @@
 import { SyncError } from "../../model/failure.ts";
 import type { MailboxStatus, Survey, SurveyedMailbox } from "../../model/observation.ts";
 import { isNameable, nameArguments, pathOf } from "./names.ts";
+import { mailboxIdItemsOf } from "./object-ids.ts";
 import { assignRoles } from "./roles.ts";
-import { bigintOf, type Line, listOf, textOf, textsOf, type Token, uint32Of } from "./tokens.ts";
+import { bigintOf, type Line, listOf, objectIdOf, textOf, textsOf, type Token, uint32Of } from "./tokens.ts";
 import { type Completion, type Handlers, refusalOf, type Wire } from "./wire.ts";
 
 const listMs = 120_000;
@@ -44,8 +45,7 @@ const atom = (value: string) => ({ type: "ATOM", value });
 const statusItems = (wire: Wire): readonly { type: string; value: string }[] => {
   const items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"];
   if (wire.can("CONDSTORE") || wire.can("QRESYNC")) items.push("HIGHESTMODSEQ");
-  if (wire.can("OBJECTID")) items.push("MAILBOXID");
-  return items.map(atom);
+  return [...items, ...mailboxIdItemsOf(wire.objectIds)].map(atom);
 };
 
 /** What to ask of an extended LIST (RFC 5258); empty where the server has none. */
@@ -68,8 +68,8 @@ const readStatus = (token: Token | undefined): StatusAnswer => {
   const messages = uint32Of(values.get("MESSAGES"));
   const uidNext = uint32Of(values.get("UIDNEXT"));
   const uidValidity = uint32Of(values.get("UIDVALIDITY"));
-  const mailboxId = values.get("MAILBOXID");
-  const objectId = textOf(listOf(mailboxId)?.[0] ?? mailboxId);
+  const mailboxId = values.get("MAILBOXID") ?? values.get("X-GUID");
+  const objectId = objectIdOf(textOf(listOf(mailboxId)?.[0] ?? mailboxId));
   if (messages === null || uidNext === null || uidValidity === null) return { status: null, objectId };
   const unseen = uint32Of(values.get("UNSEEN"));
   return { status: { messages, uidNext, uidValidity, unseen, highestModseq: bigintOf(values.get("HIGHESTMODSEQ")) }, objectId };

@@ -32,6 +32,7 @@ export interface FetchLine {
   readonly modseq: bigint | null;
   readonly size: number | null;
   readonly internalDate: Date | null;
+  readonly objectId: string | null;
   /** `undefined`: not in the line; null: NIL, or not to be had byte-exact. */
   readonly body: Buffer | null | undefined;
 }
@@ -108,6 +109,13 @@ export const internalDateOf = (text: string | null): Date | null => {
   return months.includes(month.toLowerCase()) && !Number.isNaN(date.getTime()) ? date : null;
 };
 
+/** Longer ones are not kept: RFC 8474 4 allows 255. */
+const longestObjectId = 255;
+
+/** An id of the server's own, as it may be kept; null: it is none. */
+export const objectIdOf = (text: string | null | undefined): string | null =>
+  text != null && text.length <= longestObjectId && /^[\x21-\x7e]+$/.test(text) && text.toUpperCase() !== "NIL" ? text : null;
+
 /** The octets of a body item. A quoted string is only believed where decoding it cannot have lost a byte. */
 const octetsOf = (token: Token | undefined): Buffer | null => {
   if (token === null || token === undefined || !("value" in token) || token.value === undefined) return null;
@@ -123,6 +131,7 @@ export const fetchLineOf = (line: Line): FetchLine => {
   let modseq: bigint | null = null;
   let size: number | null = null;
   let internalDate: Date | null = null;
+  let objectId: string | null = null;
   let body: Buffer | null | undefined;
   for (let index = 0; index + 1 < items.length; index += 2) {
     const value = items[index + 1];
@@ -142,11 +151,16 @@ export const fetchLineOf = (line: Line): FetchLine => {
       case "INTERNALDATE":
         internalDate = internalDateOf(textOf(value));
         break;
+      case "EMAILID":
+      case "X-GM-MSGID":
+      case "X-GUID":
+        objectId = objectIdOf(textOf(listOf(value)?.[0] ?? value));
+        break;
       case "BODY":
         body = octetsOf(value);
         break;
       default: // Items that were not asked for are no concern of ours.
     }
   }
-  return { uid, flags, modseq, size, internalDate, body };
+  return { uid, flags, modseq, size, internalDate, objectId, body };
 };

@@ -5,6 +5,7 @@
  */
 import type { ImapFlow } from "imapflow";
 import type { Socket } from "node:net";
+import type { ObjectIds } from "../../model/endpoint.ts";
 import { withDeadline } from "../deadline.ts";
 import { pathOf } from "./names.ts";
 import { mustOnlyRead } from "./reading-words.ts";
@@ -75,6 +76,8 @@ export class Wire {
   numbersLast = true;
   /** LIST with RETURN options is refused here, whatever the capabilities say. */
   plainListOnly = false;
+  /** Whose words the server's own ids are asked for with. */
+  objectIds: ObjectIds = "none";
   #remarks = 0;
   /** Counts lines that removed messages from the view: a listing across one of them is not whole. */
   removals = 0;

@@ -32,6 +32,7 @@ import { fetchFactsOf, mailboxArguments, modseqOf } from "./bulk-codec.ts";
 import { openBulkWire } from "./bulk-login.ts";
 import { classify } from "./classify.ts";
 import * as mailboxes from "./mailbox-verbs.ts";
+import { idItemsOf } from "./object-ids.ts";
 import { refusalOf, refused } from "./refusals.ts";
 import { copiedUids } from "./copied-uids.ts";
 import { uidsOf, uint32Of } from "./tokens.ts";
@@ -256,14 +257,21 @@ class ImapWriter implements MailboxWriter {
 
   /** Items of the open mailbox as they are now, by UID. */
   async #facts(uids: readonly number[], modseqs: boolean, signal: AbortSignal) {
-    const answer = await this.#ask(`UID FETCH ${setOf(uids)} (UID FLAGS INTERNALDATE${modseqs ? " MODSEQ" : ""})`, signal);
+    const ids = idItemsOf(this.#request.profile.objectIds ?? "none");
+    const items = ["UID", "FLAGS", "INTERNALDATE", ...ids, ...(modseqs ? ["MODSEQ"] : [])].join(" ");
+    const answer = await this.#ask(`UID FETCH ${setOf(uids)} (${items})`, signal);
     const wanted = new Set(uids);
-    const facts = new Map<number, FlagsFact & { internalDate: Date | null }>();
+    const facts = new Map<number, FlagsFact & { internalDate: Date | null; objectId: string | null }>();
     for (const response of answer.untagged) {
-      const { uid = null, flags = null, modseq = null, internalDate = null } = fetchFactsOf(response) ?? {};
+      const { uid = null, flags = null, modseq = null, internalDate = null, objectId = null } = fetchFactsOf(response) ?? {};
       if (uid === null || flags === null || !wanted.has(uid)) continue;
       // A line of its own tells what somebody changed in between; it has no date.
-      facts.set(uid, { uid, flags, modseq, internalDate: internalDate ?? facts.get(uid)?.internalDate ?? null });
+      const before = facts.get(uid);
+      const lasting = {
+        internalDate: internalDate ?? before?.internalDate ?? null,
+        objectId: objectId ?? before?.objectId ?? null,
+      };
+      facts.set(uid, { uid, flags, modseq, ...lasting });
     }
     return [...facts.values()].sort((a, b) => a.uid - b.uid);
   }

@@ -36,10 +36,24 @@ export const findOwn = (boxes: Boxes, known: readonly MailboxView[]): Map<string
   return own;
 };
 
-/** D1: known mailboxes that a listed path continues, although the path is new: same object id, or same epoch and no other claim. */
-export const findRenames = (boxes: Boxes, known: readonly MailboxView[]): Map<string, MailboxView> => {
-  const lost = known.filter((view) => view.upstream !== null && !boxes.has(view.upstream.path));
-  const knownPaths = new Set(known.flatMap((view) => view.upstream?.path ?? []));
+/** Is it listed where it was, as far as the server's own ids tell? They never come back with another mailbox (RFC 8474 4). */
+const isWhereItWas = (boxes: Boxes, replaced: ReadonlySet<MailboxId>, { id, upstream }: MailboxView): boolean => {
+  const box = boxes.get(upstream?.path ?? "");
+  if (upstream === null || box === undefined || replaced.has(id)) return false;
+  return box.objectId === null || upstream.objectId === null || box.objectId === upstream.objectId;
+};
+
+/**
+ * D1: known mailboxes that a listed path continues, although the path is new: same object id, or same epoch and no other claim.
+ * `replaced`: known to have another mailbox in their place.
+ */
+export const findRenames = (
+  boxes: Boxes,
+  known: readonly MailboxView[],
+  replaced: ReadonlySet<MailboxId>,
+): Map<string, MailboxView> => {
+  const lost = known.filter((view) => view.upstream !== null && !isWhereItWas(boxes, replaced, view));
+  const knownPaths = new Set(known.flatMap((view) => (isWhereItWas(boxes, replaced, view) ? (view.upstream?.path ?? []) : [])));
   const fresh = [...boxes.values()].filter((box) => !knownPaths.has(box.path));
   const claims = new Map<number, number>();
   for (const box of boxes.values())

@@ -33,6 +33,8 @@ export interface TreeInput {
   readonly known: readonly MailboxView[];
   /** Known mailboxes whose path is another one than before. */
   readonly moved: ReadonlyMap<string, MailboxView>;
+  /** Those that have another mailbox in their place. */
+  readonly replaced: ReadonlySet<MailboxId>;
   /** Those of them, and new ones, that commands of ours explain. */
   readonly own: ReadonlyMap<string, MailboxView>;
   readonly freshIds: readonly string[];
@@ -55,8 +57,8 @@ export class Tree {
   readonly #freshIds: string[];
   readonly #byPath: ReadonlyMap<string, MailboxView>;
   readonly #byId: ReadonlyMap<MailboxId, MailboxView>;
-  /** Where a command of ours put them stands before where they were. */
-  readonly #ownIds: ReadonlySet<MailboxId>;
+  /** They are not where they were: where a command of ours or somebody else put them stands before that. */
+  readonly #awayIds: ReadonlySet<MailboxId>;
   readonly #used = new Set<MailboxId>();
 
   constructor(input: TreeInput) {
@@ -64,7 +66,7 @@ export class Tree {
     this.#input = input;
     this.#freshIds = [...input.freshIds];
     this.#byPath = new Map(known.flatMap((view) => (view.upstream === null ? [] : [[view.upstream.path, view] as const])));
-    this.#ownIds = new Set([...input.own.values()].map(({ id }) => id));
+    this.#awayIds = new Set([...input.own.values(), ...input.moved.values()].map(({ id }) => id)).union(input.replaced);
     this.#byId = new Map(known.map((view) => [view.id, view]));
   }
 
@@ -140,7 +142,7 @@ export class Tree {
   #find(path: string, { name, parentId }: Place): MailboxView | null {
     const { own, moved, known } = this.#input;
     const there = this.#byPath.get(path);
-    const stayed = there !== undefined && this.#ownIds.has(there.id) ? undefined : there;
+    const stayed = there !== undefined && this.#awayIds.has(there.id) ? undefined : there;
     const found = own.get(path) ?? stayed ?? moved.get(path);
     if (found !== undefined) return this.#used.has(found.id) ? null : found;
     const isSame = (view: MailboxView): boolean =>

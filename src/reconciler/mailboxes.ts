@@ -14,6 +14,8 @@ export interface SurveyInput {
   readonly complete: boolean;
   readonly surveyed: readonly SurveyedMailbox[];
   readonly known: readonly MailboxView[];
+  /** Those of them that were compared with what has their name now, and are not that (D9). */
+  readonly replaced: readonly MailboxId[];
   /** Unused ids; two per surveyed mailbox are enough (itself and a parent nobody listed). */
   readonly freshIds: readonly string[];
   /** Time of the survey in ms since 1970. */
@@ -106,18 +108,24 @@ const writeNode = (
   return [{ id, created, name, parentId, role, roleSource, subscribed, lifecycle: "live", change }];
 };
 
+/** Why it is over, without any more listings that lack it; null: it takes those. */
+const endOf = (view: MailboxView, replaced: readonly MailboxId[]): "own" | "replaced" | null => {
+  if (isOwnRemoval(view)) return "own";
+  return replaced.includes(view.id) ? "replaced" : null;
+};
+
 const isOwnRemoval = ({ pending }: MailboxView): boolean => pending?.fence?.step === "remove";
 
 /**
  * D2: gone only after two complete listings 60 s apart lack it; never INBOX; never when half of all is missing at once. What we
- * asked the server to remove is gone when it is not listed.
+ * asked the server to remove is gone when it is not listed, and so is what another mailbox has replaced (D9).
  */
 const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waiting: UpstreamWrite[]; gone: MailboxView[] } => {
   const listed = input.known.filter(({ upstream }) => upstream !== null);
   const missing = listed.filter((view) => !present.has(view.id) && view.upstream?.path !== "INBOX");
   if (!input.complete) return { waiting: [], gone: [] };
-  const gone = missing.filter(isOwnRemoval);
-  const lost = missing.filter((view) => !isOwnRemoval(view));
+  const gone = missing.filter((view) => endOf(view, input.replaced) !== null);
+  const lost = missing.filter((view) => endOf(view, input.replaced) === null);
   if (lost.length >= 5 && lost.length * 2 > listed.length) return { waiting: [], gone };
   const waiting: UpstreamWrite[] = [];
   for (const view of lost) {
@@ -137,10 +145,12 @@ export const removeMailbox = (view: MailboxView, change: number): MailboxWrite =
   return { id, created: false, name, parentId, role: null, roleSource: null, subscribed, lifecycle: "removed", change };
 };
 
-const removal = (endpointId: EndpointId, view: MailboxView, changes: DecidedChange[]): MailboxWrite => {
-  const why = isOwnRemoval(view)
-    ? { reason: "api_removed", rule: "D8", source: "api" as const, deviceId: view.pending?.deviceId ?? null }
-    : { reason: "upstream_deleted", rule: "D2" };
+const removal = ({ endpointId, replaced }: SurveyInput, view: MailboxView, changes: DecidedChange[]): MailboxWrite => {
+  const end = endOf(view, replaced);
+  const why =
+    end === "own"
+      ? { reason: "api_removed", rule: "D8", source: "api" as const, deviceId: view.pending?.deviceId ?? null }
+      : { reason: "upstream_deleted", rule: end === null ? "D2" : "D9" };
   const before = describeMailbox(view);
   const change = mailboxChange(endpointId, view.id, { kind: "mailbox.removed", before, after: null, ...why });
   return removeMailbox(view, changes.push(change) - 1);
@@ -153,7 +163,8 @@ const addressOf = ({ id, before, box, path, delimiter }: Node): UpstreamWrite[] 
     path,
     delimiter,
     selectable: box?.selectable ?? false,
-    objectId: box?.objectId ?? old?.objectId ?? null,
+    // Another id is that of another mailbox, until what is in it says that it is the same (ID-8).
+    objectId: old?.objectId ?? box?.objectId ?? null,
     absentSince: null,
   };
   const isNews =
@@ -170,7 +181,9 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
   const { endpointId, known, at, freshIds } = input;
   const boxes = usable(input.surveyed);
   const own = findOwn(boxes, known);
-  const tree = new Tree({ known, own, moved: findRenames(boxes, known), freshIds, at });
+  // A listing that was cut short may lack the place where it is now.
+  const replaced = new Set(input.complete ? input.replaced : []);
+  const tree = new Tree({ known, own, moved: findRenames(boxes, known, replaced), replaced, freshIds, at });
   for (const box of [...boxes.values()].toSorted(
     (a, b) => segmentsOf(a).length - segmentsOf(b).length || (a.path < b.path ? -1 : 1),
   ))
@@ -187,7 +200,7 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
     const conflicts = tree.conflicts.filter((conflict) => conflict.node === node);
     return writeNode(endpointId, node, conflicts, changes);
   });
-  for (const view of gone) mailboxes.push(removal(endpointId, view, changes));
+  for (const view of gone) mailboxes.push(removal(input, view, changes));
   const upstream = [...listed.flatMap(addressOf), ...waiting];
   return { changes, mailboxes, upstream, gone: gone.map(({ id }) => id) };
 };

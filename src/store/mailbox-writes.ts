@@ -4,6 +4,7 @@ import type { Role } from "../model/mail.ts";
 import type { MailboxDecision } from "../reconciler/mailboxes.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { appendChanges, type InputTx } from "./account-tx.ts";
+import { markUnbound } from "./candidates.ts";
 import type { Queryable } from "./database.ts";
 
 /** Where the reading of one upstream mailbox stands. */
@@ -77,8 +78,9 @@ export const applyMailboxDecision = async (
   decision: MailboxDecision,
 ): Promise<void> => {
   await writeMailboxes(account, decision);
-  await writeUpstream(account, endpointId, decision);
+  // First, for another mailbox may have the path of one that is gone.
   await dropGone(account, endpointId, decision.gone);
+  await writeUpstream(account, endpointId, decision);
 };
 
 const writeUpstream = async (account: InputTx, endpointId: EndpointId, decision: MailboxDecision): Promise<void> => {
@@ -119,9 +121,35 @@ const dropGone = async (account: InputTx, endpointId: EndpointId, gone: readonly
            where p.account_id = $1 and p.id = closed.placement_id and p.lifecycle = 'live'`,
     values: [account.accountId, endpointId, gone, at],
   });
+  for (const mailboxId of gone) await markUnbound(account, endpointId, mailboxId);
   await account.tx.query({
     text: `delete from upstream_mailboxes where account_id = $1 and endpoint_id = $2 and mailbox_id = any($3::uuid[])`,
     values: [account.accountId, endpointId, gone],
+  });
+};
+
+/** By what the endpoint knew the mailbox when it was last agreed which one it is; null: it never told. */
+export const readObjectId = async (
+  account: InputTx,
+  { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+): Promise<string | null> => {
+  const { rows } = await account.tx.query<{ object_id: string | null }>({
+    name: "upstream_object_id",
+    text: `select object_id from upstream_mailboxes where account_id = $1 and endpoint_id = $2 and mailbox_id = $3`,
+    values: [account.accountId, endpointId, mailboxId],
+  });
+  return rows[0]?.object_id ?? null;
+};
+
+export const writeObjectId = async (
+  account: InputTx,
+  { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+  objectId: string,
+): Promise<void> => {
+  await account.tx.query({
+    name: "upstream_object_id_write",
+    text: `update upstream_mailboxes set object_id = $4 where account_id = $1 and endpoint_id = $2 and mailbox_id = $3`,
+    values: [account.accountId, endpointId, mailboxId, objectId],
   });
 };
 

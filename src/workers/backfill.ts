@@ -30,6 +30,7 @@ const inReadingOrder = (mailboxes: Iterable<MailboxLane>): MailboxLane[] =>
         mailbox.cursor !== null &&
         !backfillDone(mailbox) &&
         mailbox.held === 0 &&
+        !mailbox.replaced &&
         mailbox.parkedUntil <= Date.now(),
     )
     .toSorted((a, b) => (roleOrder[a.role ?? ""] ?? 5) - (roleOrder[b.role ?? ""] ?? 5) || (a.path < b.path ? -1 : 1));
@@ -163,6 +164,7 @@ const compareKnown = async (slice: Slice, mailbox: MailboxLane, until: number): 
   await commits.drain();
   const ranges = (): UidRange[] => planRanges(mailbox, Number.POSITIVE_INFINITY);
   if (!(await recognise(context, session, mailbox, { ranges, until }, signal))) return;
+  if (mailbox.replaced) return;
   if (mailbox.held === 0) await joinKnown(context, session, mailbox, [{ from: 1, to: lowOf(slice, mailbox) - 1 }], signal);
   if (mailbox.epoch > 0) await settleLeftOver(context, mailbox);
 };

@@ -57,10 +57,9 @@ const takeNew = async (
   const { cursor } = mailbox;
   const taken = { created: 0, missing: false };
   if (ranges.length === 0 || cursor === null) return taken;
-  const joined = [
-    ...(await recogniseNews(context, session, mailbox, ranges, signal)),
-    ...(await joinKnown(context, session, mailbox, ranges, signal)),
-  ];
+  const recognised = await recogniseNews(context, session, mailbox, ranges, signal);
+  if (mailbox.replaced) return taken;
+  const joined = [...recognised, ...(await joinKnown(context, session, mailbox, ranges, signal))];
   const followed = await followMoves(context, session, mailbox, { ranges: leftOf(ranges, joined), shrunk }, signal);
   taken.missing = followed.missing;
   const left = leftOf(ranges, [...joined, ...followed.bound]);

@@ -17,6 +17,10 @@ export interface MailboxLane {
   path: string;
   selectable: boolean;
   role: Role | null;
+  /** By which the server knows what it lists under this name now; null: it does not tell. */
+  objectId: string | null;
+  /** What is listed under this name is another mailbox (D9): nothing of it is read here, the next survey sets it right. */
+  replaced: boolean;
   epoch: number;
   /** Where the last agreed look ended; null before the first. */
   cursor: MailboxCursor | null;
@@ -134,6 +138,8 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   path: row.path,
   selectable: row.selectable,
   role: row.role,
+  objectId: null,
+  replaced: false,
   epoch: row.epoch,
   cursor:
     row.uidValidity === null || row.uidNext === null

@@ -15,7 +15,7 @@ import { auditIsDue, updateMailbox } from "./incremental.ts";
 import { backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { dueStubs, readStubs } from "./stubs.ts";
-import { applySurvey, inboxFirst, treePrint } from "./tree.ts";
+import { applySurvey, inboxFirst, replacedIn, treePrint } from "./tree.ts";
 
 /** Servers without mod-sequences show a change of flags only to a whole listing: INBOX at every sweep, the rest this often. */
 const fullPollMs = 15 * 60_000;
@@ -111,7 +111,7 @@ const listsNothing = (): SyncError =>
 /** Brings the stored tree in step, where the listing is another one than the last that it was taken from. */
 const followTree = async ({ context, memory }: PassInput, survey: Survey): Promise<void> => {
   const print = treePrint(survey.mailboxes);
-  if (print !== memory.treePrint || memory.treeWaiting) {
+  if (print !== memory.treePrint || memory.treeWaiting || replacedIn(context).length > 0) {
     const { waiting, gone } = await applySurvey(context, survey);
     memory.treeWaiting = waiting;
     memory.listingDoubted = waiting && survey.complete && print !== memory.treePrint;
@@ -131,16 +131,17 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
   const now = Date.now();
   const pollFlags = now - memory.fullPollAt > fullPollMs;
   if (pollFlags) memory.fullPollAt = now;
-  const statuses = new Map(survey.mailboxes.map((box) => [box.path, box.status]));
+  const boxes = new Map(survey.mailboxes.map((box) => [box.path, box]));
   const shrunk = [...context.mailboxes.values()].some((mailbox) => {
-    const status = statuses.get(mailbox.path) ?? null;
+    const status = boxes.get(mailbox.path)?.status ?? null;
     return status !== null && status.messages < mailbox.bound;
   });
   const followed = { created: 0, moved: 0 };
   for (const mailbox of inboxFirst(context.mailboxes.values())) {
-    const status = statuses.get(mailbox.path) ?? null;
+    const { status = null, objectId = null } = boxes.get(mailbox.path) ?? {};
+    mailbox.objectId = objectId;
     if (status === null) mailbox.answered = false;
-    if (!mailbox.selectable || status === null || mailbox.parkedUntil > now) continue;
+    if (!mailbox.selectable || mailbox.replaced || status === null || mailbox.parkedUntil > now) continue;
     mailbox.answered = true;
     const moved = hasMoved(mailbox, status);
     const missed = !moved && (await missedFlags(context, mailbox, status));
@@ -165,7 +166,8 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
 const followNews = async (input: PassInput, paths: readonly string[]): Promise<Followed> => {
   let created = 0;
   for (const mailbox of inboxFirst(input.context.mailboxes.values())) {
-    if (!paths.includes(mailbox.path) || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) continue;
+    if (!paths.includes(mailbox.path) || mailbox.cursor === null || mailbox.replaced || mailbox.parkedUntil > Date.now())
+      continue;
     created += await guarded(input, mailbox, () =>
       updateMailbox(input.context, input.session, mailbox, { full: false, shrunk: paths.length > 1 }, input.signal),
     );
@@ -216,5 +218,5 @@ export const runPass = async (input: PassInput): Promise<PassResult> => {
     memory.candidates = await inAccount(context.db, context.fence, context.accountId, hasCandidates);
     await settle(input);
   }
-  return { again, ...followed };
+  return { again: again || replacedIn(context).length > 0, ...followed };
 };

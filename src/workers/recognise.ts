@@ -4,13 +4,15 @@
  */
 import type { Session } from "../endpoints/endpoint.ts";
 import type { PlacementId } from "../model/ids.ts";
+import type { Role } from "../model/mail.ts";
 import type { UidRange } from "../model/observation.ts";
 import { acceptsEpoch, type Rebound } from "../reconciler/epoch.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { inAccount, type InputTx } from "../store/account-tx.ts";
 import { countRebound } from "../store/epochs.ts";
-import { closeHold, epochDecision, keepHold, loadHolds } from "../store/holds.ts";
+import { closeHold, epochDecision, type HoldOutcome, keepHold, loadHolds } from "../store/holds.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
+import { readObjectId, writeObjectId } from "../store/mailbox-writes.ts";
 import { loadBoundUids } from "../store/slices.ts";
 import { commitItems, emptyBatch } from "./commit.ts";
 import { epochHeld, settleLeftOver } from "./epoch-holds.ts";
@@ -26,39 +28,67 @@ const isOld = (known: Recognition): ReadonlySet<string> =>
 
 interface RecognisedFacts {
   readonly scope: Scope;
+  readonly role: Role | null;
+  /** By which the server knows what it lists now; null: it does not tell. */
+  readonly objectId: string | null;
   /** Placements that were in it, and how many of them were found again among what is listed. */
   readonly old: number;
   readonly found: number;
   readonly listed: number;
 }
 
-/** @returns how many placements wait for somebody to say what it is; 0: it is the mailbox that it was. */
-const decideRecognised = async (account: InputTx, { scope, old, found, listed }: RecognisedFacts): Promise<number> => {
+/** `held`: so many placements wait for somebody to say what it is. `replaced`: it is another mailbox (D9). */
+type Recognised = Pick<MailboxLane, "held" | "replaced">;
+
+/**
+ * ID-8, B4, D9: what it holds says that it is the mailbox that it was, whatever id it has now, for servers that lose their indexes
+ * give new ones. Where it does not, another id says that it is another mailbox; of INBOX there is only one (D12).
+ */
+const decideRecognised = async (account: InputTx, { scope, role, objectId, ...seen }: RecognisedFacts): Promise<Recognised> => {
   const { endpointId, mailboxId, epoch } = scope;
   const already = await countRebound(account.tx, account.accountId, scope);
-  const counts = { before: already + old, rebound: already + found, listed };
+  const counts = { before: already + seen.old, rebound: already + seen.found, listed: seen.listed };
   const open = (await loadHolds(account, epochHeld)).get(mailboxId) ?? null;
+  const end = async (outcome: HoldOutcome): Promise<void> =>
+    open === null ? undefined : closeHold(account, endpointId, open, { reason: epochHeld, outcome, rule: "B4" });
+  const known = await readObjectId(account, scope);
+  const isOther = objectId !== null && known !== null && objectId !== known;
   if (acceptsEpoch(counts) || (await epochDecision(account, mailboxId, epoch)) !== null) {
-    if (open !== null) await closeHold(account, endpointId, open, { reason: epochHeld, outcome: "rebound", rule: "B4" });
-    return 0;
+    await end("rebound");
+    if (isOther) await writeObjectId(account, scope, objectId);
+    return { held: 0, replaced: false };
+  }
+  if (isOther && role !== "inbox") {
+    await end("released");
+    return { held: 0, replaced: true };
   }
   const history = { epoch, from: account.input.at.getTime(), cuts: [] };
   const count = counts.before - counts.rebound;
   await keepHold(account, endpointId, open, { mailboxId, reason: epochHeld, count, history, rule: "B4" });
-  return count;
+  return { held: count, replaced: false };
 };
 
 const mailboxRecognised = defineInput("observation", "imap.recognised", decideRecognised);
 
-/** ID-8, B4: is it the mailbox that it was? If not, nothing of it is believed until somebody says so. */
-const accept = (context: LaneContext, mailbox: MailboxLane, known: Recognition, pairs: readonly Rebound[]): Promise<number> => {
+/** Is it the mailbox that it was? If not, nothing of it is believed until somebody says so, or the next survey sets it right. */
+const accept = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  known: Recognition,
+  pairs: readonly Rebound[],
+): Promise<boolean> => {
   const old = isOld(known);
-  return ingest(context, mailboxRecognised, {
+  const { role, objectId } = mailbox;
+  const recognised = await ingest(context, mailboxRecognised, {
     scope: scopeOf(context, mailbox),
+    role,
+    objectId,
     old: old.size,
     found: pairs.filter(({ placementId }) => old.has(placementId)).length,
     listed: mailbox.bound + known.items.length,
   });
+  Object.assign(mailbox, recognised);
+  return recognised.held === 0 && !recognised.replaced;
 };
 
 /** Everything that is listed is known: there is no octet to read. */
@@ -139,11 +169,10 @@ export const recognise = async (
   if (read === "read") {
     if (known.pairs === null) {
       const pairs = known.pair();
-      mailbox.held = await accept(context, mailbox, known, pairs);
-      known.pairs = mailbox.held > 0 ? [] : pairs;
+      known.pairs = (await accept(context, mailbox, known, pairs)) ? pairs : [];
     }
     if (!(await bindAll(context, mailbox, known, until))) return false;
-    if (mailbox.held === 0 && known.pairs.length === known.items.length && mailbox.bound >= mailbox.exists)
+    if (mailbox.held === 0 && !mailbox.replaced && known.pairs.length === known.items.length && mailbox.bound >= mailbox.exists)
       await endReading(context, mailbox);
     // Nothing of it is left to wait for: what was held, if anything was, is no more.
   } else if (mailbox.epoch > 0) await accept(context, mailbox, known, []);
@@ -199,7 +228,7 @@ export const recogniseNews = async (
   const count = ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0);
   if (mailbox.held === 0 || count * worthIt < mailbox.held) return [];
   await recognise(context, session, mailbox, { ranges: () => ranges, until: Number.POSITIVE_INFINITY }, signal);
-  if (mailbox.held > 0) return [];
+  if (mailbox.held > 0 || mailbox.replaced) return [];
   await settleLeftOver(context, mailbox);
   const bound = await inAccount(context.db, context.fence, context.accountId, (account) =>
     loadBoundUids(account, scopeOf(context, mailbox)),

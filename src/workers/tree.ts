@@ -58,12 +58,17 @@ const keepUnconfirmed = async (
     }
 };
 
+/** Mailboxes that have another one in their place. */
+export const replacedIn = ({ mailboxes }: Pick<LaneContext, "mailboxes">): MailboxId[] =>
+  [...mailboxes.values()].flatMap(({ mailboxId, replaced }) => (replaced ? [mailboxId] : []));
+
 interface SurveyFacts {
   readonly endpointId: EndpointId;
   readonly survey: Pick<Survey, "complete" | "mailboxes" | "endedAt">;
+  readonly replaced: readonly MailboxId[];
 }
 
-const decideSurvey = async (account: InputTx, { endpointId, survey }: SurveyFacts) => {
+const decideSurvey = async (account: InputTx, { endpointId, survey, replaced }: SurveyFacts) => {
   const known = await loadMailboxes(account, endpointId);
   const freshIds = Array.from({ length: 2 * survey.mailboxes.length + 2 }, () => account.input.freshId());
   const decided = reconcileSurvey({
@@ -71,6 +76,7 @@ const decideSurvey = async (account: InputTx, { endpointId, survey }: SurveyFact
     complete: survey.complete,
     surveyed: survey.mailboxes,
     known,
+    replaced,
     freshIds,
     at: survey.endedAt.getTime(),
   });
@@ -91,7 +97,8 @@ export const applySurvey = async (
   { complete, mailboxes, endedAt }: Survey,
 ): Promise<{ waiting: boolean; gone: boolean }> => {
   step("before tree");
-  const facts = { endpointId: context.endpointId, survey: { complete, mailboxes, endedAt } };
+  const replaced = replacedIn(context);
+  const facts = { endpointId: context.endpointId, survey: { complete, mailboxes, endedAt }, replaced };
   const decision = await ingest(context, surveySeen, facts);
   step("after tree");
   await refreshMailboxes(context, new Map());

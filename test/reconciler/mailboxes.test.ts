@@ -19,8 +19,22 @@ const box = (path: string, rest: Partial<SurveyedMailbox> = {}): SurveyedMailbox
   ...rest,
 });
 
-const survey = (surveyed: SurveyedMailbox[], known: MailboxView[] = [], at = 0, complete = true) =>
-  reconcileSurvey({ endpointId, complete, surveyed, known, at, freshIds: Array.from({ length: 50 }, (_, n) => `new${n}`) });
+const survey = (
+  surveyed: SurveyedMailbox[],
+  known: MailboxView[] = [],
+  at = 0,
+  complete = true,
+  replaced: readonly MailboxId[] = [],
+) =>
+  reconcileSurvey({
+    endpointId,
+    complete,
+    surveyed,
+    known,
+    replaced,
+    at,
+    freshIds: Array.from({ length: 50 }, (_, n) => `new${n}`),
+  });
 
 /** What the store holds after a first survey. */
 const stored = (surveyed: SurveyedMailbox[]): MailboxView[] => {
@@ -149,5 +163,50 @@ describe("a survey", () => {
     );
     const { gone } = survey([box("Elsewhere")], missed, 100_000);
     expect(gone).toEqual(known.filter(({ name }) => name === "Work").map(({ id }) => id));
+  });
+
+  describe("whose server tells ids of mailboxes (D1, D9)", () => {
+    const before = [box("INBOX"), box("Proj", { objectId: "p" }), box("Work", { objectId: "w" })];
+    const idOf = (name: string): MailboxId => stored(before).find((view) => view.name === name)?.id as MailboxId;
+    const saidOf = (decision: ReturnType<typeof survey>) =>
+      decision.changes.map(({ kind, reason, rule }) => [kind, reason, rule]);
+
+    it("keeps a mailbox that has another id until what is in it was compared", () => {
+      const decision = survey([box("INBOX"), box("Proj", { objectId: "q" }), box("Work", { objectId: "w" })], stored(before));
+      expect([decision.changes, decision.upstream, decision.gone]).toEqual([[], [], []]);
+    });
+
+    it("S59: ends the one that was replaced, and makes the other, at once", () => {
+      const now = [box("INBOX"), box("Proj", { objectId: "q" }), box("Work", { objectId: "w" })];
+      const decision = survey(now, stored(before), 0, true, [idOf("Proj")]);
+      expect(saidOf(decision)).toEqual([
+        ["mailbox.created", "upstream_created", "D1"],
+        ["mailbox.removed", "upstream_deleted", "D9"],
+      ]);
+      expect(decision.gone).toEqual([idOf("Proj")]);
+      expect(decision.upstream.map(({ path, objectId }) => [path, objectId])).toEqual([["Proj", "q"]]);
+      const cutShort = survey(now, stored(before), 0, false, [idOf("Proj")]);
+      expect([cutShort.changes, cutShort.gone]).toEqual([[], []]);
+    });
+
+    it("follows a mailbox whose name another one took, and two that changed names", () => {
+      const taken = survey(
+        [box("INBOX"), box("Old", { objectId: "p" }), box("Proj", { objectId: "q" }), box("Work", { objectId: "w" })],
+        stored(before),
+      );
+      expect(saidOf(taken)).toEqual([
+        ["mailbox.renamed", "upstream_renamed", "D1"],
+        ["mailbox.created", "upstream_created", "D1"],
+      ]);
+      expect(taken.mailboxes.find(({ name }) => name === "Old")?.id).toBe(idOf("Proj"));
+      const swapped = survey([box("INBOX"), box("Proj", { objectId: "w" }), box("Work", { objectId: "p" })], stored(before));
+      expect(new Map(swapped.mailboxes.map(({ id, name }) => [name, id]))).toEqual(
+        new Map([
+          ["Proj", idOf("Work")],
+          ["Work", idOf("Proj")],
+        ]),
+      );
+      expect(swapped.gone).toEqual([]);
+    });
   });
 });

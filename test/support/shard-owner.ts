@@ -68,6 +68,8 @@ export const makeAccount = async (
       path,
       selectable: true,
       role: null,
+      objectId: null,
+      replaced: false,
       epoch: 0,
       cursor,
       permanentFlags: null,

@@ -86,7 +86,6 @@ export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, see
     return putAside(context, mailbox, renumberedAgain);
   }
   uidValidityResets.inc();
-  context.trouble.noteEpoch();
   mailbox.epochsAt.push(now);
   const { uidValidity, uidNext, highestModseq, permanentFlags } = seen;
   const cursor = { uidValidity, uidNext, highestModseq };

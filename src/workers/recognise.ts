@@ -87,6 +87,8 @@ const accept = async (
     found: pairs.filter(({ placementId }) => old.has(placementId)).length,
     listed: mailbox.bound + known.items.length,
   });
+  // B2: that one mailbox has taken the place of another is nothing wrong with the server.
+  if (mailbox.epoch > 0 && mailbox.held === 0 && !recognised.replaced) context.trouble.noteEpoch();
   Object.assign(mailbox, recognised);
   return recognised.held === 0 && !recognised.replaced;
 };

@@ -1,0 +1,100 @@
+/** What a server's own ids of contents and mailboxes tell (L1, D1, D9), at a Dovecot that answers to X-GUID. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changesOf, mailboxesOf, messagesOf, type SeenChange, statusOf } from "../support/account-view.ts";
+import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { eventually } from "../support/eventually.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+
+let fresh: FreshDatabase;
+let daemon: Daemon;
+let server: Dovecot;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
+  server = await startDovecot({ users: 4 });
+});
+
+afterAll(async () => {
+  await daemon.stop();
+  await server.stop();
+  await fresh.drop();
+});
+
+const patience = { timeoutMs: 60_000 };
+const mail = (subject: string): Buffer =>
+  Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@object-ids.test>\r\n\r\nbody of ${subject}\r\n`);
+
+const begin = async (n: number, held: Readonly<Record<string, readonly string[]>>): Promise<string> => {
+  const { user } = server.account(n);
+  for (const [mailbox, subjects] of Object.entries(held)) await server.deliver({ user, mailbox, messages: subjects.map(mail) });
+  const accountId = await liveAccount(daemon, dovecotAccount(server, n));
+  expect((await statusOf(daemon, accountId)).endpoint.profile).toMatchObject({ objectIds: "guid" });
+  return accountId;
+};
+
+const proj = ["p0", "p1", "p2", "p3", "p4"];
+
+const whereIs = async (accountId: string, subject: string): Promise<readonly string[] | null> =>
+  (await messagesOf(daemon, accountId)).get(subject)?.in ?? null;
+
+const since = async (accountId: string, before: number): Promise<readonly SeenChange[]> =>
+  (await changesOf(daemon, accountId)).slice(before).filter(({ kind }) => kind !== "account.state");
+
+describe("a server that tells ids of its own", () => {
+  it("S59: a mailbox that is deleted and made again is another one", { timeout: 90_000 }, async () => {
+    const accountId = await begin(1, { INBOX: ["a"], Proj: proj });
+    const before = await messagesOf(daemon, accountId);
+    const old = (await mailboxesOf(daemon, accountId)).get("Proj")?.id;
+    const logged = (await changesOf(daemon, accountId)).length;
+    await using device = await server.device(1);
+    await device.remove("Proj");
+    await device.create("Proj");
+    await device.append("Proj", mail("new"));
+    await eventually(
+      "the old mails are gone, and the new one is there",
+      async () => {
+        expect([...(await messagesOf(daemon, accountId)).keys()].toSorted()).toEqual(["a", "new"]);
+        return true;
+      },
+      patience,
+    );
+    expect(await whereIs(accountId, "new")).toEqual(["Proj"]);
+    const now = (await mailboxesOf(daemon, accountId)).get("Proj")?.id;
+    expect(now).not.toBe(old);
+    const changes = await since(accountId, logged);
+    const told = changes.map(({ kind, reason, rule }) => `${kind} ${reason} ${rule}`).sort();
+    const arrival = expect.stringMatching(/^message.created (delivered|backfilled) ID-7$/);
+    expect(told.filter((one) => !one.startsWith("epoch.changed"))).toEqual([
+      "mailbox.created upstream_created D1",
+      "mailbox.removed upstream_deleted D9",
+      arrival,
+      ...proj.map(() => "message.removed mailbox_deleted V8"),
+    ]);
+    const { body } = await daemon.call<{ placements: { state: string; recoverableUntil: string | null }[] }>(
+      "GET",
+      `/v1/accounts/${accountId}/messages/${before.get("p0")?.id}`,
+    );
+    expect(body.placements).toMatchObject([{ state: "removed", recoverableUntil: expect.any(String) }]);
+  });
+
+  it("S54: a mailbox whose name another one takes at once is the same under its new name", { timeout: 90_000 }, async () => {
+    const accountId = await begin(2, { INBOX: ["a"], Proj: proj });
+    const before = await messagesOf(daemon, accountId);
+    const old = (await mailboxesOf(daemon, accountId)).get("Proj")?.id;
+    const logged = (await changesOf(daemon, accountId)).length;
+    await using device = await server.device(2);
+    await device.rename({ from: "Proj", to: "Old" });
+    await device.create("Proj");
+    await device.append("Proj", mail("new"));
+    await eventually("the new mail is there", async () => (await whereIs(accountId, "new"))?.[0] === "Proj", patience);
+    const mailboxes = await mailboxesOf(daemon, accountId);
+    expect(mailboxes.get("Old")?.id).toBe(old);
+    expect(mailboxes.get("Proj")?.id).not.toBe(old);
+    const messages = await messagesOf(daemon, accountId);
+    for (const subject of proj) expect(messages.get(subject)).toEqual({ ...before.get(subject), in: ["Old"] });
+    const kinds = (await since(accountId, logged)).map(({ kind }) => kind).sort();
+    expect(kinds).toEqual(["mailbox.created", "mailbox.renamed", "message.created"]);
+  });
+});

@@ -66,7 +66,7 @@ export class Tree {
     this.#input = input;
     this.#freshIds = [...input.freshIds];
     this.#byPath = new Map(known.flatMap((view) => (view.upstream === null ? [] : [[view.upstream.path, view] as const])));
-    this.#awayIds = new Set([...input.own.values(), ...input.moved.values()].map(({ id }) => id)).union(input.replaced);
+    this.#awayIds = new Set([...[...input.own.values(), ...input.moved.values()].map(({ id }) => id), ...input.replaced]);
     this.#byId = new Map(known.map((view) => [view.id, view]));
   }
 

@@ -29,25 +29,23 @@ const byUid = (a: { readonly uid: number }, b: { readonly uid: number }): number
 
 const likeness = (receivedAt: number, size: number): string => `${receivedAt} ${size}`;
 
-/** With the header blocks of those that may be one of what is alike. */
-const withHeads = async (
+/** Header keys of items by UID, of those of them that may be one of what is alike. */
+const readKeys = async (
   { session, mailbox, signal }: Omit<ItemsSource, "until">,
   items: readonly Listed[],
   alike: readonly Alike[],
-): Promise<Listed[]> => {
+): Promise<ReadonlyMap<number, string | null>> => {
   const wanted = new Set(alike.map(({ receivedAt, size }) => likeness(receivedAt.getTime(), size)));
-  const uids = items.flatMap(({ uid, receivedAt, size, head }) =>
-    head === null && wanted.has(likeness(receivedAt, size)) ? [uid] : [],
-  );
-  if (uids.length === 0) return [...items];
+  const uids = items.flatMap(({ uid, receivedAt, size }) => (wanted.has(likeness(receivedAt, size)) ? [uid] : []));
+  const keys = new Map<number, string | null>();
+  if (uids.length === 0) return keys;
   const ranges = [{ from: Math.min(...uids), to: Math.max(...uids) }];
-  const read = new Map<number, Listed>();
   for await (const heads of session.heads({ ...mailbox, ranges }, signal))
-    for (const head of heads) read.set(head.uid, toListed(head));
-  return items.map((item) => read.get(item.uid) ?? item);
+    for (const item of heads) keys.set(item.uid, toListed(item).head);
+  return keys;
 };
 
-/** Which of the items are like a placement that is elsewhere, or was. */
+/** Which of the items are like a placement that is elsewhere, or was. Header blocks are read of what ids leave over. */
 const findLike = async (
   context: LaneContext,
   mailbox: MailboxLane,
@@ -55,31 +53,27 @@ const findLike = async (
   lines: readonly HeadItem[],
 ): Promise<Pair[]> => {
   const { db, accountId } = context;
-  const alike = await listAlike(
+  const wanted = lines.map(({ internalDate, size }) => ({ receivedAt: internalDate, size }));
+  const alike = await listAlike(db, accountId, scopeOf(context, mailbox), wanted);
+  if (alike.length === 0) return [];
+  const listed = lines.map(toListed).sort(byUid);
+  const old = alike.map((one) => unbound(one, null)).sort(byUid);
+  const told = new Set<string | number>(rebind(old, listed).flatMap(({ placementId, uid }) => [placementId, uid]));
+  const left = alike.filter(({ id }) => !told.has(id));
+  const unknown = listed.filter(({ uid, head }) => !told.has(uid) && head === null);
+  const keys = await readKeys(source, unknown, left);
+  const stored = await readStoredHeads(
     db,
     accountId,
-    scopeOf(context, mailbox),
-    lines.map(({ internalDate, size }) => ({ receivedAt: internalDate, size })),
+    left.map(({ sha256 }) => sha256),
   );
-  if (alike.length === 0) return [];
-  let items = lines.map(toListed).sort(byUid);
-  let old = alike.map((one) => unbound(one, null)).sort(byUid);
-  const told = new Set(rebind(old, items).map(({ placementId }) => placementId));
-  const untold = alike.filter(({ id }) => !told.has(id));
-  if (untold.length > 0) {
-    const hashes = untold.map(({ sha256 }) => sha256);
-    const stored = await readStoredHeads(db, accountId, hashes);
-    items = await withHeads(source, items, untold);
-    old = alike
-      .map((one) => {
-        const head = stored.get(one.sha256.toString("hex"));
-        return unbound(one, head === undefined ? null : headKeyOf(head, one.size));
-      })
-      .sort(byUid);
-  }
-  const byNumber = new Map(items.map((item) => [item.uid, item]));
-  return rebind(old, items).flatMap((pair) => {
-    const item = byNumber.get(pair.uid);
+  const headed = alike.map((one) => {
+    const head = stored.get(one.sha256.toString("hex"));
+    return unbound(one, head === undefined ? null : headKeyOf(head, one.size));
+  });
+  const items = new Map(listed.map((item) => [item.uid, { ...item, head: keys.get(item.uid) ?? item.head }]));
+  return rebind(headed.sort(byUid), [...items.values()]).flatMap((pair) => {
+    const item = items.get(pair.uid);
     return item === undefined ? [] : [{ pair, item }];
   });
 };

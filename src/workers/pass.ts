@@ -118,6 +118,8 @@ const followTree = async ({ context, memory }: PassInput, survey: Survey): Promi
     memory.candidates ||= gone;
     memory.treePrint = survey.complete ? print : "";
   }
+  const ids = new Map(survey.mailboxes.map(({ path, objectId }) => [path, objectId]));
+  for (const mailbox of context.mailboxes.values()) mailbox.objectId = ids.get(mailbox.path) ?? null;
   if (survey.complete) context.tree.readAt = survey.startedAt.getTime();
 };
 
@@ -131,17 +133,16 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
   const now = Date.now();
   const pollFlags = now - memory.fullPollAt > fullPollMs;
   if (pollFlags) memory.fullPollAt = now;
-  const boxes = new Map(survey.mailboxes.map((box) => [box.path, box]));
+  const statuses = new Map(survey.mailboxes.map((box) => [box.path, box.status]));
   const shrunk = [...context.mailboxes.values()].some((mailbox) => {
-    const status = boxes.get(mailbox.path)?.status ?? null;
+    const status = statuses.get(mailbox.path) ?? null;
     return status !== null && status.messages < mailbox.bound;
   });
   const followed = { created: 0, moved: 0 };
   for (const mailbox of inboxFirst(context.mailboxes.values())) {
-    const { status = null, objectId = null } = boxes.get(mailbox.path) ?? {};
-    mailbox.objectId = objectId;
+    const status = statuses.get(mailbox.path) ?? null;
     if (status === null) mailbox.answered = false;
-    if (!mailbox.selectable || mailbox.replaced || status === null || mailbox.parkedUntil > now) continue;
+    if (status === null || !isOpen(mailbox, now)) continue;
     mailbox.answered = true;
     const moved = hasMoved(mailbox, status);
     const missed = !moved && (await missedFlags(context, mailbox, status));

@@ -8,19 +8,14 @@ import type { FlagFact } from "./flag-loss.ts";
 import type { SaidKeywords } from "./intent-keywords.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
 import { weigh } from "./opinions.ts";
-import { bindOwn } from "./own.ts";
+import { bindingOf, bindOwn } from "./own.ts";
 import { giveBack, setRight } from "./plan.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
-import { type BindingWrite, type Decision, type Draft, emptyDraft, type PlacementView, record, type Scope } from "./state.ts";
+import { type Decision, type Draft, emptyDraft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
 
-export interface ItemFact {
-  readonly uid: number;
-  readonly flags: readonly string[];
-  readonly modseq: bigint | null;
+export interface ItemFact extends ItemFlags {
   readonly receivedAt: number;
-  /** By which the server knows the content (L1); absent or null: it tells none. */
-  readonly objectId?: string | null;
   /** Hex SHA-256 of the octets; null: the server lists the item but does not give it (gate G7), it becomes a stub. */
   readonly sha256: string | null;
   /** Hex SHA-256 of the normal form; only where another view of the account may have shown the mail. */
@@ -255,14 +250,6 @@ const keywordsAfter = (
   const masked = shadow.filter((flag) => !keepsFlag(permanentFlags, flag));
   return mergeObserved({ canonical, shadow, observed: [...(reverted ?? flags), ...masked] });
 };
-
-const bindingOf = ({ uid, flags, modseq, objectId = null }: ItemFact, placementId: PlacementId): BindingWrite => ({
-  uid,
-  placementId,
-  flags,
-  modseq,
-  objectId,
-});
 
 const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, continued: Continuation): void => {
   const { scope } = input;

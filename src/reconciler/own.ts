@@ -4,7 +4,7 @@
  */
 import type { PlacementId } from "../model/ids.ts";
 import { mergeObserved, sameKeywords } from "./keywords.ts";
-import { type Draft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
+import { type BindingWrite, type Draft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
 
 export interface OwnItem {
   readonly placement: PlacementView;
@@ -17,17 +17,20 @@ export interface OwnItem {
   readonly leftBehind: { readonly id: PlacementId; readonly opId: string } | null;
 }
 
+/** An item bound to a placement, with what the look that binds it told. */
+export const bindingOf = ({ uid, flags, modseq, objectId = null }: ItemFlags, placementId: PlacementId): BindingWrite => ({
+  uid,
+  placementId,
+  flags,
+  modseq,
+  objectId,
+});
+
 export const bindOwn = (draft: Draft, scope: Scope, own: OwnItem): void => {
   const { placement, fact, sent, unasserted, leftBehind } = own;
   const { id, messageId, mailboxId, lifecycle, binding } = placement;
   const keywords = mergeObserved({ canonical: placement.keywords, shadow: sent, observed: [...fact.flags, ...unasserted] });
-  draft.bindings.push({
-    uid: fact.uid,
-    placementId: id,
-    flags: fact.flags,
-    modseq: fact.modseq,
-    objectId: fact.objectId ?? null,
-  });
+  draft.bindings.push(bindingOf(fact, id));
   if (binding?.active === true) {
     const left = leftBehind === null ? null : { ...leftBehind, messageId };
     draft.vacated.push({ from: binding, leftBehind: left });

@@ -91,6 +91,9 @@ const mustLook = (mailbox: MailboxLane, status: MailboxStatus, pollFlags: boolea
   return !countsChanges(mailbox, status) && (pollFlags || mailbox.role === "inbox");
 };
 
+const isOpen = ({ selectable, replaced, parkedUntil }: MailboxLane, now: number): boolean =>
+  selectable && !replaced && parkedUntil <= now;
+
 /** G6: flags that mod-sequences passed over show in the count of unseen mail. Asked of the store only where that count is another. */
 const missedFlags = async (context: LaneContext, mailbox: MailboxLane, { unseen }: MailboxStatus): Promise<boolean> => {
   if (unseen === null || unseen === mailbox.unseen || !backfillDone(mailbox)) return false;
@@ -167,8 +170,7 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
 const followNews = async (input: PassInput, paths: readonly string[]): Promise<Followed> => {
   let created = 0;
   for (const mailbox of inboxFirst(input.context.mailboxes.values())) {
-    if (!paths.includes(mailbox.path) || mailbox.cursor === null || mailbox.replaced || mailbox.parkedUntil > Date.now())
-      continue;
+    if (!paths.includes(mailbox.path) || mailbox.cursor === null || !isOpen(mailbox, Date.now())) continue;
     created += await guarded(input, mailbox, () =>
       updateMailbox(input.context, input.session, mailbox, { full: false, shrunk: paths.length > 1 }, input.signal),
     );

@@ -69,7 +69,7 @@ const identity: readonly Mutant[] = [
         '["L1", ({ objectId, size }) => (objectId === null ? null : `${objectId} ${size}`)],',
         "",
       ],
-      ["L1", "an id is believed whatever the size", "`${objectId} ${size}`", "objectId"],
+      ["ID-8", "an id is believed whatever the size", "`${objectId} ${size}`", "objectId"],
       ["ID-4", "what is alike is the same", "if (tellsApart(candidates, alike)) pairs.push", "pairs.push"],
       [
         "ID-6",
@@ -102,12 +102,14 @@ const mailboxes: readonly Mutant[] = [
     [
       ["D1", "a mailbox that is renamed is another one", "renames.set(box.path, match);", ""],
       ["D1", "a shared UIDVALIDITY is proof", "claims.get(uidValidity) === 1", "true"],
+      ["D1", "a name says more than an id", "box.objectId === upstream.objectId;", "true;"],
     ],
   ),
   ...mutantsOf(
     "reconciler/mailboxes.ts",
     ["reconciler/mailboxes.test.ts"],
     [
+      ["D9", "a mailbox that was replaced goes on", 'return replaced.includes(view.id) ? "replaced" : null;', "return null;"],
       ["D2", "one listing is enough", "input.at - absentSince >= absentForMs", "true"],
       ["D2", "a listing that was cut short is enough", "if (!input.complete) return", "if (false) return"],
       ["D2", "most mailboxes may go at once", "lost.length >= 5 && lost.length * 2 > listed.length", "false"],

@@ -1,8 +1,9 @@
-/** What an account can be told to do: look now, stop, go on. PostgreSQL is told first, then the workers are rung. */
+/** What an account can be told to do: look now, read all anew, stop, go on. PostgreSQL is told first, then the workers are rung. */
 import type { Because } from "../model/account.ts";
 import { requestSync, setPaused, type AccountRef } from "../store/account-writes.ts";
 import { type AccountRow, listEndpoints } from "../store/accounts.ts";
 import type { Tx } from "../store/database.ts";
+import { requestResync } from "../store/resync.ts";
 import { Account, showAccount } from "./account-schemas.ts";
 import { callerOf, requireScope } from "./auth.ts";
 import { ring } from "./bell.ts";
@@ -19,14 +20,29 @@ interface Action {
   readonly run: (tx: Tx, ref: AccountRef, account: AccountRow) => Promise<AccountRow | null>;
 }
 
+const refuseWhilePaused = ({ paused }: AccountRow): void => {
+  if (paused) throw new ProblemError("conflict", "The account is paused. Resume it first.");
+};
+
 const actions: readonly Action[] = [
   {
     name: "sync",
     summary: "Look for news now, and send what is owed; what a server refused for other reasons than room keeps its waits",
     because: "api",
     run: async (tx, ref, account) => {
-      if (account.paused) throw new ProblemError("conflict", "The account is paused. Resume it first.");
+      refuseWhilePaused(account);
       await requestSync(tx, ref.accountId);
+      return account;
+    },
+  },
+  {
+    name: "resync",
+    summary:
+      "Read everything anew: what is learned of the servers, their mailboxes, all ids and flags, and bodies that are missing here",
+    because: "api",
+    run: async (tx, ref, account) => {
+      refuseWhilePaused(account);
+      await requestResync(tx, ref.accountId);
       return account;
     },
   },

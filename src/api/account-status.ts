@@ -31,6 +31,12 @@ const EndpointStatus = Type.Object({
   lastSuccessAt: Nullable(Time),
   lagSeconds: Nullable(Seconds),
   nextAttemptAt: Nullable(Type.String({ format: "date-time", description: "Backing off until then; null: not backing off." })),
+  resyncSince: Nullable(
+    Type.String({
+      format: "date-time",
+      description: "Everything is being read anew since that was asked for then; null: it is not.",
+    }),
+  ),
   watching: Type.Array(Type.String(), { description: "Mailboxes the server tells news of by itself; `*` is all of them." }),
   progress: Progress,
   lastError: Nullable(LastError),
@@ -146,6 +152,7 @@ const showEndpoint = (row: EndpointRow, ground: NoticeGround, now: Date): Static
     lastSuccessAt: row.lastSuccessAt?.toISOString() ?? null,
     lagSeconds: row.lastSuccessAt === null ? null : secondsBetween(row.lastSuccessAt, now),
     nextAttemptAt: row.nextAttemptAt?.toISOString() ?? null,
+    resyncSince: row.resyncAskedAt?.toISOString() ?? null,
     watching: syncState === "live" || syncState === "backfilling" ? watchedBy(row.profile.push) : [],
     progress: showProgress(row.progress, now),
     lastError: row.lastError,

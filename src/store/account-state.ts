@@ -16,6 +16,8 @@ export interface EndpointState {
   readonly attempts: number;
   readonly nextAttemptAt: Date | null;
   readonly lastError: ShownError | null;
+  /** Everything is to be read anew since then; null: nobody asks for that. */
+  readonly resyncAskedAt: Date | null;
 }
 
 export interface AccountState {
@@ -44,6 +46,7 @@ interface EndpointRow {
   readonly attempts: number;
   readonly next_attempt_at: Date | null;
   readonly last_error: ShownError | null;
+  readonly resync_asked_at: Date | null;
 }
 
 const toEndpoint = (row: EndpointRow): EndpointState => ({
@@ -62,6 +65,7 @@ const toEndpoint = (row: EndpointRow): EndpointState => ({
   attempts: row.attempts,
   nextAttemptAt: row.next_attempt_at,
   lastError: row.last_error,
+  resyncAskedAt: row.resync_asked_at,
 });
 
 /** One account with its endpoints; null when there is no such row any more. */
@@ -82,7 +86,7 @@ export const readAccountState = async (db: Queryable, id: AccountId): Promise<Ac
   if (row === undefined) return null;
   const endpoints = await db.query<EndpointRow>({
     name: "account_endpoints",
-    text: `select id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, credentials, credentials_version, profile, sync_state, attempts, next_attempt_at, last_error
+    text: `select id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, credentials, credentials_version, profile, sync_state, attempts, next_attempt_at, last_error, resync_asked_at
            from endpoints where account_id = $1 order by created_at, id`,
     values: [id],
   });

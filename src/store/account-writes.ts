@@ -98,6 +98,7 @@ const toRow = (accountId: AccountId, { id, settings, authType, authUser }: Endpo
   authUser,
   syncState: "connecting",
   lastError: null,
+  resyncAskedAt: null,
   profile: {},
   nextAttemptAt: null,
   lastSuccessAt: null,

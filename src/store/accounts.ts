@@ -67,6 +67,8 @@ export interface EndpointRow {
   readonly profile: EndpointProfile;
   readonly nextAttemptAt: Date | null;
   readonly lastSuccessAt: Date | null;
+  /** Everything is to be read anew since then; null: nobody asks for that. */
+  readonly resyncAskedAt: Date | null;
   readonly progress: { readonly done: number; readonly total: number; readonly startedAt: Date | null };
 }
 
@@ -87,6 +89,7 @@ interface EndpointColumns {
   readonly profile: EndpointProfile;
   readonly next_attempt_at: Date | null;
   readonly last_success_at: Date | null;
+  readonly resync_asked_at: Date | null;
   readonly progress_done: bigint;
   readonly progress_total: bigint;
   readonly backfill_started_at: Date | null;
@@ -109,6 +112,7 @@ const toEndpoint = (row: EndpointColumns): EndpointRow => ({
   profile: row.profile,
   nextAttemptAt: row.next_attempt_at,
   lastSuccessAt: row.last_success_at,
+  resyncAskedAt: row.resync_asked_at,
   progress: { done: Number(row.progress_done), total: Number(row.progress_total), startedAt: row.backfill_started_at },
 });
 
@@ -117,7 +121,7 @@ export const listEndpoints = async (db: Queryable, accountIds: readonly AccountI
   const { rows } = await db.query<EndpointColumns>({
     name: "endpoints_of_accounts",
     text: `select id, account_id, protocol, host, port, security, tls_ca_pem, tls_reject_unauthorized, auth_type, auth_user, sync_state,
-             last_error, profile, next_attempt_at, last_success_at, progress_done, progress_total, backfill_started_at
+             last_error, profile, next_attempt_at, last_success_at, resync_asked_at, progress_done, progress_total, backfill_started_at
            from endpoints where account_id = any($1) order by created_at, id`,
     values: [accountIds],
   });

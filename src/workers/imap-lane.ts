@@ -14,11 +14,13 @@ import { planSweep } from "./backoff.ts";
 import { backfillPending } from "./backfill.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
-import { isInboxOpen, type LaneContext } from "./lane-state.ts";
+import { isInboxOpen, isToBeLookedAt, type LaneContext, lookAtAll } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
-import { type PassMemory, runPass } from "./pass.ts";
+import { freshMemory, type PassMemory, runPass } from "./pass.ts";
 import { readStubHeads } from "./stub-heads.ts";
 import { hurryStubs, stubTurns } from "./stubs.ts";
+import { rereadLost } from "./lost-octets.ts";
+import { Resync } from "./resync.ts";
 import { refreshMailboxes } from "./tree.ts";
 import { runCommands } from "./writing.ts";
 
@@ -40,6 +42,7 @@ export class ImapLane implements EndpointLane {
   private readonly ground: LaneGround;
   private readonly health: HealthBook;
   private readonly witness: MaildropWitness;
+  private readonly resync: Resync;
   private loaded: Loaded | null = null;
   private session: Session | null = null;
   private openedAt = 0;
@@ -57,6 +60,7 @@ export class ImapLane implements EndpointLane {
     this.ground = ground;
     this.witness = witness;
     this.health = new HealthBook(ground);
+    this.resync = new Resync(ground);
   }
 
   get state(): string {
@@ -98,6 +102,8 @@ export class ImapLane implements EndpointLane {
     const began = performance.now();
     try {
       if (this.loaded === null || !this.mayRun(this.loaded, because)) return "done";
+      const anew = this.resync.begin(this.loaded.endpoint);
+      if (anew !== null) await this.forgetAll(this.loaded.account, anew);
       const again = await this.pass(this.loaded, because, signal);
       passes.inc({ trigger: because, result: "ok" });
       return again;
@@ -123,6 +129,12 @@ export class ImapLane implements EndpointLane {
       this.health.take(endpoint);
       return;
     }
+    this.resync.drop();
+    await this.begin(account, endpoint);
+  }
+
+  /** Takes what the store holds, and nothing else. */
+  private async begin(account: AccountState, endpoint: EndpointState): Promise<LaneContext> {
     await this.dropSession();
     const { services, fence } = this.ground;
     const { db, facts } = services;
@@ -151,19 +163,26 @@ export class ImapLane implements EndpointLane {
       account,
       endpoint,
       context,
-      memory: {
-        treePrint: "",
-        treeWaiting: false,
-        listingDoubted: false,
-        candidates,
-        held: false,
-        unparsed: true,
-        fullPollAt: Date.now(),
-        commandsAt: 0,
-      },
+      memory: freshMemory(candidates),
     };
     this.health.take(endpoint);
     this.newsEverywhere = true;
+    return context;
+  }
+
+  /** The next look shows all there is, whatever the counters say. */
+  private async forgetAll(account: AccountState, endpoint: EndpointState): Promise<void> {
+    const { mailboxes } = await this.begin(account, endpoint);
+    for (const mailbox of mailboxes.values()) lookAtAll(mailbox);
+  }
+
+  /** @returns whether it has to begin again. */
+  private async endResync({ context, endpoint }: Loaded, session: Session, signal: AbortSignal): Promise<boolean> {
+    if (!this.resync.isUnderWay || [...context.mailboxes.values()].some(isToBeLookedAt)) return false;
+    await rereadLost(context, session, signal);
+    if (await this.resync.end(endpoint.id)) return false;
+    this.loaded = null;
+    return true;
   }
 
   private mayRun(loaded: Loaded, because: Because): boolean {
@@ -206,6 +225,7 @@ export class ImapLane implements EndpointLane {
       await readStubHeads(loaded.context, session, signal);
       this.parseWhatCame(loaded);
     }
+    if (!result.again && (await this.endResync(loaded, session, signal))) return "again";
     await this.askAnotherSession(memory);
     const heard = this.newsEverywhere || this.news !== null;
     return result.again || heard ? "again" : "done";
@@ -357,6 +377,7 @@ export class ImapLane implements EndpointLane {
     await this.dropSession();
     // Memory may be ahead of a transaction that did not commit: read it anew next time.
     this.loaded = null;
+    this.resync.drop();
     if (this.stopped) this.dueAt = Number.POSITIVE_INFINITY;
     else if (!signal.aborted) this.dueAt = await this.health.failed(error);
   }

@@ -9,17 +9,12 @@ import { beginEpoch, epochBreakOf } from "./epoch.ts";
 import { joinKnown } from "./join.ts";
 import { followMoves } from "./moves.ts";
 import { recogniseNews } from "./recognise.ts";
-import { backfillDone, type LaneContext, type MailboxLane } from "./lane-state.ts";
+import { auditIsDue, backfillDone, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { surroundingsOf } from "./seen.ts";
 import { compare, missSourcesOf } from "./sources.ts";
 
 /** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
 const emptyConfirmMs = 60_000;
-const auditEveryMs = 24 * 3_600_000;
-
-/** G6: once a day a whole listing, whatever the counters say. */
-export const auditIsDue = (mailbox: MailboxLane): boolean =>
-  backfillDone(mailbox) && mailbox.auditedAt > 0 && Date.now() - mailbox.auditedAt > auditEveryMs;
 
 const toRanges = (uids: readonly number[]): UidRange[] => {
   const ranges: { from: number; to: number }[] = [];

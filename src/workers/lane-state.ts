@@ -173,6 +173,22 @@ export const isInboxOpen = ({ mailboxes }: LaneContext): boolean =>
 
 export const backfillDone = (mailbox: MailboxLane): boolean => mailbox.backfillLow !== null && mailbox.backfillLow <= 1;
 
+const auditEveryMs = 24 * 3_600_000;
+
+/** G6: once a day a whole listing, whatever the counters say. */
+export const auditIsDue = (mailbox: MailboxLane): boolean =>
+  backfillDone(mailbox) && mailbox.auditedAt > 0 && Date.now() - mailbox.auditedAt > auditEveryMs;
+
+/** The next look is a whole listing, also of what was put aside. */
+export const lookAtAll = (mailbox: MailboxLane): void => {
+  mailbox.auditedAt = 1;
+  mailbox.parkedUntil = 0;
+};
+
+/** A whole listing of it is due, and it can be had. */
+export const isToBeLookedAt = (mailbox: MailboxLane): boolean =>
+  mailbox.selectable && mailbox.answered && mailbox.parkedUntil <= Date.now() && auditIsDue(mailbox);
+
 /** Without: not every server that counts changes in STATUS tells of them where a mailbox is opened. */
 export const countsChanges = ({ cursor }: MailboxLane, { highestModseq }: MailboxStatus): boolean =>
   highestModseq !== null && cursor !== null && cursor.highestModseq !== null;

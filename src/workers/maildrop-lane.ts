@@ -16,6 +16,7 @@ import type { MaildropContext } from "./maildrop-commit.ts";
 import type { ImapSide } from "./maildrop-identity.ts";
 import { type MaildropMemory, runMaildropPass } from "./maildrop-pass.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
+import { Resync } from "./resync.ts";
 import { retrievalsLookedAt } from "./retrievals.ts";
 import { planRemovals, removeCopies } from "./server-copy.ts";
 
@@ -37,6 +38,21 @@ const refusedMs = 600_000;
 /** Gmail shows each message to one POP3 client only, and its DELE does what a setting says (semantics 2.5). */
 const mayRemove = ({ capabilities = [] }: EndpointProfile): boolean => !capabilities.some((name) => name.startsWith("X-GOOGLE"));
 
+const freshMemory = ({ listingWindow = null }: EndpointProfile): MaildropMemory => ({
+  settledPrint: "",
+  mark: null,
+  window: listingWindow,
+  missingSince: new Map(),
+  heads: new Map(),
+  hashedSeq: null,
+  unshown: null,
+  verifiedAt: 0,
+  emptySince: 0,
+  lookedAt: 0,
+  refusedUntil: new Map(),
+  seekLost: false,
+});
+
 export class MaildropLane implements EndpointLane {
   endpointId: EndpointId | null = null;
   dueAt = 0;
@@ -46,6 +62,7 @@ export class MaildropLane implements EndpointLane {
   /** The IMAP side of the same account; null: it has none. */
   private readonly imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn"> | null;
   private readonly health: HealthBook;
+  private readonly resync: Resync;
   private loaded: Loaded | null = null;
   private session: Pick<MaildropSession, "abandon"> | null = null;
   private more = true;
@@ -67,6 +84,7 @@ export class MaildropLane implements EndpointLane {
     this.witness = witness;
     this.imapSide = imapSide;
     this.health = new HealthBook(ground);
+    this.resync = new Resync(ground);
   }
 
   get state(): SyncState {
@@ -90,20 +108,7 @@ export class MaildropLane implements EndpointLane {
       policy: account.policy,
       trouble: this.health.trouble,
     };
-    const memory = this.loaded?.memory ?? {
-      settledPrint: "",
-      mark: null,
-      window: endpoint.profile.listingWindow ?? null,
-      missingSince: new Map(),
-      heads: new Map(),
-      hashedSeq: null,
-      unshown: null,
-      unseen: null,
-      verifiedAt: 0,
-      emptySince: 0,
-      lookedAt: 0,
-      refusedUntil: new Map(),
-    };
+    const memory = this.loaded?.memory ?? freshMemory(endpoint.profile);
     this.loaded = { account, endpoint, context, memory };
     this.endpointId = endpoint.id;
     this.health.take(endpoint);
@@ -125,19 +130,30 @@ export class MaildropLane implements EndpointLane {
     }
     const began = performance.now();
     try {
-      const again = await this.look(loaded, signal);
+      const again = await this.look(this.startResync(loaded), signal);
       passes.inc({ trigger: because, result: "ok" });
       return again ? "again" : "done";
     } catch (error) {
       passes.inc({ trigger: because, result: signal.aborted ? "stopped" : "failed" });
       // Memory may be ahead of a transaction that did not commit.
       this.loaded = null;
+      this.resync.drop();
       if (this.stopped) this.dueAt = Number.POSITIVE_INFINITY;
       else if (!signal.aborted) this.dueAt = await this.health.failed(error, this.signsOf(error));
       return "done";
     } finally {
       passDuration.observe({ trigger: because }, (performance.now() - began) / 1000);
     }
+  }
+
+  /** Everything is forgotten, where that is asked for. */
+  private startResync(loaded: Loaded): Loaded {
+    const endpoint = this.resync.begin(loaded.endpoint);
+    if (endpoint === null) return loaded;
+    this.health.take(endpoint);
+    this.settled = false;
+    this.loaded = { ...loaded, endpoint, memory: { ...freshMemory(endpoint.profile), seekLost: true } };
+    return this.loaded;
   }
 
   stop(): Promise<void> {
@@ -242,7 +258,9 @@ export class MaildropLane implements EndpointLane {
         this.unparsed = false;
         services.onUnparsed(account);
       }
-      return again;
+      if (result.again || (await this.resync.end(endpoint.id))) return again;
+      this.loaded = null;
+      return true;
     } catch (error) {
       // What was read may not be durable: the server must not take the session for a good one (K5).
       session.abandon();

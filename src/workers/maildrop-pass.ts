@@ -13,6 +13,7 @@ import { type BoundItem, listLeftOver, loadMaildrop, type Maildrop } from "../st
 import { endFirstReading, makeMailboxes, type MaildropContext, renameItems, startEpoch } from "./maildrop-commit.ts";
 import { commitGone } from "./maildrop-gone.ts";
 import { bindKnown, type IdentityMemory, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
+import { rereadLostItems } from "./lost-octets.ts";
 import { readWhole } from "./maildrop-reading.ts";
 import { commitStubs, readStubs, refusedMs } from "./maildrop-stubs.ts";
 import { settleRemovals } from "./server-copy.ts";
@@ -34,6 +35,8 @@ export interface MaildropMemory extends IdentityMemory {
   lookedAt: number;
   /** When an item that could not be read is tried again, in ms since 1970. */
   readonly refusedUntil: Map<string, number>;
+  /** Octets that the store has lost are to be read again. */
+  seekLost: boolean;
 }
 
 export interface MaildropPassInput {
@@ -248,6 +251,15 @@ const readWanted = async (
   return { bound: read.bound + stubs, created: read.created + stubs };
 };
 
+/** Octets that were never had, or are had no more, where IMAP does not bring them. @returns whether some were never had. */
+const readMissing = async (input: MaildropPassInput, scope: Scope, listed: readonly MaildropItem[]): Promise<boolean> => {
+  const { context, session, memory, imap, signal } = input;
+  if (imap !== "none") return false;
+  if (memory.seekLost) await rereadLostItems(context, session, listed, signal);
+  memory.seekLost = false;
+  return readStubs({ ...input, refusedUntil: memory.refusedUntil }, scope, listed);
+};
+
 /** One session's look. */
 export const runMaildropPass = async (input: MaildropPassInput): Promise<MaildropPassResult> => {
   const { context, session, memory, imap, signal } = input;
@@ -268,7 +280,7 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   if (epoch === null) return { ...nothing, waiting: true, readOnce };
   const { scope, reading } = epoch;
   await followRenames(context, scope, reading, { bound: maildrop.bound, listed });
-  const completed = imap === "none" && (await readStubs({ ...input, refusedUntil: memory.refusedUntil }, scope, listed));
+  const completed = await readMissing(input, scope, listed);
   const open = (item: MaildropItem): boolean => !memory.refusedUntil.has(keyOf(item));
   const fresh = reading.fresh.map((index) => listed[index] as MaildropItem).filter(open);
   const { unmatched, ambiguous, bound } = await bindKnown({ ...look, scope }, fresh);

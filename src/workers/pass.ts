@@ -11,8 +11,8 @@ import { backfillPending, runBackfillSlice } from "./backfill.ts";
 import { beginMailbox, putAside } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
-import { auditIsDue, updateMailbox } from "./incremental.ts";
-import { backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { updateMailbox } from "./incremental.ts";
+import { auditIsDue, backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { dueStubs, readStubs } from "./stubs.ts";
 import { applySurvey, inboxFirst, replacedIn, treePrint } from "./tree.ts";
@@ -40,6 +40,18 @@ export interface PassMemory {
   /** When to look for commands that wait, in ms since 1970; 0: now, infinity: not before something happens. */
   commandsAt: number;
 }
+
+/** Of a lane that has not run yet. */
+export const freshMemory = (candidates: boolean): PassMemory => ({
+  treePrint: "",
+  treeWaiting: false,
+  listingDoubted: false,
+  candidates,
+  held: false,
+  unparsed: true,
+  fullPollAt: Date.now(),
+  commandsAt: 0,
+});
 
 export interface PassInput {
   readonly context: LaneContext;

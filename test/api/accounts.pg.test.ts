@@ -287,6 +287,7 @@ describe("the status of an account", () => {
           lagSeconds: null,
           nextAttemptAt: null,
           watching: [],
+          resyncSince: null,
           progress: { done: 0, total: 0, etaSeconds: null },
           lastError: null,
           profile: {},

@@ -123,6 +123,8 @@ create table endpoints (
   progress_total bigint not null default 0,
   backfill_started_at timestamptz,
   maildrop_epoch integer not null default 0,
+  -- Everything is to be read anew since then; null: nobody asks for that.
+  resync_asked_at timestamptz,
   created_at timestamptz not null default now(),
   constraint endpoints_pkey primary key (account_id, id),
   constraint endpoints_protocol_is_known check (protocol in ('imap', 'pop3')),

@@ -183,10 +183,16 @@ const looksBeforeRepeat = 2;
 
 export type AppendStep = Ending | Waiting | { readonly kind: "send" } | { readonly kind: "look" };
 
-/** Is it still wanted, and is it known that it was not done? `wanted`: by the account's present policy. */
-export const reviewAppend = (command: CommandView, wanted: boolean): AppendStep => {
+/**
+ * Is it still wanted, and is it known that it was not done? `wanted`: by the account's present policy. `awaited`: its octets are not
+ * stored, and an item is shown that may give them.
+ */
+export const reviewAppend = (
+  command: CommandView,
+  { wanted, awaited }: { readonly wanted: boolean; readonly awaited: boolean },
+): AppendStep => {
   const { placement, status, reason } = command;
-  if (reason !== "restored_after_drain") return reviewPlacing(command);
+  if (reason !== "restored_after_drain") return reviewPlacing(command, awaited);
   if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
   // It is shown again, wherever that is.
   if (!placement.kept) return end("superseded", "reappeared");
@@ -196,7 +202,7 @@ export const reviewAppend = (command: CommandView, wanted: boolean): AppendStep 
 };
 
 /** Of what is to become an item in its own mailbox. */
-const reviewPlacing = (command: CommandView): AppendStep => {
+const reviewPlacing = (command: CommandView, awaited: boolean): AppendStep => {
   const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   if (placement.binding?.active === true)
@@ -204,6 +210,7 @@ const reviewPlacing = (command: CommandView): AppendStep => {
   if (status !== "planned") return { kind: "look" };
   if (placement.lifecycle !== "live" || placement.kept) return end("superseded", "gone");
   if (placement.absent || placement.binding?.closedReason === "epoch") return wait(lookAgainMs, unbound);
+  if (awaited) return wait(lookAgainMs, "not_durable");
   return isSpent(command) ? end("failed", "no_effect") : { kind: "send" };
 };
 

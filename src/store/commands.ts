@@ -46,6 +46,8 @@ export interface OpenCommand {
   readonly modseq: bigint | null;
   /** Octets of its message; null while nobody has them. */
   readonly content: BlobRef | null;
+  /** Nobody has them yet, and another item of the message may give them. */
+  readonly awaited: boolean;
   /** Of what replaces it, if anything does. */
   readonly succession: Succession;
 }
@@ -62,6 +64,7 @@ type CommandRow = PlacementRow &
     readonly b_shadow_modseq: bigint | null;
     readonly m_sha256: Buffer | null;
     readonly m_size: bigint | null;
+    readonly m_awaited: boolean;
   };
 
 const commandTables = `from commands c
@@ -87,7 +90,10 @@ export const listOpenCommands = async (
   const { rows } = await db.query<CommandRow>({
     name: "commands_open",
     text: `select c.id as command_id, c.verb, c.args, c.reason, c.status, c.attempts, c.outcome, c.fence, c.due_at, c.op_id, i.device_id, ${placementColumns}, ${bindingColumns},
-             b.shadow_modseq as b_shadow_modseq, m.sha256 as m_sha256, m.size as m_size
+             b.shadow_modseq as b_shadow_modseq, m.sha256 as m_sha256, m.size as m_size,
+             m.durability = 'stub' and exists (
+               select from placements o join bindings x on x.account_id = o.account_id and x.placement_id = o.id
+               where o.account_id = m.account_id and o.message_id = m.id and o.id <> p.id and o.lifecycle = 'live' and not o.kept) as m_awaited
            ${commandTables}
              left join intents i on i.account_id = c.account_id and i.op_id = c.op_id
            where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.mailbox_id is null
@@ -108,7 +114,8 @@ export const listOpenCommands = async (
     const content = contentOf(row);
     const succession = (args.after === undefined ? undefined : successions.get(args.after)) ?? "done";
     const tries = { status, attempts, outcome, fence, dueAt };
-    return { id, verb, args, reason, opId, deviceId, ...tries, placement, modseq, content, succession };
+    const { m_awaited: awaited } = row;
+    return { id, verb, args, reason, opId, deviceId, ...tries, placement, modseq, content, awaited, succession };
   });
 };
 

@@ -204,24 +204,24 @@ const place = async (
 
 /** Sends every append of a run that is still wanted, one after the other. */
 export const putBack = async (run: WriteRun): Promise<void> => {
-  const isWanted = run.context.policy.onPop3Drain === "restore";
-  const reviewed = run.commands.map((command) => ({ command, next: reviewAppend(command, isWanted) }));
+  const wanted = run.context.policy.onPop3Drain === "restore";
+  const reviewed = run.commands.map((command) => ({ command, next: reviewAppend(command, { ...command, wanted }) }));
   const settled = reviewed.flatMap(({ command, next }) =>
     next.kind === "end" || next.kind === "wait" ? [{ command, step: next }] : [],
   );
   if (settled.length > 0) await settle(run, settled);
   for (const { command, next } of reviewed) if (next.kind === "look") await look(run, command);
-  const wanted = reviewed.flatMap(({ command, next }) => (next.kind === "send" ? [command] : []));
+  const toSend = reviewed.flatMap(({ command, next }) => (next.kind === "send" ? [command] : []));
   let asked: ReturnType<typeof placeToRestore> | null = null;
   const toRestore = async () => {
     asked ??= placeToRestore(run);
     if ((await asked) === "made") run.lookAround();
     return asked;
   };
-  for (const [at, command] of wanted.entries()) {
+  for (const [at, command] of toSend.entries()) {
     if (Date.now() > run.until) return;
     if (await place(run, command, toRestore)) continue;
-    const others = wanted.slice(at + 1).map((other) => ({ command: other, step: afterSetback("over_quota", 0, 0) }));
+    const others = toSend.slice(at + 1).map((other) => ({ command: other, step: afterSetback("over_quota", 0, 0) }));
     if (others.length > 0) await settle(run, others);
     return;
   }

@@ -167,7 +167,7 @@ describe("an append", () => {
   const append = (over: { status?: OpenStatus; attempts?: number; placement?: PlacementView | null } = {}, wanted = true) =>
     reviewAppend(
       { reason: "restored_after_drain", status: "planned", attempts: 0, outcome: null, placement: kept, ...over },
-      wanted,
+      { wanted, awaited: false },
     );
 
   it("is sent only when it is known that it was not done (C3)", () => {
@@ -185,6 +185,14 @@ describe("an append", () => {
   it("is not sent under a policy that does not ask for it any more, and looked for where it was sent", () => {
     expect(append({}, false)).toMatchObject({ status: "superseded", outcome: "not_wanted" });
     expect(append({ status: "sent" }, false)).toEqual({ kind: "look" });
+  });
+
+  it("of a copy waits for octets that are still to come, unless it may have been done", () => {
+    const copy = { reason: "api_write", attempts: 0, outcome: null, placement: { ...placement, binding: null } } as const;
+    const next = (status: OpenStatus, awaited: boolean) => reviewAppend({ ...copy, status }, { wanted: false, awaited });
+    expect(next("planned", true)).toMatchObject({ kind: "wait", outcome: "not_durable", unsettled: false });
+    expect(next("planned", false)).toEqual({ kind: "send" });
+    expect(next("unknown", true)).toEqual({ kind: "look" });
   });
 
   it("is repeated after two complete looks, and after none that was not", () => {

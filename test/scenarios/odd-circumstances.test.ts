@@ -1,6 +1,6 @@
 /** Clocks that are wrong, passwords that change, mail that is too large or shown in two ways: what happens then, and what does not. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { changesOf, messagesOf, statusOf } from "../support/account-view.ts";
+import { changesOf, mailboxesOf, messagesOf, statusOf } from "../support/account-view.ts";
 import { itemsIn, moveTo, phone, settledCommands, write } from "../support/api-writes.ts";
 import { dumpCanonical } from "../support/canonical-dump.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
@@ -159,6 +159,13 @@ describe("a message that is too large to be stored", () => {
     // What is stored is moved all the same.
     await moveTo(daemon, accountId, "small", "Work");
     await eventually("it is moved", async () => (await itemsIn(server, 3, "Work")).length === 2, patience);
+    // Neither is it lost for a mailbox that it is to be in as well.
+    const archive = (await mailboxesOf(daemon, accountId)).get("Archive")?.id ?? "";
+    await write(daemon, accountId, "huge", { body: { mailboxIds: { [archive]: true } } });
+    await sweep(daemon, accountId);
+    expect((await commandsOf(fresh.url, accountId)).filter(({ verb }) => verb === "append")).toMatchObject([
+      { status: "planned", outcome: "not_durable", attempts: 0 },
+    ]);
   });
 });
 

@@ -50,8 +50,8 @@ const tellings: Readonly<Record<string, Telling>> = {
   },
   no_parent: { text: "The mailbox it lies in is not on the mail server; here it stands.", otherwise: writeAgain },
   mailbox_not_empty: {
-    text: "The mailbox was to be removed, but there is mail in it by now that nobody said a place for; it stays.",
-    otherwise: "Remove it again, with ?moveMessagesTo=.",
+    text: "The mailbox was to be removed, but there is mail in it by now that nobody said a place for, or mail comes into it all the time; it stays.",
+    otherwise: "Remove it again, with ?moveMessagesTo=, when nothing puts mail into it any more.",
   },
   mailbox_has_children: {
     text: "The mailbox was to be removed, but other mailboxes lie in it by now; it stays.",

@@ -43,6 +43,8 @@ export interface Waiting {
   readonly unsettled: boolean;
   /** A part was done, so that the tries begin anew. */
   readonly progress?: true;
+  /** Nothing was sent, and it counts as a try all the same. */
+  readonly tried?: true;
 }
 
 export const end = (status: EndStatus, outcome: string): Ending => ({ kind: "end", status, outcome });
@@ -79,6 +81,12 @@ export const afterSetback = (setback: Setback, attempts: number, firstMs: number
   const afterMs = retryAfterMs(attempts, firstMs);
   return setback === "no_answer" ? unsettled(afterMs, setback) : wait(afterMs, setback);
 };
+
+/** Mail came into what is to be removed: at once the first time, then each time later, for the moves out of it take a while. */
+export const afterEmptying = (attempts: number, firstMs: number): Waiting => ({
+  ...wait(attempts === 0 ? 0 : retryAfterMs(attempts, firstMs), "not_empty_yet"),
+  tried: true,
+});
 
 /** Tried often enough; a try that found no room says nothing of the next one. */
 export const isSpent = ({ attempts, outcome }: Pick<CommandView, "attempts" | "outcome">): boolean =>

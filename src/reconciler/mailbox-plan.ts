@@ -53,8 +53,8 @@ export type MailboxStep =
   /** Upstream never had it: it is gone with that. */
   | { readonly kind: "drop" };
 
-const tried = (next: MailboxStep, { attempts }: MailboxCommandView): MailboxStep =>
-  attempts >= mostTries ? end("failed", "no_effect") : next;
+const tried = (next: MailboxStep, { attempts }: MailboxCommandView, spent = "no_effect"): MailboxStep =>
+  attempts >= mostTries ? end("failed", spent) : next;
 
 /** Where it would lie, below a parent that is there; null: the server has no levels. */
 const pathIn = (parent: MailboxView | null, { known, prefix }: MailboxWorld, name: string): string | null => {
@@ -134,11 +134,13 @@ const placeStep = (command: MailboxCommandView, view: MailboxView, world: Mailbo
   return tried({ kind: "rename", from: upstream.path, path, uidValidity: upstream.uidValidity }, command);
 };
 
+/** Each time that something has come into it is a try: into a mailbox that is in use mail comes without end. */
 const removeStep = (command: MailboxCommandView, view: MailboxView, { known, holds, busy }: MailboxWorld): MailboxStep => {
   const { upstream } = view;
   if (known.some(({ parentId }) => parentId === view.id)) return end("failed", "mailbox_has_children");
   const to = known.find(({ id }) => id === command.args.moveTo)?.id;
-  if (holds > 0) return to === undefined ? end("failed", "mailbox_not_empty") : { kind: "empty", to };
+  if (holds > 0)
+    return to === undefined ? end("failed", "mailbox_not_empty") : tried({ kind: "empty", to }, command, "mailbox_not_empty");
   if (upstream === null) return { kind: "drop" };
   if (busy) return wait(turnMs, "not_empty_yet");
   const { path, delimiter, uidValidity } = upstream;

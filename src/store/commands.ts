@@ -202,6 +202,8 @@ export interface CommandMove {
   readonly changes: readonly DecidedChange[];
   /** The tries begin anew. */
   readonly progress?: true;
+  /** One more, though nothing was sent. */
+  readonly tried?: true;
 }
 
 const isOpen = (status: CommandMove["status"]): boolean => status === "planned" || status === "sent" || status === "unknown";
@@ -210,10 +212,11 @@ const isOpen = (status: CommandMove["status"]): boolean => status === "planned" 
 export const moveCommands = async (account: InputTx, moves: readonly CommandMove[]): Promise<void> => {
   const { at } = account.input;
   if (moves.length === 0) return;
-  const rows = moves.map(({ id, opId, status, outcome, dueAt, fence, progress }) => ({
+  const rows = moves.map(({ id, opId, status, outcome, dueAt, fence, progress, tried }) => ({
     id,
     op_id: opId,
     progress: progress ?? false,
+    tries: tried === true ? 1 : 0,
     status,
     outcome,
     due_at: dueAt,
@@ -223,9 +226,9 @@ export const moveCommands = async (account: InputTx, moves: readonly CommandMove
   const moved = await account.tx.query<{ id: string }>({
     name: "commands_move",
     text: `update commands c set status = w.status, outcome = w.outcome, due_at = w.due_at, ended_at = w.ended_at,
-             fence = coalesce(nullif(w.fence, 'null'), c.fence), attempts = case when w.progress then 0 else c.attempts end
+             fence = coalesce(nullif(w.fence, 'null'), c.fence), attempts = case when w.progress then 0 else c.attempts + w.tries end
            from jsonb_to_recordset($2::jsonb) as w(id uuid, op_id text, status text, outcome text, due_at timestamptz, ended_at timestamptz,
-                                                   fence jsonb, progress boolean)
+                                                   fence jsonb, progress boolean, tries int)
            where c.account_id = $1 and c.id = w.id and c.op_id is not distinct from w.op_id and c.ended_at is null returning c.id`,
     values: [account.accountId, JSON.stringify(rows)],
   });

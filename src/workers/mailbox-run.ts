@@ -7,7 +7,16 @@ import type { DecidedChange } from "../model/change.ts";
 import { SyncError } from "../model/failure.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { MailboxFence } from "../model/mailbox-command.ts";
-import { afterSetback, type Ending, end, type Setback, unsettled, type Waiting, wait } from "../reconciler/commands.ts";
+import {
+  afterEmptying,
+  afterSetback,
+  type Ending,
+  end,
+  type Setback,
+  unsettled,
+  type Waiting,
+  wait,
+} from "../reconciler/commands.ts";
 import { describeMailbox, type MailboxDecision, removeMailbox } from "../reconciler/mailboxes.ts";
 import { type MailboxStep, nextMailboxStep } from "../reconciler/mailbox-plan.ts";
 import type { MailboxView } from "../reconciler/state.ts";
@@ -78,7 +87,8 @@ const settle = async (
   if (next.kind === "wait") {
     const dueAt = next.afterMs === 0 ? null : new Date(at.getTime() + next.afterMs);
     const status = next.unsettled ? "unknown" : "planned";
-    await moveCommands(account, [{ ...rest, status, dueAt, changes: [] } satisfies CommandMove]);
+    const counted = next.tried === true && { tried: true as const };
+    await moveCommands(account, [{ ...rest, status, dueAt, changes: [], ...counted } satisfies CommandMove]);
     commandRetries.inc({ verb: `mailbox_${verb}`, why: next.outcome ?? "waiting" });
     return;
   }
@@ -172,7 +182,7 @@ const decideDue = async (
   if (next.kind === "empty") {
     const { mailboxId: from, opId, deviceId } = command;
     await moveAll(account, endpointId, { from, to: next.to, opId, deviceId: deviceId ?? "" });
-    await settle(account, endpointId, command, wait(0, "not_empty_yet"));
+    await settle(account, endpointId, command, afterEmptying(command.attempts, retryFirstMs));
     return "settled";
   }
   if (next.kind !== "show") {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { MailboxId } from "../../src/model/ids.ts";
 import type { MailboxOp } from "../../src/model/mailbox-intent.ts";
+import { afterEmptying } from "../../src/reconciler/commands.ts";
 import { type MailboxIntentInput, reconcileMailboxIntent } from "../../src/reconciler/mailbox-intents.ts";
 import { mergeField } from "../../src/reconciler/mailbox-names.ts";
 import { type MailboxCommandView, type MailboxWorld, nextMailboxStep } from "../../src/reconciler/mailbox-plan.ts";
@@ -116,6 +117,21 @@ describe("what upstream is told", () => {
     expect(step({ args: { moveTo: inbox.id } }, { holds: 1 })).toEqual({ kind: "empty", to: inbox.id });
     expect(step({ args: { moveTo: below.id } }, { holds: 1 })).toMatchObject({ kind: "end", outcome: "mailbox_not_empty" });
     expect(step({}, { known: [inbox, work, below] })).toMatchObject({ kind: "end", outcome: "mailbox_has_children" });
+  });
+
+  it("D7: is no removal in the end where something comes into it at every look", () => {
+    const world = { holds: 1 };
+    let command: Partial<MailboxCommandView> = { args: { moveTo: inbox.id } };
+    let waitedMs = 0;
+    for (let looks = 0; step(command, world).kind === "empty"; looks += 1) {
+      expect(looks).toBeLessThan(100);
+      const attempts = command.attempts ?? 0;
+      const next = afterEmptying(attempts, 5000);
+      command = { ...command, attempts: attempts + (next.tried === true ? 1 : 0) };
+      waitedMs += next.afterMs;
+    }
+    expect(step(command, world)).toMatchObject({ kind: "end", status: "failed", outcome: "mailbox_not_empty" });
+    expect(waitedMs).toBeGreaterThan(30 * 60_000);
   });
 
   it("D4: is where the mailbox shall be when it is said, and nothing when it is there", () => {

@@ -4,13 +4,13 @@ import { formatState } from "../model/change.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { formatId } from "../model/ids.ts";
 import { type Pop3DevicesView, pop3Signs, viewPop3Devices } from "../model/pop3-devices.ts";
-import { listSuspicions, type Suspicion } from "../store/account-status.ts";
-import { type AccountRow, type EndpointRow, listEndpoints } from "../store/accounts.ts";
-import { type Hold, listOpenHolds } from "../store/hold-reads.ts";
+import type { AccountStanding, Suspicion } from "../store/account-status.ts";
+import type { AccountRow, EndpointRow } from "../store/accounts.ts";
+import type { Hold } from "../store/hold-reads.ts";
 import { LastError, Profile, SyncStateWord } from "./account-schemas.ts";
 import { requireScope } from "./auth.ts";
 import { ShownHold, showHold } from "./hold-schemas.ts";
-import { AccountParams, loadAccount } from "./load-account.ts";
+import { AccountParams, loadStanding } from "./load-account.ts";
 import { Nullable, Time, Words } from "./schemas.ts";
 import { noticesOf } from "./server-notices.ts";
 import { SuspectedDevice, suspectedDevices } from "./suspected-devices.ts";
@@ -174,12 +174,7 @@ const showSuspicion = ({ mailboxId, count, lastAt }: Suspicion): Static<typeof S
   action: "If a device reads this mail over POP3, set the policy pop3Devices to declared: what it retrieves then stays unread.",
 });
 
-const showStatus = (
-  account: AccountRow,
-  rows: readonly EndpointRow[],
-  { holds, suspicions }: { readonly holds: readonly Hold[]; readonly suspicions: readonly Suspicion[] },
-  now: Date,
-): Static<typeof Status> => {
+const showStatus = ({ account, holds, suspicions, endpoints: rows }: AccountStanding, now: Date): Static<typeof Status> => {
   const ground = { account, hasImap: rows.some(({ settings }) => settings.protocol === "imap"), holds };
   const endpoints = rows.map((row) => showEndpoint(row, ground, now));
   const lags = endpoints.map((endpoint) => endpoint.lagSeconds);
@@ -203,14 +198,6 @@ export const registerAccountStatus = (app: App, deps: ApiDeps): void => {
       config: requireScope("accounts", "mail:read"),
       schema: { tags: ["accounts"], summary: "How the account is doing", params: AccountParams, response: { 200: Status } },
     },
-    async (request) => {
-      const account = await loadAccount(deps, request);
-      const [endpoints, holds, suspicions] = await Promise.all([
-        listEndpoints(deps.db, [account.id]),
-        listOpenHolds(deps.db, account.id, { after: null, limit: 500 }),
-        listSuspicions(deps.db, account.id),
-      ]);
-      return showStatus(account, endpoints, { holds, suspicions }, new Date());
-    },
+    async (request) => showStatus(await loadStanding(deps, request), new Date()),
   );
 };

@@ -1,6 +1,8 @@
 /** How an account is doing, and how the whole fleet is. */
 import type { AccountId, TenantId } from "../model/ids.ts";
+import { accountColumns, type AccountRow, type EndpointRow, listEndpoints } from "./accounts.ts";
 import type { Queryable } from "./database.ts";
+import type { Hold } from "./hold-reads.ts";
 
 export interface Suspicion {
   readonly mailboxId: string;
@@ -8,15 +10,45 @@ export interface Suspicion {
   readonly lastAt: Date;
 }
 
-/** Mailboxes where mail counts as read that a POP3 device may only have retrieved. */
-export const listSuspicions = async (db: Queryable, accountId: AccountId): Promise<Suspicion[]> => {
-  const { rows } = await db.query<{ mailbox_id: string; count: number; at: number }>({
-    name: "seen_suspicions",
-    text: `select mailbox_id, (pop3_seen->'suspected')::int as count, (pop3_seen->'suspectedAt')::float8 as at from upstream_mailboxes
-           where account_id = $1 and (pop3_seen->'suspected')::int > 0`,
-    values: [accountId],
-  });
-  return rows.map(({ mailbox_id: mailboxId, count, at }) => ({ mailboxId, count, lastAt: new Date(at) }));
+export interface AccountStanding {
+  readonly account: AccountRow;
+  /** Open ones, oldest first, at most 500. */
+  readonly holds: readonly Hold[];
+  /** Mailboxes where mail counts as read that a POP3 device may only have retrieved. */
+  readonly suspicions: readonly Suspicion[];
+  /** In the order they were made. */
+  readonly endpoints: readonly EndpointRow[];
+}
+
+/** In JSON a time is a number of ms since 1970. */
+type Timed<T, Key extends keyof T> = Omit<T, Key> & Readonly<Record<Key, number>>;
+
+/** The tenant's account with what is asked for again and again while somebody waits for it: at most two statements, side by side. */
+export const findStanding = async (db: Queryable, tenantId: TenantId, id: AccountId): Promise<AccountStanding | null> => {
+  const [{ rows }, endpoints] = await Promise.all([
+    db.query<AccountRow & { holds: readonly Timed<Hold, "since">[]; suspicions: readonly Timed<Suspicion, "lastAt">[] }>({
+      name: "account_standing",
+      text: `select ${accountColumns},
+               (select coalesce(jsonb_agg(h order by h.id), '[]') from (
+                  select h.id, h.mailbox_id as "mailboxId", h.reason, h.count, extract(epoch from h.since) * 1000 as since, h.decision
+                  from holds h where h.account_id = accounts.id and h.closed_at is null order by h.id limit 500) as h) as holds,
+               (select coalesce(jsonb_agg(jsonb_build_object('mailboxId', u.mailbox_id, 'count', u.pop3_seen->'suspected', 'lastAt', u.pop3_seen->'suspectedAt')), '[]')
+                from upstream_mailboxes u where u.account_id = accounts.id and (u.pop3_seen->'suspected')::int > 0) as suspicions
+             from accounts where id = $1 and tenant_id = $2 and deleted_at is null`,
+      values: [id, tenantId],
+    }),
+    // Of another tenant's account nothing is told, for the other statement finds none.
+    listEndpoints(db, [id]),
+  ]);
+  const [row] = rows;
+  if (row === undefined) return null;
+  const { holds, suspicions, ...account } = row;
+  return {
+    account,
+    holds: holds.map((hold) => ({ ...hold, since: new Date(hold.since) })),
+    suspicions: suspicions.map((suspicion) => ({ ...suspicion, lastAt: new Date(suspicion.lastAt) })),
+    endpoints,
+  };
 };
 
 export interface FleetAccounts {

@@ -1,5 +1,6 @@
 /** What the status of an account says of its servers and its devices. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { uuidv7 } from "uuidv7";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type AccountId, formatId } from "../../src/model/ids.ts";
 import { openTestApi, type TestApi } from "../support/api.ts";
 import { MailRows } from "../support/mail-rows.ts";
@@ -74,4 +75,29 @@ describe("what was learned, in plain words", () => {
       },
     ]);
   });
+});
+
+test("what is asked for again and again costs few statements: who asks, the account, its endpoints", async () => {
+  const rows = await MailRows.account(api.db);
+  const mailboxId = await rows.mailbox("INBOX");
+  const other = await rows.mailbox("Work");
+  const since = new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 678));
+  const id = uuidv7();
+  await api.db.query({
+    text: `insert into holds (account_id, id, tenant_id, mailbox_id, reason, count, since) values ($1, $2, $3, $4, 'mass_vanish', 60, $5)`,
+    values: [rows.accountId, id, rows.tenantId, mailboxId, since],
+  });
+  await api.db.query({
+    text: `update upstream_mailboxes set pop3_seen = jsonb_build_object('suspected', 3, 'suspectedAt', $3::float8) where account_id = $1 and mailbox_id = $2`,
+    values: [rows.accountId, other, since.getTime()],
+  });
+  const asked = vi.spyOn(api.db, "query");
+  const { body } = await api.request(`/v1/accounts/${formatId("acc", rows.accountId)}/status`);
+  expect(asked.mock.calls.length).toBeLessThanOrEqual(3);
+  asked.mockRestore();
+  expect(body.holds).toMatchObject([{ id: formatId("hld", id), reason: "mass_vanish", count: 60, since: since.toISOString() }]);
+  expect(body.hints).toMatchObject([{ mailboxId: formatId("mbx", other), count: 3, lastAt: since.toISOString() }]);
+  expect(body.endpoints).toHaveLength(1);
+  const nobody = formatId("acc", uuidv7());
+  expect((await api.request(`/v1/accounts/${nobody}/status`)).status).toBe(404);
 });

@@ -70,7 +70,9 @@ export const listInMaildrop = async (
   if (ids.length === 0) return [];
   const { rows } = await account.tx.query<{ placement_id: PlacementId; uidl: string; occurrence: number }>({
     name: "candidates_in_maildrop",
-    text: `select placement_id, uidl, occurrence from bindings where account_id = $1 and endpoint_id = $2 and placement_id = any($3::uuid[]) and active`,
+    text: `select b.* from (select distinct unnest($3::uuid[]) as id) as w
+           cross join lateral (select placement_id, uidl, occurrence from bindings
+                               where account_id = $1 and endpoint_id = $2 and placement_id = w.id and active offset 0) as b`,
     values: [account.accountId, endpointId, ids],
   });
   return rows.map(({ placement_id: placementId, ...item }) => ({ ...item, placementId }));

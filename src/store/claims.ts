@@ -8,7 +8,14 @@ import type { GoneItem } from "../reconciler/maildrop-vanish.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import type { AccountTx, InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
-import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView as toBoundView } from "./slices.ts";
+import {
+  bindingColumns,
+  lastBinding,
+  placementColumns,
+  type PlacementRow,
+  placementsById,
+  toView as toBoundView,
+} from "./slices.ts";
 
 interface ClaimableRow {
   readonly id: PlacementId;
@@ -286,12 +293,13 @@ export const loadGone = async (
              (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2 and b.active
                 order by b.uid limit 1) as uid,
              m.durability = 'durable' and not exists (
-               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append')
+               select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append')
                and not exists (
-               select from placements q join bindings b on b.account_id = q.account_id and b.placement_id = q.id and b.active and b.endpoint_id <> $2
-               where q.account_id = p.account_id and q.message_id = p.message_id and q.lifecycle = 'live') as restorable
-           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
-           where p.account_id = $1 and p.id = any($3::uuid[])`,
+               select from placements q
+               cross join lateral (select from bindings where account_id = $1 and placement_id = q.id and active and endpoint_id <> $2 offset 0) as b
+               where q.account_id = $1 and q.message_id = p.message_id and q.lifecycle = 'live') as restorable
+           from ${placementsById}
+           cross join lateral (select durability from messages where account_id = $1 and id = p.message_id offset 0) as m`,
     values: [account.accountId, endpointId, ids],
   });
   return new Map(

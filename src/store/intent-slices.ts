@@ -7,7 +7,7 @@ import type { AccountSlice, IntentPlacement, PlacementHistory } from "../reconci
 import type { LocationEntry, SaidPlace } from "../reconciler/location.ts";
 import type { LoggedChange } from "../reconciler/undo.ts";
 import type { AccountTx } from "./account-tx.ts";
-import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
+import { bindingColumns, lastBinding, placementColumns, type PlacementRow, placementsOfMessages, toView } from "./slices.ts";
 
 /** The IMAP endpoint of the account, which intents are written back to; null: it has none (K2). */
 export const findWritableEndpoint = async (account: AccountTx): Promise<EndpointId | null> => {
@@ -53,8 +53,9 @@ export const loadMessagePlacements = async (
   >({
     name: "intent_placements",
     text: `select ${placementColumns}, p.changed_seq, p.reason, p.recoverable_until > now() as recoverable, m.durability = 'durable' as durable, ${bindingColumns}
-           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
-           where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.created_seq, p.id`,
+           from ${placementsOfMessages}
+           cross join lateral (select durability from messages where account_id = $1 and id = p.message_id offset 0) as m ${lastBinding}
+           where p.lifecycle <> 'purged' order by p.created_seq, p.id`,
     values: [account.accountId, endpointId, messageIds],
   });
   const placements = rows.map((row): IntentPlacement => ({
@@ -105,8 +106,9 @@ export const loadHistory = async (
     name: "intent_logged",
     text: `select placement_id as "placementId", seq, kind, device_id as "deviceId", reason, rule, before, after, source = 'api' as api,
              coalesce('device ' || device_id, 'endpoint ' || endpoint_id, source) as source
-           from changes where account_id = $1 and message_id = any($2::uuid[]) and seq > $3
-             and kind in ('message.created', 'message.keywords', 'message.moved', 'message.kept', 'message.removed', 'message.restored', 'message.merged')
+           from unnest($2::uuid[]) as w(id)
+           cross join lateral (select * from changes where account_id = $1 and message_id = w.id and seq > $3 offset 0) as c
+           where kind in ('message.created', 'message.keywords', 'message.moved', 'message.kept', 'message.removed', 'message.restored', 'message.merged')
            order by seq`,
     values: [account.accountId, messageIds, base],
   });
@@ -114,7 +116,9 @@ export const loadHistory = async (
     name: "intent_said",
     text: `select message_id as "messageId", seq, changes = 0 as silent, device_id as "deviceId", base_seq as base, said->>'placementId' as "placementId", said->'keywords' as keywords,
              said->'places' as places
-           from intents where account_id = $1 and message_id = any($2::uuid[]) and (seq > $3 or (seq = $3 and changes = 0)) and status in ('applied', 'superseded') and said is not null
+           from unnest($2::uuid[]) as w(id)
+           cross join lateral (select * from intents where account_id = $1 and message_id = w.id and seq >= $3 offset 0) as i
+           where (seq > $3 or changes = 0) and status in ('applied', 'superseded') and said is not null
            order by seq, created_at`,
     values: [account.accountId, messageIds, base],
   });
@@ -143,9 +147,10 @@ export const loadHomes = async (account: AccountTx, messageIds: readonly Message
   const { rows } = await account.tx.query<{ placement_id: PlacementId; mailbox_id: MailboxId }>({
     name: "intent_homes",
     text: `select distinct on (c.placement_id) c.placement_id, m.id as mailbox_id
-           from changes c join mailboxes m on m.account_id = c.account_id and m.id = (c.before->>'mailboxId')::uuid and m.lifecycle = 'live'
-           where c.account_id = $1 and c.message_id = any($2::uuid[]) and c.kind = 'message.moved'
-             and coalesce(m.role, '') not in ('trash', 'junk') order by c.placement_id, c.seq desc`,
+           from (select distinct unnest($2::uuid[]) as id) as w
+           cross join lateral (select * from changes where account_id = $1 and message_id = w.id and kind = 'message.moved' offset 0) as c
+           join mailboxes m on m.account_id = $1 and m.id = (c.before->>'mailboxId')::uuid and m.lifecycle = 'live'
+           where coalesce(m.role, '') not in ('trash', 'junk') order by c.placement_id, c.seq desc`,
     values: [account.accountId, messageIds],
   });
   return new Map(rows.map((row) => [row.placement_id, row.mailbox_id]));

@@ -38,7 +38,9 @@ export const loadIntents = async (
     message_id: MessageId | null;
   }>({
     name: "intents_known",
-    text: `select op_id, kind, args, status, reason, warnings, message_id from intents where account_id = $1 and op_id = any($2::text[])`,
+    text: `select op_id, kind, args, status, reason, warnings, message_id
+           from (select distinct unnest($2::text[]) as id) as w
+           cross join lateral (select * from intents where account_id = $1 and op_id = w.id offset 0) as i`,
     values: [account.accountId, opIds],
   });
   return new Map(

@@ -23,9 +23,10 @@ export const loadLastPlaces = async (account: AccountTx, placements: readonly Pl
     to: MailboxId | null;
   }>({
     name: "placements_last_placed",
-    text: `select distinct on (placement_id) placement_id, kind, device_id, at, before->>'mailboxId' as from, after->>'mailboxId' as to
-           from changes where account_id = $1 and message_id = any($2::uuid[]) and placement_id = any($3::uuid[])
-             and kind in ('message.moved', 'message.restored', 'message.created') order by placement_id, seq desc`,
+    text: `select distinct on (c.placement_id) c.placement_id, kind, device_id, at, before->>'mailboxId' as from, after->>'mailboxId' as to
+           from (select distinct unnest($2::uuid[]) as message_id, unnest($3::uuid[]) as placement_id) as w
+           cross join lateral (select * from changes where account_id = $1 and message_id = w.message_id and placement_id = w.placement_id offset 0) as c
+           where kind in ('message.moved', 'message.restored', 'message.created') order by c.placement_id, seq desc`,
     values: [account.accountId, placements.map(({ messageId }) => messageId), placements.map(({ id }) => id)],
   });
   return rows.map(({ placement_id: placementId, device_id: deviceId, ...row }) => ({ placementId, deviceId, ...row }));

@@ -67,8 +67,11 @@ export const loadSeenHistory = async (account: AccountTx, scope: Scope, uids: re
   });
   const reverted = await account.tx.query<{ uid: bigint }>({
     name: "seen_reverted",
-    text: `select b.uid from bindings b join commands c on c.account_id = b.account_id and c.placement_id = b.placement_id and c.reason in ('pop3_seen_reverted', 'self_inflicted_seen')
-           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = any($5::bigint[])`,
+    text: `select b.uid from unnest($5::bigint[]) as w(uid)
+           cross join lateral (select uid, placement_id from bindings
+                               where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid = w.uid offset 0) as b
+           cross join lateral (select from commands where account_id = $1 and placement_id = b.placement_id and op_id is null
+                                 and reason in ('pop3_seen_reverted', 'self_inflicted_seen') offset 0) as c`,
     values: [...values, uids],
   });
   return {
@@ -121,7 +124,9 @@ export const loadReverted = async (
   if (ids.length === 0) return new Set();
   const { rows } = await account.tx.query<{ placement_id: PlacementId }>({
     name: "placements_reverted",
-    text: `select placement_id from commands where account_id = $1 and placement_id = any($2::uuid[]) and reason = $3`,
+    text: `select c.placement_id from unnest($2::uuid[]) as w(id)
+           cross join lateral (select placement_id from commands
+                               where account_id = $1 and placement_id = w.id and reason = $3 and op_id is null offset 0) as c`,
     values: [account.accountId, ids, reason],
   });
   return new Set(rows.map((row) => row.placement_id));

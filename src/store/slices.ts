@@ -37,6 +37,17 @@ export const bindingColumns =
 export const lastBinding = `left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
                               order by x.active desc, x.synced_seq desc limit 1) b on true`;
 
+/**
+ * Placements by ids in `$3`, or by those of their messages, each once, as `p`. One by one: before a table's statistics are made the
+ * planner takes `= any` for a filter over all the account has.
+ */
+const placementsBy = (column: "id" | "message_id"): string =>
+  `(select distinct unnest($3::uuid[]) as id) as w
+   cross join lateral (select * from placements where account_id = $1 and ${column} = w.id offset 0) as p`;
+
+export const placementsById = placementsBy("id");
+export const placementsOfMessages = placementsBy("message_id");
+
 export const toView = (row: PlacementRow): PlacementView => ({
   id: row.id,
   messageId: row.message_id,
@@ -66,6 +77,12 @@ export interface BoundItems {
   readonly closed: Set<number>;
 }
 
+const boundInScope = `bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id
+  and b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4`;
+const boundByUid = `unnest($5::bigint[]) as w(uid)
+  cross join lateral (select * from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid = w.uid offset 0) as b
+  cross join lateral (select * from placements where account_id = $1 and id = b.placement_id offset 0) as p`;
+
 /** Placements bound to the given UIDs of a scope; all of the scope when `uids` is null. */
 export const loadBound = async (
   account: Pick<AccountTx, "tx" | "accountId">,
@@ -75,11 +92,7 @@ export const loadBound = async (
   if (uids?.length === 0) return { bound: new Map(), closed: new Set() };
   const { rows } = await account.tx.query<PlacementRow>({
     name: uids === null ? "bound_all" : "bound_uids",
-    text: `select ${placementColumns}, ${bindingColumns}
-           from bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id
-           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4
-           ${uids === null ? "" : "and b.uid = any($5::bigint[])"}
-           order by b.uid`,
+    text: `select ${placementColumns}, ${bindingColumns} from ${uids === null ? boundInScope : boundByUid} order by b.uid`,
     values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, ...(uids === null ? [] : [uids])],
   });
   const bound = new Map<number, PlacementView>();
@@ -101,11 +114,12 @@ export const readAgreed = async (
   if (uids.length === 0) return new Map();
   const { rows } = await db.query<{ uid: bigint; flags: string[]; said: boolean }>({
     name: "bindings_agreed",
-    text: `select b.uid, b.shadow_flags as flags, c.said is not null as said from bindings b
-           left join (select distinct placement_id, true as said from commands
-                      where account_id = $1 and endpoint_id = $2 and status in ('sent', 'unknown') and verb = 'store') c
-             on c.placement_id = b.placement_id
-           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.active and b.uid = any($5::bigint[])`,
+    text: `with said as materialized (
+             select distinct placement_id from commands where account_id = $1 and endpoint_id = $2 and status in ('sent', 'unknown') and verb = 'store')
+           select b.uid, b.shadow_flags as flags, b.placement_id in (select placement_id from said) as said
+           from unnest($5::bigint[]) as w(uid)
+           cross join lateral (select uid, shadow_flags, placement_id from bindings
+                               where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and uid = w.uid and active offset 0) as b`,
     values: [accountId, scope.endpointId, scope.mailboxId, scope.epoch, uids],
   });
   return new Map(rows.map(({ uid, flags, said }) => [Number(uid), { flags, said }]));
@@ -184,9 +198,7 @@ export const loadKnown = async (
   const { rows } = await account.tx.query<PlacementRow>({
     name: "placements_of_messages",
     text: `select ${placementColumns}, ${bindingColumns}
-           from placements p
-           ${lastBinding}
-           where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged' order by p.id`,
+           from ${placementsOfMessages} ${lastBinding} where p.lifecycle <> 'purged' order by p.id`,
     values: [account.accountId, endpointId, messages.rows.map((row) => row.id)],
   });
   const byMessage = Map.groupBy(rows.map(toView), (view) => view.messageId);
@@ -206,8 +218,7 @@ export const loadPlacements = async (
 ): Promise<ReadonlyMap<PlacementId, PlacementView>> => {
   const { rows } = await account.tx.query<PlacementRow>({
     name: "placements_now",
-    text: `select ${placementColumns}, ${bindingColumns} from placements p ${lastBinding}
-           where p.account_id = $1 and p.id = any($3::uuid[]) order by p.id`,
+    text: `select ${placementColumns}, ${bindingColumns} from ${placementsById} ${lastBinding} order by p.id`,
     values: [account.accountId, endpointId, ids],
   });
   return new Map(rows.map((row) => [row.id, toView(row)]));

@@ -3,7 +3,7 @@ import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
 import { type Succession, successionOf } from "../reconciler/moves.ts";
 import type { InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
-import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
+import { bindingColumns, lastBinding, placementColumns, type PlacementRow, placementsById, toView } from "./slices.ts";
 
 /** Those that were to go as soon as one of these was there. */
 export const findReplaced = async (
@@ -48,9 +48,10 @@ export const loadSuccessions = async (
   if (ids.length === 0) return new Map();
   const { rows } = await db.query<PlacementRow & { readonly adding: boolean }>({
     name: "commands_successions",
-    text: `select ${placementColumns}, ${bindingColumns}, exists (
-             select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append' and c.ended_at is null) as adding
-           from placements p ${lastBinding} where p.account_id = $1 and p.id = any($3::uuid[]) order by p.id`,
+    text: `select ${placementColumns}, ${bindingColumns}, p.id in (
+             select placement_id from commands
+             where account_id = $1 and status in ('planned', 'sent', 'unknown') and verb = 'append' and placement_id is not null) as adding
+           from ${placementsById} ${lastBinding} order by p.id`,
     values: [accountId, endpointId, ids],
   });
   return new Map(rows.map((row) => [row.id, successionOf(toView(row), row.adding)]));

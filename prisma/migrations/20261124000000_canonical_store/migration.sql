@@ -379,6 +379,8 @@ create index commands_open on commands (account_id, endpoint_id) where status in
 create unique index commands_once on commands (account_id, placement_id, reason) where op_id is null;
 -- Every page of messages asks which of their writes are refused for ever.
 create index commands_masked on commands (account_id, placement_id) where status = 'masked';
+-- Of what a maildrop lacks it is asked whether it was ever put back.
+create index commands_appended on commands (account_id, placement_id) where verb = 'append';
 -- What goes only once something else is there.
 create index commands_replaced on commands (account_id, (args->>'after')) where args ? 'after';
 -- What operations want of a placement is said once while it is open.

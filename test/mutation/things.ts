@@ -170,7 +170,7 @@ const mailboxes: readonly Mutant[] = [
     "reconciler/mailbox-plan.ts",
     ["reconciler/mailbox-rules.test.ts"],
     [
-      ["D7", "what came into a mailbox goes with it", "if (holds > 0) return to", "if (false) return to"],
+      ["D7", "what came into a mailbox goes with it", "if (holds > 0)", "if (false)"],
       ["D7", "what is on its way out goes with it", 'if (busy) return wait(turnMs, "not_empty_yet");', ""],
     ],
   ),

@@ -1,0 +1,40 @@
+/** What becomes of commands, in their rows. */
+import { uuidv7 } from "uuidv7";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { InputTx } from "../../src/store/account-tx.ts";
+import { type CommandMove, moveCommands } from "../../src/store/commands.ts";
+import { type Database, openDatabase } from "../../src/store/database.ts";
+import { MailRows } from "../support/mail-rows.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { quietLog } from "../support/shard-owner.ts";
+
+let fresh: FreshDatabase;
+let db: Database;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  db = openDatabase({ url: fresh.url, log: quietLog });
+});
+
+afterAll(async () => {
+  await db.close();
+  await fresh.drop();
+});
+
+it("a try counts though nothing was sent, and they begin anew where a part was done", async () => {
+  const { accountId, tenantId, endpointId } = await MailRows.account(db);
+  const id = uuidv7();
+  await db.query({
+    text: `insert into commands (account_id, id, tenant_id, endpoint_id, mailbox_id, op_id, verb, args, reason, status)
+           values ($1, $2, $3, $4, $2, 'op', 'remove', '{}', 'api_write', 'planned')`,
+    values: [accountId, id, tenantId, endpointId],
+  });
+  const move = async (rest: Partial<CommandMove>): Promise<unknown> => {
+    const moved = { id, opId: "op", status: "planned", outcome: "not_empty_yet", dueAt: null, changes: [], ...rest } as const;
+    await db.transaction((tx) => moveCommands({ tx, accountId, input: { at: new Date() } } as unknown as InputTx, [moved]));
+    const { rows } = await db.query<{ attempts: number }>({ text: "select attempts from commands where id = $1", values: [id] });
+    return rows[0]?.attempts;
+  };
+  expect([await move({ tried: true }), await move({ tried: true }), await move({})]).toEqual([1, 2, 2]);
+  expect(await move({ progress: true })).toBe(0);
+});

@@ -45,7 +45,8 @@ export const markMissing = async (account: InputTx, ids: readonly PlacementId[])
   const { rowCount } = await account.tx.query({
     name: "placements_missing",
     text: `update placements p set absent_since = $3 where p.account_id = $1 and p.id = any($2::uuid[]) and p.lifecycle = 'live' and not p.kept
-             and p.absent_since is null and not exists (select from bindings b where b.account_id = $1 and b.placement_id = p.id and b.active and b.uidl = '')`,
+             and p.absent_since is null
+             and (select 1 from bindings b where b.account_id = $1 and b.placement_id = p.id and b.active and b.uidl = '' limit 1) is null`,
     values: [account.accountId, ids, account.input.at],
   });
   return rowCount;

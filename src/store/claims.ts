@@ -289,15 +289,14 @@ export const loadGone = async (
 ): Promise<ReadonlyMap<PlacementId, GoneItem>> => {
   const { rows } = await account.tx.query<ClaimableRow & { readonly restorable: boolean }>({
     name: "maildrop_gone",
+    // Each is asked for one placement: of `exists` the planner would make a join with all that the account has.
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at,
              (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2 and b.active
                 order by b.uid limit 1) as uid,
-             m.durability = 'durable' and not exists (
-               select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append')
-               and not exists (
-               select from placements q
-               cross join lateral (select from bindings where account_id = $1 and placement_id = q.id and active and endpoint_id <> $2 offset 0) as b
-               where q.account_id = $1 and q.message_id = p.message_id and q.lifecycle = 'live') as restorable
+             m.durability = 'durable' and (select 1 from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append' limit 1) is null
+               and (select 1 from (select id from placements where account_id = $1 and message_id = p.message_id and lifecycle = 'live' offset 0) as q
+                    cross join lateral (select from bindings where account_id = $1 and placement_id = q.id and active and endpoint_id <> $2 offset 0) as b
+                    limit 1) is null as restorable
            from ${placementsById}
            cross join lateral (select durability from messages where account_id = $1 and id = p.message_id offset 0) as m`,
     values: [account.accountId, endpointId, ids],

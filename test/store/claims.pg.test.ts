@@ -14,7 +14,7 @@ import {
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { headOf, type ManyMails, manyMails, rowsRead, type Work } from "../support/rows-read.ts";
+import { forbidStatistics, headOf, type ManyMails, manyMails, rowsRead, type Work } from "../support/rows-read.ts";
 
 const sizes = { small: 50, large: 5_000 };
 /** Rows that differ by chance of where a page ends. */
@@ -26,6 +26,7 @@ let db: Database;
 beforeAll(async () => {
   fresh = await freshDatabase();
   db = openDatabase({ url: fresh.url, log: createLogger({ level: "silent" }) });
+  await forbidStatistics(db);
 });
 
 afterAll(async () => {

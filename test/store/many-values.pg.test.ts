@@ -15,7 +15,7 @@ import { loadReverted } from "../../src/store/pop3-seen.ts";
 import { loadBound, loadKnown, loadPlacements, readAgreed } from "../../src/store/slices.ts";
 import { loadSuccessions } from "../../src/store/successors.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { type ManyMails, manyMails, rowsRead } from "../support/rows-read.ts";
+import { forbidStatistics, type ManyMails, manyMails, rowsRead } from "../support/rows-read.ts";
 import { quietLog } from "../support/shard-owner.ts";
 
 const count = 20_000;
@@ -32,6 +32,7 @@ const hashes = uids.map((n) => createHash("sha256").update(`octets ${n}`).digest
 beforeAll(async () => {
   fresh = await freshDatabase();
   db = openDatabase({ url: fresh.url, log: quietLog });
+  await forbidStatistics(db);
   account = await manyMails(db, count, true);
   const { accountId, tenantId } = account.rows;
   const { rows } = await db.query<{ id: PlacementId; messageId: MessageId }>({

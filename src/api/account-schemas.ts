@@ -20,16 +20,22 @@ const Host = Type.String({ minLength: 1, maxLength: 255 });
 const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
 const SecurityWord = Words(["tls", "starttls", "none"], { description: "`none` only where the operator allows it." });
 
-const PasswordAuth = Strict({
-  type: Type.Literal("password"),
-  user: User,
-  password: Type.String({ minLength: 1, maxLength: 1024, pattern: line, writeOnly: true }),
-});
-const OAuth2Auth = Strict({
-  type: Type.Literal("oauth2"),
-  user: User,
-  accessToken: Type.String({ minLength: 1, maxLength: 16_384, pattern: "^[\\x21-\\x7e]+$", writeOnly: true }),
-});
+const PasswordAuth = Strict(
+  {
+    type: Type.Literal("password"),
+    user: User,
+    password: Type.String({ minLength: 1, maxLength: 1024, pattern: line, writeOnly: true }),
+  },
+  { title: "PasswordAuth" },
+);
+const OAuth2Auth = Strict(
+  {
+    type: Type.Literal("oauth2"),
+    user: User,
+    accessToken: Type.String({ minLength: 1, maxLength: 16_384, pattern: "^[\\x21-\\x7e]+$", writeOnly: true }),
+  },
+  { title: "OAuth2Auth" },
+);
 
 /** A union by `type`, so that a fault is reported for the one that was meant. */
 const Auth = Type.Unsafe<Static<typeof PasswordAuth> | Static<typeof OAuth2Auth>>({

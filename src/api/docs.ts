@@ -2,6 +2,7 @@
 import swagger, { type SwaggerTransform } from "@fastify/swagger";
 import Fastify from "fastify";
 import { Type } from "typebox";
+import { nameSchemas } from "./named-schemas.ts";
 import { emptyBody } from "./strict-input.ts";
 import type { App } from "./types.ts";
 
@@ -83,6 +84,7 @@ export const registerDocs = (app: App): void => {
   const config = { access: "public" } as const;
   const hidden = { schema: { hide: true }, config };
   let viewer: Promise<string> | undefined;
+  let described: object | undefined;
   app.get(
     "/openapi.json",
     {
@@ -93,7 +95,7 @@ export const registerDocs = (app: App): void => {
         response: { 200: Type.Object({}, { additionalProperties: true }) },
       },
     },
-    async () => ({ ...app.swagger() }),
+    async () => (described ??= nameSchemas(app.swagger())),
   );
   app.get("/docs", hidden, async (_request, reply) =>
     reply.header("content-security-policy", policy).type("text/html; charset=utf-8").send(page),

@@ -24,10 +24,10 @@ export const MessagePatch = Strict(patchFields);
 
 export const RestoreTarget = Type.Optional(Type.String({ description: "Where to; without it where the message came from." }));
 
-const PatchEntry = Strict({ op: Type.Literal("patch"), messageId: Type.String(), ...patchFields });
-const DeleteEntry = Strict({ op: Type.Literal("delete"), messageId: Type.String() });
-const PurgeEntry = Strict({ op: Type.Literal("purge"), messageId: Type.String() });
-const RestoreEntry = Strict({ op: Type.Literal("restore"), messageId: Type.String(), mailboxId: RestoreTarget });
+const PatchEntry = Strict({ op: Type.Literal("patch"), messageId: Type.String(), ...patchFields }, { title: "PatchOp" });
+const DeleteEntry = Strict({ op: Type.Literal("delete"), messageId: Type.String() }, { title: "DeleteOp" });
+const PurgeEntry = Strict({ op: Type.Literal("purge"), messageId: Type.String() }, { title: "PurgeOp" });
+const RestoreEntry = Strict({ op: Type.Literal("restore"), messageId: Type.String(), mailboxId: RestoreTarget }, { title: "RestoreOp" });
 
 type Entry = Static<typeof PatchEntry> | Static<typeof DeleteEntry> | Static<typeof PurgeEntry> | Static<typeof RestoreEntry>;
 

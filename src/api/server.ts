@@ -35,6 +35,7 @@ import { registerMessages } from "./messages.ts";
 import { registerProbe } from "./probe.ts";
 import { Problem } from "./problem.ts";
 import { RouteTable } from "./route-table.ts";
+import { operationIds } from "./operation-ids.ts";
 import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
 import { enterTenant, scopeToTenants } from "./tenant-scope.ts";
 import { registerTenants } from "./tenants.ts";
@@ -114,7 +115,9 @@ const finishRoute = (route: RouteOptions): void => {
   closeSchemas(route);
   const { response = {}, ...schema } = route.schema as { response?: object };
   const shown = access === "public" ? { security: [] } : { "x-scopes": [access].flat() };
-  route.schema = { ...schema, response: { ...problemAnswers, ...response }, ...shown };
+  const operationId = operationIds[`${String(route.method)} ${route.url}`];
+  const called = operationId === undefined ? {} : { operationId };
+  route.schema = { ...schema, ...called, response: { ...problemAnswers, ...response }, ...shown };
 };
 
 const guard = (app: App, deps: ApiDeps): void => {

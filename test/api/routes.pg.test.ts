@@ -278,6 +278,7 @@ describe("the description of the API", () => {
     readonly info: { readonly title: string; readonly version: string };
     readonly tags: readonly { readonly name: string }[];
     readonly paths: Record<string, Record<string, FullOperation>>;
+    readonly components: { readonly schemas: Record<string, unknown> };
   }
 
   test("is OpenAPI 3.1: templates and parameters agree, every answer is described, nothing refers to nowhere", async () => {
@@ -302,12 +303,17 @@ describe("the description of the API", () => {
           expect(status, where).toMatch(/^([1-5]\d\d|[1-5]XX|default)$/);
           expect(answer.description, where).toBeTypeOf("string");
         }
-        expect(operation.responses["4XX"]?.content?.["application/problem+json"]?.schema, where).toMatchObject({
-          title: "Problem",
+        expect(operation.responses["4XX"]?.content?.["application/problem+json"]?.schema, where).toEqual({
+          $ref: "#/components/schemas/Problem",
         });
       }
     }
-    expect(JSON.stringify(document)).not.toMatch(/"\$ref"|"nullable"/);
+    const text = JSON.stringify(document);
+    expect(text).not.toContain('"nullable"');
+    const named = Object.keys(document.components.schemas);
+    const referred = [...text.matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name);
+    expect(new Set(referred)).toEqual(new Set(named));
+    expect(text.match(/"\$ref"/g)).toHaveLength(referred.length);
   });
 
   test("is shown on a page that loads nothing from elsewhere", async () => {

@@ -13,6 +13,7 @@ interface Operation {
 /** Of /openapi.json, what is looked at here. */
 export interface ApiDocument {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components?: object;
 }
 
 interface Exchange {
@@ -26,8 +27,9 @@ interface Exchange {
 
 const checks = new WeakMap<object, ReturnType<typeof Compile>>();
 
-const checkOf = (schema: object): ReturnType<typeof Compile> => {
-  const check = checks.get(schema) ?? Compile(schema);
+/** What it refers to is looked for in the document. */
+const checkOf = ({ components }: ApiDocument, schema: object): ReturnType<typeof Compile> => {
+  const check = checks.get(schema) ?? Compile({ ...schema, components });
   checks.set(schema, check);
   return check;
 };
@@ -55,6 +57,6 @@ export const breachOf = (document: ApiDocument, exchange: Exchange): string | nu
   // A part of a mail comes under whatever type the mail gives it.
   if (described === undefined) return "application/octet-stream" in content ? null : `${contentType} is not described`;
   if (described.schema === undefined || body === undefined) return null;
-  const check = checkOf(described.schema);
+  const check = checkOf(document, described.schema);
   return check.Check(body) ? null : JSON.stringify(check.Errors(body)[1]).slice(0, 2000);
 };

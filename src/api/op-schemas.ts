@@ -27,7 +27,10 @@ export const RestoreTarget = Type.Optional(Type.String({ description: "Where to;
 const PatchEntry = Strict({ op: Type.Literal("patch"), messageId: Type.String(), ...patchFields }, { title: "PatchOp" });
 const DeleteEntry = Strict({ op: Type.Literal("delete"), messageId: Type.String() }, { title: "DeleteOp" });
 const PurgeEntry = Strict({ op: Type.Literal("purge"), messageId: Type.String() }, { title: "PurgeOp" });
-const RestoreEntry = Strict({ op: Type.Literal("restore"), messageId: Type.String(), mailboxId: RestoreTarget }, { title: "RestoreOp" });
+const RestoreEntry = Strict(
+  { op: Type.Literal("restore"), messageId: Type.String(), mailboxId: RestoreTarget },
+  { title: "RestoreOp" },
+);
 
 type Entry = Static<typeof PatchEntry> | Static<typeof DeleteEntry> | Static<typeof PurgeEntry> | Static<typeof RestoreEntry>;
 

@@ -18,8 +18,10 @@ export const Time = Type.String({ format: "date-time" });
 export const Empty = Type.Object({}, { additionalProperties: false });
 
 /** A request's object: unknown fields are refused. */
-export const Strict = <P extends Record<string, TSchema>>(properties: P, options: { description?: string; title?: string } = {}) =>
-  Type.Object(properties, { additionalProperties: false, ...options });
+export const Strict = <P extends Record<string, TSchema>>(
+  properties: P,
+  options: { description?: string; title?: string } = {},
+) => Type.Object(properties, { additionalProperties: false, ...options });
 
 /** The answer of a list. */
 export const PageOf = <T extends TSchema>(item: T) =>

@@ -28,11 +28,17 @@ const lint = async (text: string): Promise<string> => {
   const file = join(folder, "openapi.json");
   await writeFile(file, text);
   const linter = join(import.meta.dirname, "../../node_modules/@redocly/cli/bin/cli.js");
-  const { stdout } = await promisify(execFile)(process.execPath, [linter, "lint", file, "--extends", "recommended", "--format", "json"], {
-    cwd: folder,
-    env: { ...process.env, REDOCLY_TELEMETRY: "off", REDOCLY_SUPPRESS_UPDATE_NOTICE: "true" },
-  }).catch((error: unknown) => error as { stdout: string });
-  const { problems } = JSON.parse(stdout) as { problems: { ruleId: string; message: string; location: { pointer?: string }[] }[] };
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [linter, "lint", file, "--extends", "recommended", "--format", "json"],
+    {
+      cwd: folder,
+      env: { ...process.env, REDOCLY_TELEMETRY: "off", REDOCLY_SUPPRESS_UPDATE_NOTICE: "true" },
+    },
+  ).catch((error: unknown) => error as { stdout: string });
+  const { problems } = JSON.parse(stdout) as {
+    problems: { ruleId: string; message: string; location: { pointer?: string }[] }[];
+  };
   return problems.map(({ ruleId, message, location }) => `${ruleId} ${location[0]?.pointer}: ${message}`).join("\n");
 };
 
@@ -43,8 +49,13 @@ describe("the linter", () => {
 
   test("would find an operation without a name and a path parameter that is not described", async () => {
     const path = document.paths["/v1/accounts/{accountId}"]?.["get"];
-    const broken = { ...document, paths: { "/v1/accounts/{accountId}": { get: { ...path, operationId: undefined, parameters: [] } } } };
-    expect(await lint(JSON.stringify(broken))).toMatch(/operation-operationId.*\n?.*path-parameters-defined|path-parameters-defined/s);
+    const broken = {
+      ...document,
+      paths: { "/v1/accounts/{accountId}": { get: { ...path, operationId: undefined, parameters: [] } } },
+    };
+    expect(await lint(JSON.stringify(broken))).toMatch(
+      /operation-operationId.*\n?.*path-parameters-defined|path-parameters-defined/s,
+    );
   });
 });
 
@@ -56,17 +67,17 @@ describe("the typed client", () => {
   });
 
   test("creates an account, follows its changes, and tells a failure by its code", async () => {
-    const input = accountInput() as Parameters<typeof samebox.createAccount>[0];
-    const created = await samebox.createAccount(input, opts());
+    const input = accountInput() as Parameters<typeof samebox.createAccount>[0]["body"];
+    const created = await samebox.createAccount({ body: input }, opts());
     if (created.status !== 201) throw new Error(created.data.detail);
     const { id, policy } = created.data;
     expect(policy.onPop3Drain).toBe("keep");
-    const changes = await samebox.listChanges(id, "0.0", {}, opts());
+    const changes = await samebox.listChanges({ accountId: id, since: "0.0" }, opts());
     if (changes.status !== 200) throw new Error(changes.data.detail);
     expect(changes.data.items.map(({ seq, accountId }) => ({ seq, accountId }))).toEqual(
       changes.data.items.map((_, index) => ({ seq: index + 1, accountId: id })),
     );
-    const missing = await samebox.getMessage(id, `msg_${"0".repeat(32)}`, opts());
+    const missing = await samebox.getMessage({ accountId: id, messageId: `msg_${"0".repeat(32)}` }, opts());
     expect(missing).toMatchObject({ status: 404, data: { code: "not_found" } });
   });
 });

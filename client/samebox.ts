@@ -133,6 +133,8 @@ export type AccountStatus = {
         lagSeconds: number | null;
         /** Backing off until then; null: not backing off. */
         nextAttemptAt: string | null;
+        /** Everything is being read anew since that was asked for then; null: it is not. */
+        resyncSince: string | null;
         /** Mailboxes the server tells news of by itself; `*` is all of them. */
         watching: string[];
         progress: {
@@ -545,6 +547,59 @@ export type Change = {
     evidence: any[];
     /** SHA-256 over the hash of the change before and this change without its `hash`, as canonical JSON (RFC 8785). */
     hash: string;
+};
+export type WebhookWithSecret = {
+    id: string;
+    url: string;
+    /** The only accounts it is told of; null: all of the tenant, also those to come. */
+    accountIds: string[] | null;
+    /** Kinds of changes, e.g. `message.created`; null: all. */
+    kinds: string[] | null;
+    state: "enabled" | "disabled";
+    /** gone: the receiver answered 410; failing: nothing was taken for five days. */
+    disabledBecause: ("asked" | "gone" | "failing" | null) | ("asked" | "gone" | "failing" | null);
+    failingSince: string | null;
+    /** After five failures in a row nothing is sent before; null: at once. */
+    nextAttemptAt: string | null;
+    /** To the minute. */
+    lastSuccessAt: string | null;
+    /** The secret before the rotation signs, too, until then. */
+    previousSecretUntil: string | null;
+    createdAt: string;
+    /** `whsec_…`, shown this once. */
+    secret: string;
+};
+export type Webhook = {
+    id: string;
+    url: string;
+    /** The only accounts it is told of; null: all of the tenant, also those to come. */
+    accountIds: string[] | null;
+    /** Kinds of changes, e.g. `message.created`; null: all. */
+    kinds: string[] | null;
+    state: "enabled" | "disabled";
+    /** gone: the receiver answered 410; failing: nothing was taken for five days. */
+    disabledBecause: ("asked" | "gone" | "failing" | null) | ("asked" | "gone" | "failing" | null);
+    failingSince: string | null;
+    /** After five failures in a row nothing is sent before; null: at once. */
+    nextAttemptAt: string | null;
+    /** To the minute. */
+    lastSuccessAt: string | null;
+    /** The secret before the rotation signs, too, until then. */
+    previousSecretUntil: string | null;
+    createdAt: string;
+};
+export type Delivery = {
+    id: string;
+    /** null, as `seq`: a test event. */
+    accountId: string | null;
+    seq: number | null;
+    kind: string;
+    attempt: number;
+    at: string;
+    /** Only 2xx is success. blocked: the address is not allowed; cut: the log does not go back so far, replay from a later state. */
+    result: "2xx" | "3xx" | "4xx" | "5xx" | "gone" | "timeout" | "unreachable" | "blocked" | "cut";
+    status: number | null;
+    durationMs: number;
 };
 export type NewKey = {
     id: string;
@@ -1262,6 +1317,65 @@ export function syncAccount({ accountId }: {
         status: 503;
         data: Problem;
     }>(`/v1/accounts/${encodeURIComponent(accountId)}/sync`, {
+        ...opts,
+        method: "POST"
+    });
+}
+/**
+ * Read everything anew: what is learned of the servers, their mailboxes, all ids and flags, and bodies that are missing here
+ */
+export function resyncAccount({ accountId }: {
+    accountId: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 202;
+        data: Account;
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/accounts/${encodeURIComponent(accountId)}/resync`, {
         ...opts,
         method: "POST"
     });
@@ -3054,6 +3168,581 @@ export function streamEvents({ since, accountId }: {
         data: Problem;
     }>(`/v1/accounts/${encodeURIComponent(accountId)}/events${QS.query(QS.explode({
         since
+    }))}`, {
+        ...opts
+    });
+}
+/**
+ * Make a webhook; its secret is shown this once
+ */
+export function createWebhook({ body }: {
+    body: {
+        /** https, at the usual port. Redirects are not followed. */
+        url: string;
+        /** The only accounts it is told of; null: all of the tenant, also those to come. */
+        accountIds?: string[] | null;
+        /** Kinds of changes, e.g. `message.created`; null: all. */
+        kinds?: string[] | null;
+    };
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 201;
+        data: WebhookWithSecret;
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>("/v1/webhooks", oazapfts.json({
+        ...opts,
+        method: "POST",
+        body
+    }));
+}
+/**
+ * List webhooks, newest first
+ */
+export function listWebhooks({ limit, cursor }: {
+    limit?: number;
+    cursor?: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 200;
+        data: {
+            items: Webhook[];
+            nextCursor: string | null;
+        };
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks${QS.query(QS.explode({
+        limit,
+        cursor
+    }))}`, {
+        ...opts
+    });
+}
+/**
+ * One webhook
+ */
+export function getWebhook({ webhookId }: {
+    webhookId: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 200;
+        data: Webhook;
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks/${encodeURIComponent(webhookId)}`, {
+        ...opts
+    });
+}
+/**
+ * Change it, disable it or enable it
+ */
+export function updateWebhook({ webhookId, body }: {
+    webhookId: string;
+    body: {
+        /** https, at the usual port. Redirects are not followed. */
+        url?: string;
+        /** The only accounts it is told of; null: all of the tenant, also those to come. */
+        accountIds?: string[] | null;
+        /** Kinds of changes, e.g. `message.created`; null: all. */
+        kinds?: string[] | null;
+        /** Enabled again, it goes on where it stood. */
+        enabled?: boolean;
+    };
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 200;
+        data: Webhook;
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks/${encodeURIComponent(webhookId)}`, oazapfts.json({
+        ...opts,
+        method: "PATCH",
+        body
+    }));
+}
+/**
+ * Delete it; nothing more is sent
+ */
+export function deleteWebhook({ webhookId }: {
+    webhookId: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 204;
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks/${encodeURIComponent(webhookId)}`, {
+        ...opts,
+        method: "DELETE"
+    });
+}
+/**
+ * A new secret, shown this once; the one before signs, too, for a while
+ */
+export function rotateWebhookSecret({ webhookId, body }: {
+    webhookId: string;
+    body: {
+        /** How long the secret before signs, too. */
+        overlapHours?: number;
+    };
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 200;
+        data: WebhookWithSecret;
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks/${encodeURIComponent(webhookId)}/secret`, oazapfts.json({
+        ...opts,
+        method: "POST",
+        body
+    }));
+}
+/**
+ * Send an event `webhook.test`, once, also where it is disabled
+ */
+export function testWebhook({ webhookId }: {
+    webhookId: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 202;
+        data: {
+            /** Listed with the deliveries once it was tried. */
+            deliveryId: string;
+        };
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks/${encodeURIComponent(webhookId)}/test`, {
+        ...opts,
+        method: "POST"
+    });
+}
+/**
+ * Send an account's changes from any state on
+ */
+export function replayToWebhook({ webhookId, body }: {
+    webhookId: string;
+    body: {
+        accountId: string;
+        /** A state: what came after it is sent, again or for the first time, under the ids it always has. */
+        since: string;
+    };
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 202;
+        data: {};
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks/${encodeURIComponent(webhookId)}/replay`, oazapfts.json({
+        ...opts,
+        method: "POST",
+        body
+    }));
+}
+/**
+ * What was sent in the last seven days and what became of it, newest first
+ */
+export function listDeliveries({ limit, cursor, webhookId }: {
+    limit?: number;
+    cursor?: string;
+    webhookId: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 200;
+        data: {
+            items: Delivery[];
+            nextCursor: string | null;
+        };
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/webhooks/${encodeURIComponent(webhookId)}/deliveries${QS.query(QS.explode({
+        limit,
+        cursor
     }))}`, {
         ...opts
     });

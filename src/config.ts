@@ -18,6 +18,8 @@ export interface Config {
   readonly adminKey: string | null;
   /** 32 bytes that seal credentials; null: made at first start and kept in the data directory. */
   readonly secretKey: Buffer | null;
+  /** Keys that what is stored may still, or already, be sealed under: they only open. */
+  readonly otherSecretKeys: readonly Buffer[];
   readonly roles: ReadonlySet<RunRole>;
   readonly allowPrivateHosts: boolean;
   readonly allowCleartext: boolean;
@@ -120,6 +122,12 @@ class Reader {
     return null;
   }
 
+  keys(name: string): readonly Buffer[] {
+    const keys = (this.text(name)?.split(",") ?? []).map((text) => Buffer.from(text, "base64"));
+    if (keys.some((key) => key.length !== 32)) this.fault(name, "keys of 32 bytes in base64, with commas between them");
+    return keys;
+  }
+
   /** A name that looks like ours and is none is a typing error that would otherwise pass in silence. */
   unknown(prefix: string): void {
     for (const name of Object.keys(this.env))
@@ -143,6 +151,7 @@ export const readConfig = (env: Env = process.env): Config => {
     dataDir: resolve(read.text("SAMEBOX_DATA_DIR") ?? "data"),
     adminKey: read.text("SAMEBOX_ADMIN_KEY"),
     secretKey: read.key("SAMEBOX_SECRET_KEY"),
+    otherSecretKeys: read.keys("SAMEBOX_OTHER_SECRET_KEYS"),
     roles: read.roles("SAMEBOX_ROLES"),
     allowPrivateHosts: read.flag("SAMEBOX_ALLOW_PRIVATE_HOSTS"),
     allowCleartext: read.flag("SAMEBOX_ALLOW_CLEARTEXT"),

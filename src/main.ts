@@ -19,6 +19,7 @@ import { purgeDeletedAccounts } from "./store/account-purge.ts";
 import { forgetInputs } from "./store/inputs.ts";
 import { type ChangeListener, openChangeListener } from "./store/change-listener.ts";
 import { type Database, openDatabase } from "./store/database.ts";
+import { rotateDataKeys } from "./store/key-rotation.ts";
 import { ensureInstallation } from "./store/leases.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSealer, type Sealer } from "./store/sealing.ts";
@@ -108,6 +109,7 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
       await purgeDeletedAccounts(db);
       await forgetInputs(db, config.inputDays);
       await webhooks.housekeeping();
+      await rotateDataKeys(db, sealer, { log });
     },
     services: {
       db,
@@ -198,6 +200,17 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   started.add("change listener", () => changes.close());
   await changes.listening;
   const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser, parsing, limits, changes };
+  const rooms: Rooms = {
+    config,
+    log,
+    db,
+    bell,
+    sealer: createSealer(secretKey, config.otherSecretKeys),
+    shards,
+    parser,
+    parsing,
+    limits,
+  };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);
 };

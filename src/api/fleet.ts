@@ -34,6 +34,12 @@ const Fleet = Type.Object(
         heartbeatExpiresAt: Nullable(Time),
       }),
     ),
+    foreignDataKeys: Nullable(
+      Type.Integer({
+        minimum: 0,
+        description: "Data keys not yet wrapped under today's SAMEBOX_SECRET_KEY. For the operator; null: not told.",
+      }),
+    ),
   },
   { title: "Fleet" },
 );
@@ -73,6 +79,7 @@ export const registerFleet = (app: App, deps: ApiDeps): void => {
         accounts: { ...accounts.byState },
         lagSeconds: accounts.lagSeconds,
         queue: { depth: await readDepth(deps, shards), overdueSeconds: accounts.overdueSeconds },
+        foreignDataKeys: kind === "operator" ? await deps.sealer.countForeignDataKeys(deps.everyTenant) : null,
         shards: shards.map((shard) => ({
           id: shard.id,
           owner: shard.owner,

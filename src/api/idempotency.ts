@@ -48,13 +48,13 @@ export const answerOnce = async <Body>(
   }
   const { tenantId, keyId } = callerOf(request);
   const context = ["idempotency", tenantId, key];
-  const fingerprint = deps.sealer.digest([
+  const fingerprints = deps.sealer.digests([
     keyId ?? "operator",
     request.method,
     request.url,
     exchange.content ?? JSON.stringify(request.body) ?? "",
   ]);
-  const result = await once(deps.db, { tenantId, key, fingerprint }, async (tx) => {
+  const result = await once(deps.db, { tenantId, key, fingerprints }, async (tx) => {
     const answer = await work(tx);
     const body =
       exchange.keep === "sealed" ? { sealed: deps.sealer.sealText(context, JSON.stringify(answer.body)) } : answer.body;

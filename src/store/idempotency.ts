@@ -8,8 +8,8 @@ import type { Database, Transactor, Tx } from "./database.ts";
 export interface OnceRequest {
   readonly tenantId: TenantId;
   readonly key: string;
-  /** A keyed digest of all that makes the request what it is. */
-  readonly fingerprint: Buffer;
+  /** Keyed digests of all that makes the request what it is: the first is stored, any is recognised. */
+  readonly fingerprints: readonly [Buffer, ...Buffer[]];
 }
 
 export interface StoredAnswer {
@@ -43,14 +43,14 @@ export const once = <Answer>(
     });
     const known = rows[0];
     if (known !== undefined)
-      return known.fingerprint.equals(request.fingerprint)
+      return request.fingerprints.some((one) => known.fingerprint.equals(one))
         ? { outcome: "replayed", stored: { status: known.status, body: known.body } }
         : { outcome: "reused" };
     const { answer, stored } = await work(tx);
     await tx.query({
       name: "idempotency_store",
       text: `insert into idempotency_keys (tenant_id, key, fingerprint, status, body, completed_at) values ($1, $2, $3, $4, $5, now())`,
-      values: [request.tenantId, request.key, request.fingerprint, stored.status, JSON.stringify(stored.body)],
+      values: [request.tenantId, request.key, request.fingerprints[0], stored.status, JSON.stringify(stored.body)],
     });
     return { outcome: "done", answer };
   });

@@ -7,7 +7,7 @@ import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, ran
 import { uuidv7 } from "uuidv7";
 import type { Credentials } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, TenantId } from "../model/ids.ts";
-import type { Queryable } from "./database.ts";
+import type { Queryable, Tx } from "./database.ts";
 
 /** The text cannot be opened: altered, moved from elsewhere, sealed under another key, or its data key was destroyed. */
 export class SealError extends Error {
@@ -29,8 +29,18 @@ export interface Sealer {
   sealText(context: readonly string[], text: string): string;
   /** @throws SealError */
   openText(context: readonly string[], sealed: string): string;
-  /** A keyed digest (HMAC-SHA256): what went in cannot be guessed and checked by whoever reads the database. */
-  digest(parts: readonly (string | Buffer)[]): Buffer;
+  /**
+   * Keyed digests (HMAC-SHA256): what went in cannot be guessed and checked by whoever reads the database. The first is today's;
+   * the others are what it was, or will be, under another SAMEBOX_SECRET_KEY.
+   */
+  digests(parts: readonly (string | Buffer)[]): readonly [Buffer, ...Buffer[]];
+  /** Data keys that are wrapped under another of the known keys than today's. */
+  countForeignDataKeys(db: Queryable): Promise<number>;
+  /**
+   * Wraps up to 500 of them under today's key; how many it were. What they seal stays as it is and can be opened throughout, by
+   * every daemon that knows both keys.
+   */
+  rewrapDataKeys(tx: Tx): Promise<number>;
 }
 
 interface SealingKey {
@@ -72,7 +82,6 @@ const readEnvelope = (sealed: string): Envelope => {
 };
 
 const decrypt = (key: SealingKey, context: readonly string[], envelope: Envelope): Buffer => {
-  if (envelope.kekId !== key.kekId) throw new SealError("Sealed under another SAMEBOX_SECRET_KEY.");
   try {
     const decipher = createDecipheriv("aes-256-gcm", key.secret, envelope.nonce, { authTagLength: tagLength });
     decipher.setAAD(bind([...context, key.kekId, key.dekId]));
@@ -98,25 +107,61 @@ const credentialsContext = (owner: CredentialsOwner): string[] => [
   `credentials/${owner.endpointId}`,
 ];
 
-/**
- * The sealer of this installation. `secretKey` is SAMEBOX_SECRET_KEY, 32 octets.
- * @throws Error when it is not.
- */
-export const createSealer = (secretKey: Buffer): Sealer => {
+/** What is made of one SAMEBOX_SECRET_KEY. Two uses, two keys: a data key's wrapping can never be opened as somebody's text. */
+interface InstallationKey {
+  readonly kekId: string;
+  readonly text: Buffer;
+  readonly wrapping: Buffer;
+  readonly digest: Buffer;
+}
+
+const readInstallationKey = (secretKey: Buffer): InstallationKey => {
   if (!isKey(secretKey)) throw new Error("SAMEBOX_SECRET_KEY must be 32 octets.");
   const kekId = createHash("sha256").update("samebox kek id\0").update(secretKey).digest("hex").slice(0, 16);
-  // Two uses, two keys: a data key's wrapping can never be opened as somebody's text.
   const derive = (use: string): Buffer => Buffer.from(hkdfSync("sha256", secretKey, Buffer.alloc(0), `samebox ${use}`, 32));
-  const textKey: SealingKey = { kekId, dekId: ownDekId, secret: derive("text") };
-  const wrapping = derive("wrapping");
-  const digestKey = derive("digest");
-  const wrappingKeyOf = (dekId: string): SealingKey => ({ kekId, dekId, secret: wrapping });
+  return { kekId, text: derive("text"), wrapping: derive("wrapping"), digest: derive("digest") };
+};
 
-  const unwrap = (owner: CredentialsOwner, dekId: string, wrapped: string): SealingKey => {
-    const secret = decrypt(wrappingKeyOf(dekId), dataKeyContext(owner), readEnvelope(wrapped));
+const digestOf = (key: InstallationKey, parts: readonly (string | Buffer)[]): Buffer => {
+  const hmac = createHmac("sha256", key.digest);
+  for (const part of parts) hmac.update(`${Buffer.byteLength(part)}:`).update(part);
+  return hmac.digest();
+};
+
+const rewrapBatch = 500;
+
+interface WrappedRow {
+  readonly account_id: AccountId;
+  readonly id: string;
+  readonly tenant_id: TenantId;
+  readonly wrapped: string;
+}
+
+/**
+ * The sealer of this installation. `secretKey` is SAMEBOX_SECRET_KEY, 32 octets; the others open what was sealed under them.
+ * @throws Error when one is not.
+ */
+export const createSealer = (secretKey: Buffer, others: readonly Buffer[] = []): Sealer => {
+  const today = readInstallationKey(secretKey);
+  const { kekId } = today;
+  const known = new Map([...others.map(readInstallationKey), today].map((key) => [key.kekId, key]));
+  const foreign = [...known.keys()].filter((id) => id !== kekId);
+  const keyOf = (envelope: Envelope): InstallationKey => {
+    const key = known.get(envelope.kekId);
+    if (key === undefined) throw new SealError("Sealed under another SAMEBOX_SECRET_KEY.");
+    return key;
+  };
+
+  const unwrap = (owner: Pick<CredentialsOwner, "tenantId" | "accountId">, dekId: string, wrapped: string): SealingKey => {
+    const envelope = readEnvelope(wrapped);
+    const wrapping = { kekId: envelope.kekId, dekId, secret: keyOf(envelope).wrapping };
+    const secret = decrypt(wrapping, dataKeyContext(owner), envelope);
     if (!isKey(secret)) throw new SealError("The data key has a wrong length.");
     return { kekId, dekId, secret };
   };
+
+  const wrap = (owner: Pick<CredentialsOwner, "tenantId" | "accountId">, { dekId, secret }: SealingKey): string =>
+    encrypt({ kekId, dekId, secret: today.wrapping }, dataKeyContext(owner), secret);
 
   /** The data key of that id; the newest one under today's installation key when `dekId` is null. */
   const findDataKey = async (db: Queryable, owner: CredentialsOwner, dekId: string | null): Promise<SealingKey | null> => {
@@ -135,13 +180,7 @@ export const createSealer = (secretKey: Buffer): Sealer => {
     await db.query({
       name: "data_key_create",
       text: `insert into data_keys (account_id, id, tenant_id, kek_id, wrapped) values ($1, $2, $3, $4, $5)`,
-      values: [
-        owner.accountId,
-        key.dekId,
-        owner.tenantId,
-        kekId,
-        encrypt(wrappingKeyOf(key.dekId), dataKeyContext(owner), key.secret),
-      ],
+      values: [owner.accountId, key.dekId, owner.tenantId, kekId, wrap(owner, key)],
     });
     return key;
   };
@@ -156,14 +195,47 @@ export const createSealer = (secretKey: Buffer): Sealer => {
       if (envelope.dekId.length !== 36) throw new SealError("Not sealed with a data key.");
       const key = await findDataKey(db, owner, envelope.dekId);
       if (key === null) throw new SealError("The data key is gone.");
-      return JSON.parse(decrypt(key, credentialsContext(owner), envelope).toString("utf8")) as Credentials;
+      // They name the key that was today's when they were sealed; the data key may be wrapped under another one since.
+      const sealing = { ...key, kekId: envelope.kekId };
+      return JSON.parse(decrypt(sealing, credentialsContext(owner), envelope).toString("utf8")) as Credentials;
     },
-    sealText: (context, text) => encrypt(textKey, context, Buffer.from(text)),
-    openText: (context, sealed) => decrypt(textKey, context, readEnvelope(sealed)).toString("utf8"),
-    digest: (parts) => {
-      const hmac = createHmac("sha256", digestKey);
-      for (const part of parts) hmac.update(`${Buffer.byteLength(part)}:`).update(part);
-      return hmac.digest();
+    sealText: (context, text) => encrypt({ kekId, dekId: ownDekId, secret: today.text }, context, Buffer.from(text)),
+    openText: (context, sealed) => {
+      const envelope = readEnvelope(sealed);
+      const key = keyOf(envelope);
+      return decrypt({ kekId: key.kekId, dekId: ownDekId, secret: key.text }, context, envelope).toString("utf8");
+    },
+    digests: (parts) => [
+      digestOf(today, parts),
+      ...[...known.values()].filter((key) => key !== today).map((key) => digestOf(key, parts)),
+    ],
+    countForeignDataKeys: async (db) => {
+      if (foreign.length === 0) return 0;
+      const { rows } = await db.query<{ n: bigint }>({
+        name: "data_keys_foreign",
+        text: `select count(*) as n from data_keys where kek_id = any($1)`,
+        values: [foreign],
+      });
+      return Number(rows[0]?.n ?? 0);
+    },
+    rewrapDataKeys: async (tx) => {
+      if (foreign.length === 0) return 0;
+      const { rows } = await tx.query<WrappedRow>({
+        name: "data_keys_to_rewrap",
+        text: `select account_id, id, tenant_id, wrapped from data_keys where kek_id = any($1) limit ${rewrapBatch} for update skip locked`,
+        values: [foreign],
+      });
+      const wrapped = rows.map((row) => {
+        const owner = { tenantId: row.tenant_id, accountId: row.account_id };
+        return wrap(owner, unwrap(owner, row.id, row.wrapped));
+      });
+      await tx.query({
+        name: "data_keys_rewrapped",
+        text: `update data_keys k set kek_id = $4, wrapped = w.wrapped from unnest($1::uuid[], $2::uuid[], $3::text[]) as w(account_id, id, wrapped)
+               where k.account_id = w.account_id and k.id = w.id`,
+        values: [rows.map((row) => row.account_id), rows.map((row) => row.id), wrapped, kekId],
+      });
+      return rows.length;
     },
   };
 };

@@ -212,6 +212,11 @@ export const dbErrors = new Counter({
   labelNames: ["class"] as const,
   registers,
 });
+export const foreignDataKeys = new Gauge({
+  name: "samebox_data_keys_under_other_keys",
+  help: "Data keys not yet wrapped under today's SAMEBOX_SECRET_KEY.",
+  registers,
+});
 export const buildInfo = new Gauge({
   name: "samebox_build_info",
   help: "Always 1; the labels say what runs.",

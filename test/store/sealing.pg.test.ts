@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Credentials } from "../../src/model/endpoint.ts";
 import type { AccountId, EndpointId, TenantId } from "../../src/model/ids.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
+import { rotateDataKeys } from "../../src/store/key-rotation.ts";
 import { createSealer, type CredentialsOwner, SealError } from "../../src/store/sealing.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
@@ -120,6 +121,58 @@ describe("sealed credentials", () => {
   });
 });
 
+describe("another SAMEBOX_SECRET_KEY", () => {
+  const oldKey = randomBytes(32);
+  const newKey = randomBytes(32);
+  const accounts = Array.from({ length: 20 }, (_, index) => owner((0xa0 + index).toString(16)));
+  const count = 1_200;
+
+  test("takes over while credentials are in use, and the old one is not needed any more", async () => {
+    const old = createSealer(oldKey);
+    const sealed = await Promise.all(accounts.map((who) => old.sealCredentials(db, who, credentials)));
+    // More than fit into one step.
+    await Promise.all(
+      Array.from({ length: count }, (_, n) => {
+        const id = `00000000-0000-7000-8000-${(0xf00000000 + n).toString(16).padStart(12, "0")}`;
+        return old.sealCredentials(db, owner("01", { accountId: id as AccountId }), credentials);
+      }),
+    );
+    const both = createSealer(newKey, [oldKey]);
+    const stillOld = createSealer(oldKey, [newKey]);
+    expect(await both.countForeignDataKeys(db)).toBe(count + accounts.length);
+    let rotating = true;
+    let opened = 0;
+    const use = async (): Promise<void> => {
+      while (rotating)
+        for (const [index, who] of accounts.entries())
+          for (const one of [both, stillOld]) {
+            expect(await one.openCredentials(db, who, sealed[index] ?? "")).toEqual(credentials);
+            opened += 1;
+          }
+    };
+    const users = use();
+    const log = createLogger({ level: "silent" });
+    await Promise.all([rotateDataKeys(db, both, { log, budgetMs: 60_000 }), rotateDataKeys(db, both, { log, budgetMs: 60_000 })]);
+    rotating = false;
+    await users;
+    expect(opened).toBeGreaterThan(0);
+    expect(await both.countForeignDataKeys(db)).toBe(0);
+    const later = createSealer(newKey);
+    for (const [index, who] of accounts.entries()) {
+      expect(await later.openCredentials(db, who, sealed[index] ?? "")).toEqual(credentials);
+      await expect(old.openCredentials(db, who, sealed[index] ?? "")).rejects.toThrow(/another SAMEBOX_SECRET_KEY/);
+    }
+  });
+
+  test("still knows answers and digests of the old one", () => {
+    const both = createSealer(newKey, [oldKey]);
+    const old = createSealer(oldKey);
+    expect(both.openText(["a"], old.sealText(["a"], "secret"))).toBe("secret");
+    expect(() => createSealer(newKey).openText(["a"], old.sealText(["a"], "secret"))).toThrow(SealError);
+    expect(both.digests(["x"])).toEqual([...createSealer(newKey).digests(["x"]), ...old.digests(["x"])]);
+  });
+});
+
 describe("sealed text", () => {
   test("opens in its own context only", () => {
     const sealed = sealer.sealText(["idempotency", "a", "bc"], "secret");
@@ -131,9 +184,9 @@ describe("sealed text", () => {
 
 describe("digests", () => {
   test("tell apart what only looks the same when put together, and depend on the installation's key", () => {
-    expect(sealer.digest(["ab", "c"])).toEqual(sealer.digest(["ab", Buffer.from("c")]));
-    expect(sealer.digest(["ab", "c"])).not.toEqual(sealer.digest(["a", "bc"]));
-    expect(sealer.digest(["ab"])).not.toEqual(createSealer(randomBytes(32)).digest(["ab"]));
+    expect(sealer.digests(["ab", "c"])).toEqual(sealer.digests(["ab", Buffer.from("c")]));
+    expect(sealer.digests(["ab", "c"])).not.toEqual(sealer.digests(["a", "bc"]));
+    expect(sealer.digests(["ab"])).not.toEqual(createSealer(randomBytes(32)).digests(["ab"]));
   });
 });
 

@@ -20,6 +20,8 @@ export interface CredentialsOwner {
   readonly endpointId: EndpointId;
 }
 
+type AccountOwner = Pick<CredentialsOwner, "tenantId" | "accountId">;
+
 export interface Sealer {
   /** Seals with the account's data key; makes one when the account has none yet. */
   sealCredentials(db: Queryable, owner: CredentialsOwner, credentials: Credentials): Promise<string>;
@@ -95,11 +97,7 @@ const decrypt = (key: SealingKey, context: readonly string[], envelope: Envelope
 /** No data key: the installation's key itself works. */
 const ownDekId = "0";
 
-const dataKeyContext = (owner: Pick<CredentialsOwner, "tenantId" | "accountId">): string[] => [
-  owner.tenantId,
-  owner.accountId,
-  "data_key",
-];
+const dataKeyContext = (owner: AccountOwner): string[] => [owner.tenantId, owner.accountId, "data_key"];
 
 const credentialsContext = (owner: CredentialsOwner): string[] => [
   owner.tenantId,
@@ -137,31 +135,83 @@ interface WrappedRow {
   readonly wrapped: string;
 }
 
+/** The keys of this installation, and how data keys are wrapped under them. */
+interface KeyRing {
+  readonly today: InstallationKey;
+  /** Ids of the others. */
+  readonly foreign: readonly string[];
+  /** Today's first. */
+  readonly all: readonly InstallationKey[];
+  /** @throws SealError */
+  readonly keyOf: (envelope: Envelope) => InstallationKey;
+  /** @throws SealError */
+  readonly unwrap: (owner: AccountOwner, dekId: string, wrapped: string) => SealingKey;
+  readonly wrap: (owner: AccountOwner, key: SealingKey) => string;
+}
+
+const readKeyRing = (secretKey: Buffer, others: readonly Buffer[]): KeyRing => {
+  const today = readInstallationKey(secretKey);
+  const all = [today, ...others.map(readInstallationKey).filter((key) => key.kekId !== today.kekId)];
+  const keyOf = (envelope: Envelope): InstallationKey => {
+    const key = all.find(({ kekId }) => kekId === envelope.kekId);
+    if (key === undefined) throw new SealError("Sealed under another SAMEBOX_SECRET_KEY.");
+    return key;
+  };
+  return {
+    today,
+    all,
+    foreign: all.slice(1).map(({ kekId }) => kekId),
+    keyOf,
+    unwrap: (owner, dekId, wrapped) => {
+      const envelope = readEnvelope(wrapped);
+      const wrapping = { kekId: envelope.kekId, dekId, secret: keyOf(envelope).wrapping };
+      const secret = decrypt(wrapping, dataKeyContext(owner), envelope);
+      if (!isKey(secret)) throw new SealError("The data key has a wrong length.");
+      return { kekId: today.kekId, dekId, secret };
+    },
+    wrap: (owner, { dekId, secret }) =>
+      encrypt({ kekId: today.kekId, dekId, secret: today.wrapping }, dataKeyContext(owner), secret),
+  };
+};
+
+const countForeign = async (db: Queryable, { foreign }: KeyRing): Promise<number> => {
+  if (foreign.length === 0) return 0;
+  const { rows } = await db.query<{ n: bigint }>({
+    name: "data_keys_foreign",
+    text: `select count(*) as n from data_keys where kek_id = any($1)`,
+    values: [foreign],
+  });
+  return Number(rows[0]?.n ?? 0);
+};
+
+const rewrap = async (tx: Tx, { foreign, today, wrap, unwrap }: KeyRing): Promise<number> => {
+  if (foreign.length === 0) return 0;
+  const { rows } = await tx.query<WrappedRow>({
+    name: "data_keys_to_rewrap",
+    text: `select account_id, id, tenant_id, wrapped from data_keys where kek_id = any($1) limit ${rewrapBatch} for update skip locked`,
+    values: [foreign],
+  });
+  const wrapped = rows.map((row) => {
+    const owner = { tenantId: row.tenant_id, accountId: row.account_id };
+    return wrap(owner, unwrap(owner, row.id, row.wrapped));
+  });
+  await tx.query({
+    name: "data_keys_rewrapped",
+    text: `update data_keys k set kek_id = $4, wrapped = w.wrapped from unnest($1::uuid[], $2::uuid[], $3::text[]) as w(account_id, id, wrapped)
+           where k.account_id = w.account_id and k.id = w.id`,
+    values: [rows.map((row) => row.account_id), rows.map((row) => row.id), wrapped, today.kekId],
+  });
+  return rows.length;
+};
+
 /**
  * The sealer of this installation. `secretKey` is SAMEBOX_SECRET_KEY, 32 octets; the others open what was sealed under them.
  * @throws Error when one is not.
  */
 export const createSealer = (secretKey: Buffer, others: readonly Buffer[] = []): Sealer => {
-  const today = readInstallationKey(secretKey);
+  const ring = readKeyRing(secretKey, others);
+  const { today, keyOf, unwrap, wrap } = ring;
   const { kekId } = today;
-  const known = new Map([...others.map(readInstallationKey), today].map((key) => [key.kekId, key]));
-  const foreign = [...known.keys()].filter((id) => id !== kekId);
-  const keyOf = (envelope: Envelope): InstallationKey => {
-    const key = known.get(envelope.kekId);
-    if (key === undefined) throw new SealError("Sealed under another SAMEBOX_SECRET_KEY.");
-    return key;
-  };
-
-  const unwrap = (owner: Pick<CredentialsOwner, "tenantId" | "accountId">, dekId: string, wrapped: string): SealingKey => {
-    const envelope = readEnvelope(wrapped);
-    const wrapping = { kekId: envelope.kekId, dekId, secret: keyOf(envelope).wrapping };
-    const secret = decrypt(wrapping, dataKeyContext(owner), envelope);
-    if (!isKey(secret)) throw new SealError("The data key has a wrong length.");
-    return { kekId, dekId, secret };
-  };
-
-  const wrap = (owner: Pick<CredentialsOwner, "tenantId" | "accountId">, { dekId, secret }: SealingKey): string =>
-    encrypt({ kekId, dekId, secret: today.wrapping }, dataKeyContext(owner), secret);
 
   /** The data key of that id; the newest one under today's installation key when `dekId` is null. */
   const findDataKey = async (db: Queryable, owner: CredentialsOwner, dekId: string | null): Promise<SealingKey | null> => {
@@ -205,37 +255,8 @@ export const createSealer = (secretKey: Buffer, others: readonly Buffer[] = []):
       const key = keyOf(envelope);
       return decrypt({ kekId: key.kekId, dekId: ownDekId, secret: key.text }, context, envelope).toString("utf8");
     },
-    digests: (parts) => [
-      digestOf(today, parts),
-      ...[...known.values()].filter((key) => key !== today).map((key) => digestOf(key, parts)),
-    ],
-    countForeignDataKeys: async (db) => {
-      if (foreign.length === 0) return 0;
-      const { rows } = await db.query<{ n: bigint }>({
-        name: "data_keys_foreign",
-        text: `select count(*) as n from data_keys where kek_id = any($1)`,
-        values: [foreign],
-      });
-      return Number(rows[0]?.n ?? 0);
-    },
-    rewrapDataKeys: async (tx) => {
-      if (foreign.length === 0) return 0;
-      const { rows } = await tx.query<WrappedRow>({
-        name: "data_keys_to_rewrap",
-        text: `select account_id, id, tenant_id, wrapped from data_keys where kek_id = any($1) limit ${rewrapBatch} for update skip locked`,
-        values: [foreign],
-      });
-      const wrapped = rows.map((row) => {
-        const owner = { tenantId: row.tenant_id, accountId: row.account_id };
-        return wrap(owner, unwrap(owner, row.id, row.wrapped));
-      });
-      await tx.query({
-        name: "data_keys_rewrapped",
-        text: `update data_keys k set kek_id = $4, wrapped = w.wrapped from unnest($1::uuid[], $2::uuid[], $3::text[]) as w(account_id, id, wrapped)
-               where k.account_id = w.account_id and k.id = w.id`,
-        values: [rows.map((row) => row.account_id), rows.map((row) => row.id), wrapped, kekId],
-      });
-      return rows.length;
-    },
+    digests: (parts) => [digestOf(today, parts), ...ring.all.slice(1).map((key) => digestOf(key, parts))],
+    countForeignDataKeys: (db) => countForeign(db, ring),
+    rewrapDataKeys: (tx) => rewrap(tx, ring),
   };
 };

@@ -29,6 +29,8 @@ export interface Config {
   readonly leaseSeconds: number;
   /** Days that inputs are kept. */
   readonly inputDays: number;
+  /** Days that the audit log is kept. */
+  readonly auditDays: number;
   readonly maxMessageBytes: number;
   readonly logLevel: string;
   /** For crash tests: the process kills itself at this step. */
@@ -159,6 +161,7 @@ export const readConfig = (env: Env = process.env): Config => {
     shards: read.integer("SAMEBOX_SHARDS", { from: 1, to: 1024 }),
     leaseSeconds: read.integer("SAMEBOX_LEASE_SECONDS", { from: 2, to: 600 }) ?? 30,
     inputDays: read.integer("SAMEBOX_INPUT_DAYS", { from: 1, to: 36_500 }) ?? 30,
+    auditDays: read.integer("SAMEBOX_AUDIT_DAYS", { from: 1, to: 36_500 }) ?? 400,
     maxMessageBytes: read.integer("SAMEBOX_MAX_MESSAGE_BYTES", { from: 1024, to: 2_000_000_000 }) ?? 128 * 1024 * 1024,
     logLevel: read.choice("LOG_LEVEL", ["fatal", "error", "warn", "info", "debug", "trace", "silent"]) ?? "info",
     failpoint: read.integer("SAMEBOX_FAILPOINT", { from: 1, to: 1_000_000 }),

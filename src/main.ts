@@ -16,10 +16,11 @@ import type { Bell } from "./queue/bell.ts";
 import { openPostgresBell } from "./queue/postgres.ts";
 import { openRedisBell } from "./queue/redis.ts";
 import { purgeDeletedAccounts } from "./store/account-purge.ts";
+import { forgetActions } from "./store/audit.ts";
 import { forgetInputs } from "./store/inputs.ts";
 import { type ChangeListener, openChangeListener } from "./store/change-listener.ts";
 import { type Database, openDatabase } from "./store/database.ts";
-import { rotateDataKeys } from "./store/key-rotation.ts";
+import { rotateSecrets } from "./store/key-rotation.ts";
 import { ensureInstallation } from "./store/leases.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSealer, type Sealer } from "./store/sealing.ts";
@@ -108,8 +109,9 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
     housekeeping: async () => {
       await purgeDeletedAccounts(db);
       await forgetInputs(db, config.inputDays);
+      await forgetActions(db, config.auditDays);
       await webhooks.housekeeping();
-      await rotateDataKeys(db, sealer, { log });
+      await rotateSecrets(db, sealer, { log });
     },
     services: {
       db,
@@ -199,7 +201,6 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   const changes = openChangeListener({ url: db.url, log });
   started.add("change listener", () => changes.close());
   await changes.listening;
-  const rooms: Rooms = { config, log, db, bell, sealer: createSealer(secretKey), shards, parser, parsing, limits, changes };
   const rooms: Rooms = {
     config,
     log,
@@ -210,6 +211,7 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
     parser,
     parsing,
     limits,
+    changes,
   };
   if (config.roles.has("worker")) await startWorkers(rooms, started);
   if (config.roles.has("api")) await startApiRoom(rooms, await readAdminKey(config, log), started);

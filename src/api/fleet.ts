@@ -1,6 +1,7 @@
 /** How the whole installation is doing. The operator sees every tenant's accounts, a key those it is for. */
 import { type Static, Type } from "typebox";
 import { type FleetShard, listShards, readFleetAccounts } from "../store/account-status.ts";
+import { countUnderOtherKeys } from "../store/key-rotation.ts";
 import { callerOf, requireScope } from "./auth.ts";
 import { Nullable, Time } from "./schemas.ts";
 import type { ApiDeps, App } from "./types.ts";
@@ -34,10 +35,11 @@ const Fleet = Type.Object(
         heartbeatExpiresAt: Nullable(Time),
       }),
     ),
-    foreignDataKeys: Nullable(
+    underOtherKeys: Nullable(
       Type.Integer({
         minimum: 0,
-        description: "Data keys not yet wrapped under today's SAMEBOX_SECRET_KEY. For the operator; null: not told.",
+        description:
+          "Data keys and webhook secrets not yet sealed under today's SAMEBOX_SECRET_KEY. For the operator; null: not told.",
       }),
     ),
   },
@@ -79,7 +81,7 @@ export const registerFleet = (app: App, deps: ApiDeps): void => {
         accounts: { ...accounts.byState },
         lagSeconds: accounts.lagSeconds,
         queue: { depth: await readDepth(deps, shards), overdueSeconds: accounts.overdueSeconds },
-        foreignDataKeys: kind === "operator" ? await deps.sealer.countForeignDataKeys(deps.everyTenant) : null,
+        underOtherKeys: kind === "operator" ? await countUnderOtherKeys(deps.everyTenant, deps.sealer) : null,
         shards: shards.map((shard) => ({
           id: shard.id,
           owner: shard.owner,

@@ -2,6 +2,8 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Tx } from "../store/database.ts";
 import { once } from "../store/idempotency.ts";
+import { noteAction } from "../store/audit.ts";
+import { toEntry } from "./audit.ts";
 import { callerOf } from "./auth.ts";
 import { invalid, ProblemError } from "./problem.ts";
 import type { ApiDeps } from "./types.ts";
@@ -41,8 +43,15 @@ export const answerOnce = async <Body>(
 ): Promise<Body> => {
   const { request, reply } = exchange;
   const key = readKey(request);
+  /** With a note of it, which stands or falls with it. */
+  const audited = async (tx: Tx): Promise<Answer<Body>> => {
+    const answer = await work(tx);
+    await noteAction(tx, toEntry(request, answer.status, answer.body));
+    return answer;
+  };
   if (key === null) {
-    const answer = await deps.db.transaction(work);
+    const answer = await deps.db.transaction(audited);
+    request.audited = true;
     reply.code(answer.status);
     return answer.body;
   }
@@ -55,13 +64,14 @@ export const answerOnce = async <Body>(
     exchange.content ?? JSON.stringify(request.body) ?? "",
   ]);
   const result = await once(deps.db, { tenantId, key, fingerprints }, async (tx) => {
-    const answer = await work(tx);
+    const answer = await audited(tx);
     const body =
       exchange.keep === "sealed" ? { sealed: deps.sealer.sealText(context, JSON.stringify(answer.body)) } : answer.body;
     return { answer, stored: { status: answer.status, body } };
   });
   switch (result.outcome) {
     case "done":
+      request.audited = true;
       reply.code(result.answer.status);
       return result.answer.body;
     case "replayed": {

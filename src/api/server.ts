@@ -13,6 +13,7 @@ import { httpDuration, httpRequests } from "../telemetry/metrics.ts";
 import { registerAccountActions } from "./account-actions.ts";
 import { registerAccountStatus } from "./account-status.ts";
 import { registerAccounts } from "./accounts.ts";
+import { noteTheRest, registerAudit } from "./audit.ts";
 import { authorize, identify } from "./auth.ts";
 import { registerChanges } from "./changes.ts";
 import { registerDocs, registerOpenApi } from "./docs.ts";
@@ -72,6 +73,7 @@ const createApp = (deps: Pick<ApiDeps, "log">): App => {
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.decorateRequest("caller", null);
+  app.decorateRequest("audited", false);
   app.setErrorHandler(answerError);
   app.addHook("onRoute", (route) => table.add(route));
   app.addHook("onRequest", async (request, reply) => {
@@ -130,6 +132,7 @@ const guard = (app: App, deps: ApiDeps): void => {
   });
   app.addHook("preValidation", (request, _reply, done) => enterTenant(request, done));
   app.addHook("preValidation", async (request) => convertQuery(request));
+  noteTheRest(app, deps);
 };
 
 const registerResources = (app: App, deps: ApiDeps): void => {
@@ -152,6 +155,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerKeys(app, deps);
   registerTenants(app, deps);
   registerFleet(app, deps);
+  registerAudit(app, deps);
 };
 
 const buildApi = async (deps: ApiDeps, probe: ReadinessProbe): Promise<App> => {

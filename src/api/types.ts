@@ -78,6 +78,8 @@ export interface Caller {
 declare module "fastify" {
   interface FastifyRequest {
     caller: Caller | null;
+    /** What it did is in the audit log. */
+    audited: boolean;
   }
   interface FastifyContextConfig {
     /** One of these scopes opens the route; `public` needs no key, `operator` needs the operator's. Every route must say. */

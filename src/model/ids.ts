@@ -16,7 +16,7 @@ export type KeyId = Id<"key">;
 export type WebhookId = Id<"webhook">;
 export type ProcessId = Id<"process">;
 
-export type IdPrefix = "ten" | "acc" | "end" | "mbx" | "msg" | "plc" | "key" | "thr" | "hld" | "whk" | "dlv";
+export type IdPrefix = "ten" | "acc" | "end" | "mbx" | "msg" | "plc" | "key" | "thr" | "hld" | "whk" | "dlv" | "aud";
 
 /** `("msg", uuid)` → `msg_<32 hex digits>`. */
 export const formatId = (prefix: IdPrefix, uuid: string): string => `${prefix}_${uuid.replaceAll("-", "")}`;

@@ -36,8 +36,8 @@ export interface Sealer {
    * the others are what it was, or will be, under another SAMEBOX_SECRET_KEY.
    */
   digests(parts: readonly (string | Buffer)[]): readonly [Buffer, ...Buffer[]];
-  /** Data keys that are wrapped under another of the known keys than today's. */
-  countForeignDataKeys(db: Queryable): Promise<number>;
+  /** Ids of the known keys that are not today's, as the second part of what is sealed names them. */
+  readonly foreignKeys: readonly string[];
   /**
    * Wraps up to 500 of them under today's key; how many it were. What they seal stays as it is and can be opened throughout, by
    * every daemon that knows both keys.
@@ -174,16 +174,6 @@ const readKeyRing = (secretKey: Buffer, others: readonly Buffer[]): KeyRing => {
   };
 };
 
-const countForeign = async (db: Queryable, { foreign }: KeyRing): Promise<number> => {
-  if (foreign.length === 0) return 0;
-  const { rows } = await db.query<{ n: bigint }>({
-    name: "data_keys_foreign",
-    text: `select count(*) as n from data_keys where kek_id = any($1)`,
-    values: [foreign],
-  });
-  return Number(rows[0]?.n ?? 0);
-};
-
 const rewrap = async (tx: Tx, { foreign, today, wrap, unwrap }: KeyRing): Promise<number> => {
   if (foreign.length === 0) return 0;
   const { rows } = await tx.query<WrappedRow>({
@@ -256,7 +246,7 @@ export const createSealer = (secretKey: Buffer, others: readonly Buffer[] = []):
       return decrypt({ kekId: key.kekId, dekId: ownDekId, secret: key.text }, context, envelope).toString("utf8");
     },
     digests: (parts) => [digestOf(today, parts), ...ring.all.slice(1).map((key) => digestOf(key, parts))],
-    countForeignDataKeys: (db) => countForeign(db, ring),
+    foreignKeys: ring.foreign,
     rewrapDataKeys: (tx) => rewrap(tx, ring),
   };
 };

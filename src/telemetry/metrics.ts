@@ -212,9 +212,9 @@ export const dbErrors = new Counter({
   labelNames: ["class"] as const,
   registers,
 });
-export const foreignDataKeys = new Gauge({
-  name: "samebox_data_keys_under_other_keys",
-  help: "Data keys not yet wrapped under today's SAMEBOX_SECRET_KEY.",
+export const secretsUnderOtherKeys = new Gauge({
+  name: "samebox_secrets_under_other_keys",
+  help: "Data keys and webhook secrets not yet sealed under today's SAMEBOX_SECRET_KEY.",
   registers,
 });
 export const buildInfo = new Gauge({

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Credentials } from "../../src/model/endpoint.ts";
 import type { AccountId, EndpointId, TenantId } from "../../src/model/ids.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
-import { rotateDataKeys } from "../../src/store/key-rotation.ts";
+import { countUnderOtherKeys, rotateSecrets } from "../../src/store/key-rotation.ts";
 import { createSealer, type CredentialsOwner, SealError } from "../../src/store/sealing.ts";
+import { createWebhook, secretContext } from "../../src/store/webhooks.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
@@ -137,16 +138,21 @@ describe("another SAMEBOX_SECRET_KEY", () => {
         await old.sealCredentials(tx, owner("01", { accountId }), credentials);
       }
     });
+    const { webhook, secret } = await db.transaction((tx) =>
+      createWebhook(tx, old, { tenantId: owner("01").tenantId, url: "https://example.test/", accountIds: null, kinds: null }),
+    );
     const both = createSealer(newKey, [oldKey]);
     const stillOld = createSealer(oldKey, [newKey]);
-    expect(await both.countForeignDataKeys(db)).toBe(count + accounts.length);
+    expect(await countUnderOtherKeys(db, both)).toBe(count + accounts.length + 1);
     const log = createLogger({ level: "silent" });
-    const rotation = Promise.all([both, both].map((one) => rotateDataKeys(db, one, { log, budgetMs: 60_000 })));
+    const rotation = Promise.all([both, both].map((one) => rotateSecrets(db, one, { log, budgetMs: 60_000 })));
     for (const [index, who] of accounts.entries())
       for (const one of [both, stillOld]) expect(await one.openCredentials(db, who, sealed[index] ?? "")).toEqual(credentials);
     await rotation;
-    expect(await both.countForeignDataKeys(db)).toBe(0);
+    expect(await countUnderOtherKeys(db, both)).toBe(0);
     const later = createSealer(newKey);
+    const { rows } = await db.query<{ secret: string }>({ text: "select secret from webhooks" });
+    expect(later.openText(secretContext(webhook.tenantId, webhook.id), rows[0]?.secret ?? "")).toBe(secret);
     for (const [index, who] of accounts.entries()) {
       expect(await later.openCredentials(db, who, sealed[index] ?? "")).toEqual(credentials);
       await expect(old.openCredentials(db, who, sealed[index] ?? "")).rejects.toThrow(/another SAMEBOX_SECRET_KEY/);

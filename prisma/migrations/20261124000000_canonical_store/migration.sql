@@ -47,6 +47,24 @@ create table idempotency_keys (
 );
 create index idempotency_keys_by_age on idempotency_keys (created_at);
 
+-- Who did what over the API: only ever added to, and kept when the account is gone. Holds ids, never contents or secrets.
+create table audit_log (
+  id uuid not null,
+  tenant_id uuid not null,
+  at timestamptz not null default now(),
+  key_id uuid,
+  method text not null,
+  route text not null,
+  account_id uuid,
+  objects jsonb not null,
+  status integer not null,
+  address text not null,
+  request_id text not null,
+  constraint audit_log_pkey primary key (id)
+);
+create index audit_log_of_tenant on audit_log (tenant_id, id);
+create index audit_log_by_age on audit_log (at);
+
 -- Heartbeats and ownership are apart, so that renewing a heartbeat never waits for a fenced write.
 create table processes (
   id uuid primary key,

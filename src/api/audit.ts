@@ -1,0 +1,106 @@
+/** Who did what over the API: noted for every request that is no mere reading, and told to those who may run the installation. */
+import type { FastifyRequest } from "fastify";
+import { type Static, Type } from "typebox";
+import { type AccountId, formatId, parseId } from "../model/ids.ts";
+import { type AuditEntry, type AuditRow, listActions, noteAction } from "../store/audit.ts";
+import { callerOf, requireScope } from "./auth.ts";
+import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
+import { Nullable, PageOf, Strict, Time } from "./schemas.ts";
+import type { ApiDeps, App } from "./types.ts";
+
+const Action = Type.Object(
+  {
+    id: Type.String(),
+    at: Time,
+    keyId: Nullable(Type.String({ description: "null: the operator's key." })),
+    method: Type.String(),
+    route: Type.String({ description: "The pattern of the path." }),
+    accountId: Nullable(Type.String()),
+    objects: Type.Object(
+      {},
+      { additionalProperties: Type.String(), description: "Ids in the path, and `created`: what the request made." },
+    ),
+    status: Type.Integer({ description: "The status that was answered." }),
+    address: Type.String({ description: "Where the request came from." }),
+    requestId: Type.String(),
+  },
+  { title: "Action" },
+);
+
+const showAction = (row: AuditRow): Static<typeof Action> => ({
+  id: formatId("aud", row.id),
+  at: row.at.toISOString(),
+  keyId: row.keyId === null ? null : formatId("key", row.keyId),
+  method: row.method,
+  route: row.route,
+  accountId: row.accountId === null ? null : formatId("acc", row.accountId),
+  objects: { ...row.objects },
+  status: row.status,
+  address: row.address,
+  requestId: row.requestId,
+});
+
+/** An id of ours or a number: whatever else somebody puts into a path is not kept, for it may be anything. */
+const isId = (value: unknown): value is string => typeof value === "string" && /^(?:[a-z]{3}_[0-9a-f]{32}|\d{1,15})$/.test(value);
+
+/** What the request did, or tried; `body` is the answer's. */
+export const toEntry = (request: FastifyRequest, status: number, body: unknown = null): AuditEntry => {
+  const { tenantId, keyId } = callerOf(request);
+  const objects = Object.fromEntries(
+    Object.entries(request.params as Record<string, unknown>).filter((pair): pair is [string, string] => isId(pair[1])),
+  );
+  const made = typeof body === "object" && body !== null && "id" in body ? body.id : null;
+  if (status === 201 && isId(made)) objects["created"] = made;
+  const account = objects["accountId"] ?? (objects["created"]?.startsWith("acc_") === true ? objects["created"] : undefined);
+  return {
+    tenantId,
+    keyId,
+    method: request.method,
+    route: request.routeOptions.url ?? "",
+    accountId: account === undefined ? null : parseId<AccountId>("acc", account),
+    objects,
+    status,
+    address: request.ip,
+    requestId: request.id,
+  };
+};
+
+/**
+ * Writes are noted in the transaction of their effect (`answerOnce`); here follows what had none: what was refused, repeated or
+ * only looked at. Requests over the limit are not noted, or the limit would protect nothing.
+ */
+export const noteTheRest = (app: App, deps: ApiDeps): void => {
+  app.addHook("onResponse", async (request, reply) => {
+    const reads = request.method === "GET" || request.method === "HEAD";
+    if (reads || request.caller === null || request.audited || reply.statusCode === 429) return;
+    await noteAction(deps.everyTenant, toEntry(request, reply.statusCode)).catch((err: unknown) =>
+      request.log.warn({ err }, "action not noted"),
+    );
+  });
+};
+
+const CursorShape = Type.Tuple([Type.String({ pattern: "^aud_[0-9a-f]{32}$" })]);
+
+export const registerAudit = (app: App, deps: ApiDeps): void => {
+  app.get(
+    "/v1/audit",
+    {
+      config: requireScope("ops"),
+      schema: {
+        tags: ["operations"],
+        summary: "What was done over the API, and by which key; newest first",
+        querystring: Strict(pageQuery),
+        response: { 200: PageOf(Action) },
+      },
+    },
+    async (request) => {
+      const limit = pageLimit(request.query);
+      const position = decodeCursor(request.query.cursor, CursorShape);
+      const after = position === null ? null : parseId("aud", position[0]);
+      const { tenantId, accountIds } = callerOf(request);
+      const part = { tenantId, among: accountIds === null ? null : [...accountIds] };
+      const rows = await listActions(deps.db, part, { after, limit: limit + 1 });
+      return toPage(rows, limit, { positionOf: ({ id }) => [formatId("aud", id)], toItem: showAction });
+    },
+  );
+};

@@ -1,11 +1,11 @@
 /** Starts the rooms by role, and stops them in reverse. */
 import { randomBytes } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import closeWithGrace from "close-with-grace";
 import pLimit from "p-limit";
 import { startApi } from "./api/server.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
+import { makeDataFolder } from "./embedded/data-folder.ts";
 import { keepSecret } from "./embedded/kept-secret.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
 import { driversFor, examinerFor } from "./endpoints/registry.ts";
@@ -175,7 +175,7 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): P
 };
 
 const start = async (config: Config, log: Logger, started: Started): Promise<void> => {
-  await mkdir(config.dataDir, { recursive: true });
+  await makeDataFolder(config.dataDir);
   let databaseUrl = config.databaseUrl;
   if (databaseUrl === null) {
     const postgres = await startEmbeddedPostgres({ dataDir: config.dataDir, log });

@@ -1,5 +1,5 @@
 /** The daemon as the person at the terminal meets it: how it starts, fails to start, and stops. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,6 +58,16 @@ describe("the daemon", () => {
       await tells(daemon, new RegExp(`^Samebox did not start: Port ${port} .* set PORT`));
     } finally {
       other.close();
+    }
+  });
+
+  it("names the setting when the data directory cannot be made", async () => {
+    const file = join(dataDir, "file");
+    await writeFile(file, "");
+    for (const dir of ["/proc/samebox", "/proc/samebox/deeper", file, join(file, "below")]) {
+      await using daemon = await launch({ SAMEBOX_DATA_DIR: dir });
+      expect(await daemon.exited).toBe(1);
+      await tells(daemon, /^Samebox did not start: The data directory .* cannot be made \(E\w+.* Set SAMEBOX_DATA_DIR/);
     }
   });
 

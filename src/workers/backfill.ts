@@ -10,6 +10,7 @@ import { commitItems, disposeItems, emptyBatch, prepareBatch, type PreparedBatch
 import { settleLeftOver } from "./epoch-holds.ts";
 import { joinKnown } from "./join.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { park } from "./parking.ts";
 import { recognise } from "./recognise.ts";
 import { missSourcesOf } from "./sources.ts";
 
@@ -169,6 +170,18 @@ const compareKnown = async (slice: Slice, mailbox: MailboxLane, until: number): 
   if (mailbox.epoch > 0) await settleLeftOver(context, mailbox);
 };
 
+/** What fails for one mailbox alone leaves the others their turn. What came of it before is stored; its low mark says how far. */
+const guarded = async (slice: Slice, mailbox: MailboxLane, work: () => Promise<void>): Promise<void> => {
+  try {
+    await work();
+  } catch (error) {
+    // A failure of an earlier commit is told here, and is nobody's in particular.
+    await slice.commits.drain();
+    await park(slice.context, mailbox, error, slice.session);
+    slice.lowRead.delete(mailbox);
+  }
+};
+
 const readUntil = async (slice: Slice, began: number): Promise<void> => {
   const { context } = slice;
   let read = 0;
@@ -178,15 +191,17 @@ const readUntil = async (slice: Slice, began: number): Promise<void> => {
     const elapsed = Date.now() - began;
     if (mailbox === undefined || elapsed >= sliceMs) return;
     if (!mailbox.compared) {
-      await compareKnown(slice, mailbox, began + sliceMs);
+      await guarded(slice, mailbox, () => compareKnown(slice, mailbox, began + sliceMs));
       continue;
     }
     // What this account's server gave so far tells how much fits into the rest of the slice.
     const fits = read === 0 ? firstRanges : Math.floor((read * (sliceMs - elapsed)) / Math.max(1, elapsed) / batchMessages);
     const { cursor, exists } = mailbox;
     const ranges = planRanges({ backfillLow: lowOf(slice, mailbox), cursor, exists }, Math.min(mostRanges, Math.max(1, fits)));
-    read += await fetchRanges(slice, mailbox, ranges);
-    if (mailbox.epoch > 0) await slice.commits.add(nothing, 0, { commit: () => settleLeftOver(context, mailbox) });
+    await guarded(slice, mailbox, async () => {
+      read += await fetchRanges(slice, mailbox, ranges);
+      if (mailbox.epoch > 0) await slice.commits.add(nothing, 0, { commit: () => settleLeftOver(context, mailbox) });
+    });
     if (performance.now() - noted < progressMs) continue;
     noted = performance.now();
     await slice.commits.add(nothing, 0, { commit: () => noteProgress(context, null) });

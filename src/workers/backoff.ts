@@ -30,6 +30,15 @@ export interface Retry {
 /** Logins refused in a row after which nobody knocks again, so that the provider does not lock the user out. */
 const credentialTries = 2;
 
+/**
+ * Wait before the next connection, in ms, after `before` that were soon lost or never came about; `random` is in [0, 1).
+ * Full jitter, but never at once: a server that drops every connection must not be hammered.
+ */
+export const planReconnect = (before: number, random: number, times: RetryTimes): number => {
+  const most = Math.min(times.transientMostMs, times.transientFirstMs * 2 ** Math.min(before, 20));
+  return Math.round(most * (0.1 + 0.9 * random));
+};
+
 /** `attempts` counts the failures in a row before this one; `random` is in [0, 1). */
 export const planRetry = (failure: SyncError, attempts: number, random: number, times: RetryTimes): Retry => {
   const next = attempts + 1;
@@ -46,9 +55,7 @@ export const planRetry = (failure: SyncError, attempts: number, random: number, 
     case "transient":
     case "bug":
     case "stopped": {
-      const most = Math.min(times.transientMostMs, times.transientFirstMs * 2 ** Math.min(next - 1, 20));
-      // Full jitter, but never at once: a server that drops every connection must not be hammered.
-      const waitMs = Math.max(failure.retryAfterMs ?? 0, Math.round(most * (0.1 + 0.9 * random)));
+      const waitMs = Math.max(failure.retryAfterMs ?? 0, planReconnect(attempts, random, times));
       return { syncState: "connecting", attempts: next, waitMs };
     }
   }

@@ -10,7 +10,7 @@ import { inAccount } from "../store/account-tx.ts";
 import { type AccountState, countBound, type EndpointState } from "../store/account-state.ts";
 import { hasCandidates } from "../store/candidates.ts";
 import { passDuration, passes } from "../telemetry/metrics.ts";
-import { planSweep } from "./backoff.ts";
+import { planReconnect, planSweep } from "./backoff.ts";
 import { backfillPending } from "./backfill.ts";
 import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
@@ -46,6 +46,8 @@ export class ImapLane implements EndpointLane {
   private loaded: Loaded | null = null;
   private session: Session | null = null;
   private openedAt = 0;
+  /** Sessions in a row that were soon lost. */
+  private shortSessions = 0;
   /** When the last look at everything began. */
   private sweptAt = 0;
   /** Sweeps in a row that found nothing the server had not told. */
@@ -334,14 +336,19 @@ export class ImapLane implements EndpointLane {
     this.watching = watching;
   }
 
-  /** The connection went without our asking: come back at once after a long session, with patience after a short one. */
+  /** The connection went without our asking: come back at once after a long session, ever later after short ones. */
   private lost(session: Session, error: Error): void {
     if (this.session !== session || this.stopped) return;
     this.session = null;
     this.watching = [];
-    this.ground.log.info({ err: error }, "connection lost");
-    if (Date.now() - this.openedAt >= shortSessionMs) this.ground.services.ring(this.ground.accountId, "reconnect");
-    else this.dueAt = Math.min(this.dueAt, Date.now() + this.ground.services.retryTimes.transientFirstMs);
+    const { ring, retryTimes } = this.ground.services;
+    const isShort = Date.now() - this.openedAt < shortSessionMs;
+    const waitMs = isShort ? planReconnect(this.shortSessions, Math.random(), retryTimes) : 0;
+    this.shortSessions = isShort ? this.shortSessions + 1 : 0;
+    this.ground.log.info({ err: error, waitMs }, "connection lost");
+    // The next regular look comes all the same.
+    if (isShort) this.dueAt = Math.min(this.dueAt, Date.now() + waitMs);
+    else ring(this.ground.accountId, "reconnect");
     void session.close();
   }
 

@@ -8,19 +8,18 @@ import { countUnseen } from "../store/slices.ts";
 import { safetyPollFound } from "../telemetry/metrics.ts";
 import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
-import { beginMailbox, putAside } from "./epoch.ts";
+import { beginMailbox } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
 import { updateMailbox } from "./incremental.ts";
 import { auditIsDue, backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
+import { park } from "./parking.ts";
 import { dueStubs, readStubs } from "./stubs.ts";
 import { applySurvey, inboxFirst, replacedIn, treePrint } from "./tree.ts";
 
 /** Servers without mod-sequences show a change of flags only to a whole listing: INBOX at every sweep, the rest this often. */
 const fullPollMs = 15 * 60_000;
-const parkFirstMs = 60_000;
-const parkMostMs = 3_600_000;
 /** Cuts tried in one pass before candidates wait for the next one. */
 const cutTries = 3;
 
@@ -73,7 +72,7 @@ export interface PassResult {
   readonly moved: number;
 }
 
-/** A failure of one mailbox parks that mailbox; the account goes on (reliability 1.2). */
+/** Does some work at a mailbox, or parks it. @returns how many messages came. */
 const guarded = async (
   input: PassInput,
   mailbox: MailboxLane,
@@ -85,14 +84,7 @@ const guarded = async (
     mailbox.answered = true;
     return created;
   } catch (error) {
-    if (!(error instanceof SyncError) || error.scope === "endpoint" || !input.session.usable) throw error;
-    const { context } = input;
-    mailbox.answered = false;
-    mailbox.failures += 1;
-    context.trouble.noteFailure(error.code);
-    mailbox.parkedUntil = Date.now() + Math.min(parkMostMs, parkFirstMs * 2 ** (mailbox.failures - 1));
-    context.log.warn({ mailbox: mailbox.mailboxId, failure: error.kind, scope: error.scope, err: error }, "mailbox put aside");
-    await putAside(context, mailbox, error.message);
+    await park(input.context, mailbox, error, input.session);
     return 0;
   }
 };

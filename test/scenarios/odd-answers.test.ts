@@ -1,6 +1,6 @@
 /** Servers whose answers are in order, and not what they seem to be. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { changesOf } from "../support/account-view.ts";
+import { changesOf, statusOf } from "../support/account-view.ts";
 import { type Daemon, liveAccount, startDaemon } from "../support/daemon.ts";
 import { eventually } from "../support/eventually.ts";
 import { mailOf, rawOf, staysQuiet, sweep } from "../support/pop3-account.ts";
@@ -47,7 +47,50 @@ const meetAgain = async (id: string, server: ScriptedServer, change: Parameters<
 const toldOf = async (id: string): Promise<readonly string[]> =>
   (await changesOf(daemon, id)).map(({ kind, reason }) => `${kind} ${reason}`).filter((one) => !/^(account|mailbox)\./.test(one));
 
+/** Lines of the log with these words, about that account. */
+const toldTo = (id: string, words: string) =>
+  daemon.lines.filter(
+    ({ msg, account }) => msg === words && `acc_${String(account).replaceAll("-", "")}` === id.replaceAll("-", ""),
+  );
+
 describe("over IMAP", () => {
+  it("a mailbox that cannot be read the first time waits, and the others do not", { timeout: 60_000 }, async () => {
+    const listed = ["INBOX", "Other"].map((name) => `* LIST () "/" ${name}\r\n`);
+    await using server = await startScripted({
+      messages: [mail("one")],
+      rules: [
+        { on: /^LIST .*\*/, reply: [...listed, "{tag} OK done\r\n"] },
+        { on: /^UID FETCH .*BODY\.PEEK\[\]/, nth: 1, reply: ["{tag} NO [SERVERBUG] not now\r\n"] },
+        { on: /^UID FETCH .*RFC822\.SIZE\)/, nth: 1, reply: ["{tag} NO [SERVERBUG] not now\r\n"] },
+      ],
+    });
+    const id = await liveAccount(daemon, accountAt(server, "imap"));
+    const [only, ...more] = await mailOf(daemon, id);
+    expect([only?.subject, more]).toEqual(["one", []]);
+    const { endpoint } = await statusOf(daemon, id);
+    expect(endpoint.lastError).toBeNull();
+    expect(toldTo(id, "mailbox put aside")).toHaveLength(1);
+    expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
+  });
+
+  it("a server that hangs up again and again is left alone for longer each time", { timeout: 60_000 }, async () => {
+    await using server = await startScripted({ messages: [mail("one")] });
+    const id = await liveAccount(daemon, accountAt(server, "imap"));
+    const waits = (): number[] => toldTo(id, "connection lost").map(({ waitMs }) => Number(waitMs));
+    // A connection that goes in the middle of a look is told by what failed.
+    const told = (): number => waits().length + toldTo(id, "pass failed").length;
+    while (waits().length < 5) {
+      await sweep(daemon, id);
+      const before = told();
+      server.hangUp();
+      await eventually("the loss is told", () => told() > before, { timeoutMs: 20_000 });
+    }
+    for (const [before, waitMs] of waits().entries()) {
+      expect(waitMs).toBeGreaterThanOrEqual(500 * 2 ** before);
+      expect(waitMs).toBeLessThanOrEqual(5_000 * 2 ** before);
+    }
+  });
+
   it(
     "S21: a listing that is given in parts is put together, and only what is in none of them is gone",
     { timeout: 60_000 },
@@ -103,7 +146,7 @@ describe("over IMAP", () => {
     expect(whole).toMatchObject({ subject: "two", receivedAt: "2024-06-04T08:10:00.000Z" });
     expect(await rawOf(daemon, id, whole?.id ?? "")).toEqual(raws[1]);
     expect((await toldOf(id)).length).toBe(4);
-    await staysQuiet(daemon, id, fresh.url);
+    expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
   });
 });
 

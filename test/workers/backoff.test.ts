@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type FailureKind, SyncError } from "../../src/model/failure.ts";
-import { defaultRetryTimes as times, planRetry, planSweep, type Retry } from "../../src/workers/backoff.ts";
+import { defaultRetryTimes as times, planReconnect, planRetry, planSweep, type Retry } from "../../src/workers/backoff.ts";
 
 const failure = (kind: FailureKind, retryAfterMs: number | null = null): SyncError =>
   new SyncError(kind, "endpoint", { code: "endpoint_unavailable", message: "m", action: "a", retryAfterMs });
@@ -16,6 +16,14 @@ const first: Record<FailureKind, Retry> = {
   bug: { syncState: "connecting", attempts: 1, waitMs: 2_750 },
   stopped: { syncState: "connecting", attempts: 1, waitMs: 2_750 },
 };
+
+describe("a connection that is soon lost", () => {
+  it("is made again after twice as long each time, up to a quarter of an hour", () => {
+    const waits = [0, 1, 2, 3, 20, 1_000].map((before) => planReconnect(before, 1, times));
+    expect(waits).toEqual([5_000, 10_000, 20_000, 40_000, 900_000, 900_000]);
+    expect(planReconnect(0, 0, times)).toBe(500);
+  });
+});
 
 describe("a retry", () => {
   it.each(Object.keys(first) as FailureKind[])("after a first failure of kind %s waits as the table says", (kind) => {

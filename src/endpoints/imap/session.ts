@@ -41,11 +41,13 @@ export interface SessionTiming {
   readonly lingerMs: number;
   /** Quiet after which the connection must prove that it lives; NATs forget after some five minutes. */
   readonly probeMs: number;
+  /** Silence after which the server must show that it is there before it is asked for what may take minutes. */
+  readonly quietMs: number;
   readonly tickMs: number;
   /** How long the bulk connection is kept for more work. */
   readonly bulkIdleMs: number;
   readonly byeMs: number;
-  /** How long the server may take to end an IDLE, and to answer a probe. */
+  /** How long the server may take to end an IDLE, or to show that it is there, and to answer a probe. */
   readonly doneMs: number;
   readonly noopMs: number;
 }
@@ -53,6 +55,7 @@ export interface SessionTiming {
 const defaultTiming: SessionTiming = {
   lingerMs: 25,
   probeMs: 240_000,
+  quietMs: 5_000,
   tickMs: 5_000,
   bulkIdleMs: 30_000,
   byeMs: 2_000,
@@ -182,6 +185,7 @@ class ImapSession implements Session, Beating {
       return await this.#turns.take(async () => {
         this.#stopResume();
         await this.#listening.pause(signal);
+        await this.#prove(signal);
         try {
           return await work(this.#wire);
         } finally {
@@ -195,6 +199,12 @@ class ImapSession implements Session, Beating {
       this.#countOctets();
       this.#scheduleResume();
     }
+  }
+
+  /** The end of an IDLE is proof enough; where nothing is to be ended, a connection that lives looks like one that does not. */
+  async #prove(signal: AbortSignal): Promise<void> {
+    if (performance.now() - this.#wire.heardAt < this.#timing.quietMs) return;
+    await this.#wire.command("NOOP", false, { ms: this.#timing.doneMs, signal });
   }
 
   /** What went over the wire since the last time: a session may live for weeks. */

@@ -78,6 +78,8 @@ export class Wire {
   plainListOnly = false;
   /** Whose words the server's own ids are asked for with. */
   objectIds: ObjectIds = "none";
+  /** When the server last said something, by the clock of `performance.now`. */
+  heardAt = performance.now();
   #remarks = 0;
   /** Counts lines that removed messages from the view: a listing across one of them is not whole. */
   removals = 0;
@@ -132,6 +134,7 @@ export class Wire {
     const send = async (): Promise<Completion> => {
       const { response, next } = await this.#layer.exec(name, attributes, { untagged: options.untagged ?? {} });
       next();
+      this.heardAt = performance.now();
       const code = codeOf(response);
       const whole = response.command.toUpperCase() === "OK" && !(code !== null && cutShort.has(code));
       return { whole, code, lowest: code === "MESSAGELIMIT" ? uint32Of(sectionOf(response)?.[2]) : null };
@@ -154,6 +157,7 @@ export class Wire {
     const ended = run.then(
       ({ next }) => {
         next();
+        this.heardAt = performance.now();
         return null;
       },
       (error: unknown) => (error instanceof Error ? error : new Error("IDLE ended", { cause: error })),
@@ -184,6 +188,7 @@ export class Wire {
     const handlers = this.#layer.untaggedHandlers;
     const on = (name: string, handle: (line: Line) => void): void => {
       handlers[name] = (line) => {
+        this.heardAt = performance.now();
         handle(line);
         return Promise.resolve();
       };

@@ -220,6 +220,16 @@ describe("watching an odd server", () => {
     }
   });
 
+  test("asks a server that was silent whether it is there, before it asks for more", async () => {
+    const deaf = { on: /^NOOP/, reply: [], ending: "stall" } as const;
+    const list = { on: /^LIST .*\*/, reply: [], ending: "stall" } as const;
+    await using server = await startScripted({ capability: "IMAP4rev1", rules: [deaf, list] });
+    const session = await openAt(server, { timing: { quietMs: 0, doneMs: 100 } });
+    await expect(session.survey(forever)).rejects.toMatchObject({ code: "endpoint_timeout", scope: "endpoint" });
+    expect(server.received.some(({ line }) => line.includes("*"))).toBe(false);
+    await session.close();
+  });
+
   test("proves from time to time that its connection lives, and listens again after that", async () => {
     await using server = await startScripted();
     const session = await openAt(server, { timing: { probeMs: 1, tickMs: 10, lingerMs: 1 } });

@@ -22,41 +22,42 @@ export interface CanonicalDump {
   readonly blobs: readonly string[];
 }
 
-const lines = async (client: pg.Client, text: string): Promise<string[]> => {
-  const { rows } = await client.query<{ line: string }>(text);
-  return rows.map((row) => row.line).sort();
-};
+/** As the tables name what the API calls `acc_…`. */
+const keyOf = (accountId: string | null): string | null => accountId?.replace(/^acc_/, "") ?? null;
 
-export const dumpCanonical = (url: string): Promise<CanonicalDump> =>
+/** Of one account, or of all. @throws Error when a change log has a gap. */
+export const dumpCanonical = (url: string, accountId: string | null = null): Promise<CanonicalDump> =>
   withClient(url, async (client) => {
+    const lines = async (text: string): Promise<string[]> => {
+      const { rows } = await client.query<{ line: string }>(text, [keyOf(accountId)]);
+      return rows.map((row) => row.line).sort();
+    };
     const { rows } = await client.query<{ broken: string }>(
       `select count(*) as broken from (select account_id, seq, lag(seq, 1, 0::bigint) over (partition by account_id order by seq) as before from changes) c where seq <> before + 1`,
     );
     if (rows[0]?.broken !== "0") throw new Error("the change log has a gap");
     return {
       placements: await lines(
-        client,
         `select concat_ws(' ', x.name, encode(m.sha256, 'hex'), array_to_string(p.keywords, ','), p.lifecycle, p.kept, p.absent_since is not null, b.uid, array_to_string(b.shadow_flags, ',')) as line
          from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
          join mailboxes x on x.account_id = p.account_id and x.id = p.mailbox_id
-         left join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.active`,
+         left join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.active
+         where $1::uuid is null or p.account_id = $1`,
       ),
       changes: await lines(
-        client,
         `select concat_ws(' ', c.kind, x.name, encode(m.sha256, 'hex'), c.reason, c.rule, c.before->>'keywords', c.after->>'keywords') as line
          from changes c left join messages m on m.account_id = c.account_id and m.id = c.message_id
          left join mailboxes x on x.account_id = c.account_id and x.id = c.mailbox_id
-         where c.kind <> 'account.state'`,
+         where c.kind <> 'account.state' and ($1::uuid is null or c.account_id = $1)`,
       ),
       mailboxes: await lines(
-        client,
         `select concat_ws(' ', m.name, m.role, m.lifecycle, u.path, u.epoch, u.uid_next, u.highest_modseq, u.backfill_low) as line
-         from mailboxes m left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id`,
+         from mailboxes m left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id
+         where $1::uuid is null or m.account_id = $1`,
       ),
       blobs: await lines(
-        client,
         `select concat_ws(' ', encode(sha256, 'hex'), encode(sha256(string_agg(data, ''::bytea order by part)), 'hex')) as line
-         from blobs b where exists (select from messages m where m.account_id = b.account_id and m.sha256 = b.sha256) group by account_id, sha256`,
+         from blobs b where ($1::uuid is null or b.account_id = $1) and exists (select from messages m where m.account_id = b.account_id and m.sha256 = b.sha256) group by account_id, sha256`,
       ),
     };
   });
@@ -91,9 +92,7 @@ const countRows = async (client: pg.Client, since: bigint | null, accountId: str
   const counts = mailTables.map(
     (table) => `(select count(*) from ${table} where ${written} and ($1::uuid is null or ${owner(table)} = $1))`,
   );
-  const { rows } = await client.query<{ n: string }>(`select ${counts.join(" + ")} as n`, [
-    accountId?.replace(/^acc_/, "") ?? null,
-  ]);
+  const { rows } = await client.query<{ n: string }>(`select ${counts.join(" + ")} as n`, [keyOf(accountId)]);
   return BigInt(rows[0]?.n ?? "0");
 };
 

@@ -24,6 +24,8 @@ export interface DovecotOptions {
   readonly extraConfig?: string;
   /** Accounts `user1` … (10). */
   readonly users?: number;
+  /** All accounts have the mail of the first, as several logins of one person do (false). */
+  readonly sharedMail?: boolean;
   /** How POP3 behaves for single accounts, by number, where it differs from `pop3`. */
   readonly pop3Of?: Readonly<Record<number, DovecotPop3>>;
   readonly format?: "maildir" | "sdbox";
@@ -77,9 +79,12 @@ const writeSetup = async (setup: DovecotSetup): Promise<void> => {
 
 type UnplacedSetup = Omit<DovecotSetup, "ports">;
 
-type Accounts = Required<Pick<DovecotOptions, "users" | "pop3Of">>;
+type Accounts = Required<Pick<DovecotOptions, "users" | "sharedMail" | "pop3Of">>;
 
-const writeFolder = async (setup: UnplacedSetup, { users, pop3Of }: Accounts): Promise<{ caPem: string; tokenKey: Buffer }> => {
+const writeFolder = async (
+  setup: UnplacedSetup,
+  { users, sharedMail, pop3Of }: Accounts,
+): Promise<{ caPem: string; tokenKey: Buffer }> => {
   const { folder, uid, gid } = setup;
   const { caPem, certPem, keyPem } = await testCertificates();
   const tokenKey = randomBytes(32);
@@ -89,7 +94,7 @@ const writeFolder = async (setup: UnplacedSetup, { users, pop3Of }: Accounts): P
     const different = Object.entries(pop3Settings(pop3Of[at + 1] ?? setup.pop3));
     // The file expands variables of its own.
     const own = different.map(([name, value]) => `userdb_${name}=${value.replaceAll("%", "%%")}`);
-    return `${user}:{PLAIN}${passwordOf(user)}:${uid}:${gid}::${folder}/mail/${user}::${own.join(" ")}\n`;
+    return `${user}:{PLAIN}${passwordOf(user)}:${uid}:${gid}::${folder}/mail/${sharedMail ? "user1" : user}::${own.join(" ")}\n`;
   });
   await writeFile(join(folder, "passwd"), passwd.join(""));
   await writeFile(join(folder, "server.pem"), certPem);
@@ -278,6 +283,7 @@ export const startDovecot = async (options: DovecotOptions = {}): Promise<Doveco
     withoutCapabilities = [],
     extraConfig = "",
     users = 10,
+    sharedMail = false,
     format = "maildir",
     maxUserIpConnections = 500,
     pop3 = {},
@@ -287,7 +293,7 @@ export const startDovecot = async (options: DovecotOptions = {}): Promise<Doveco
   const folder = await makeServerFolder("dovecot");
   try {
     const wanted = { folder, ...mailOwner(), format, maxUserIpConnections, pop3, capability, extraConfig };
-    const secrets = await writeFolder(wanted, { users, pop3Of });
+    const secrets = await writeFolder(wanted, { users, sharedMail, pop3Of });
     const [server, setup] = await launchOnFreePorts(wanted);
     return new RunningDovecot(setup, server, secrets);
   } catch (error) {

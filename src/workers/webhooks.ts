@@ -63,7 +63,7 @@ export class WebhookSender {
     await Promise.all([...this.#running.values()].map(({ done }) => done));
   }
 
-  /** Twice a minute, by one process: figures of all webhooks, and what nobody asks for any more. */
+  /** Twice a minute, by the owner of shard 0: figures of all webhooks, and what nobody asks for any more. */
   async housekeeping(): Promise<void> {
     const { states, oldestPendingSeconds } = await readWebhookFigures(this.#options.db);
     for (const [state, count] of Object.entries(states)) webhookEndpoints.set({ state }, count);
@@ -96,6 +96,11 @@ export class WebhookSender {
   async #look(among: readonly AccountId[] | null): Promise<void> {
     const { db, shards, fences } = this.#options;
     const owned = new Map(fences().map((fence) => [fence.shard, fence]));
+    if (!owned.has(0)) {
+      // Another process tells of all webhooks now.
+      webhookEndpoints.reset();
+      webhookOldestPending.set(0);
+    }
     if (owned.size === 0) return;
     if (among === null) await this.#sendTests();
     if (among?.length === 0) return;

@@ -1,8 +1,10 @@
 /** A receiver of webhooks over real HTTP: keeps what came, and answers as it is told. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { Webhook } from "standardwebhooks";
+import type { Certificates } from "./certificates.ts";
 
 export interface Received {
   readonly id: string;
@@ -40,7 +42,8 @@ export const isSigned = ({ body, headers }: Received, secret: string): boolean =
   }
 };
 
-export const startReceiver = async (): Promise<WebhookReceiver> => {
+/** Over TLS with these certificates, at `localhost`; else in the clear. */
+export const startReceiver = async (tls: Certificates | null = null): Promise<WebhookReceiver> => {
   const received: Received[] = [];
   let answering: Answering = status(204);
   const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -50,10 +53,11 @@ export const startReceiver = async (): Promise<WebhookReceiver> => {
     received.push(message);
     answering(message, response);
   };
-  const server = createServer((request, response) => void take(request, response));
+  const listener = (request: IncomingMessage, response: ServerResponse): void => void take(request, response);
+  const server = tls === null ? createServer(listener) : createSecureServer({ cert: tls.certPem, key: tls.keyPem }, listener);
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?of=samebox`,
+    url: `${tls === null ? "http://127.0.0.1" : "https://localhost"}:${(server.address() as AddressInfo).port}/hook?of=samebox`,
     received,
     seqs: () => received.map(({ event }) => event.data.seq),
     answer: (how) => void (answering = how ?? status(204)),

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Fence } from "../../src/model/account.ts";
 import type { AccountId, WebhookId } from "../../src/model/ids.ts";
@@ -9,6 +10,7 @@ import { keepProgress, listDueLanes, noteFailure, noteTaken, takeWebhook } from 
 import { Receiver } from "../../src/workers/webhook-request.ts";
 import { WebhookSender } from "../../src/workers/webhooks.ts";
 import { openTestApi, type TestApi } from "../support/api.ts";
+import { testCertificates } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
 import { MailRows } from "../support/mail-rows.ts";
 import { fenceOf, quietLog } from "../support/shard-owner.ts";
@@ -295,6 +297,25 @@ describe("a receiver", () => {
     expect(await send(inside.url, { allowPrivateHosts: true, allowCleartext: false })).toMatchObject({ result: "blocked" });
     expect(inside.received).toEqual([]);
     expect(await send(inside.url, rules)).toMatchObject({ result: "2xx", status: 204 });
+  });
+
+  test("has a certificate of its name, by an authority that is trusted", async () => {
+    const made = await testCertificates();
+    await using secure = await startReceiver(made);
+    await using clear = await startReceiver();
+    expect(await send(secure.url, rules)).toMatchObject({ result: "unreachable", status: null });
+    const trusted = getCACertificates("default");
+    try {
+      setDefaultCACertificates([...trusted, made.caPem]);
+      expect(await send(secure.url, rules)).toMatchObject({ result: "2xx" });
+      // It leads to the same place, as the receiver in the clear shows, and the certificate does not name it.
+      const named = (url: string): string => url.replace(/localhost|127\.0\.0\.1/, "[::ffff:127.0.0.1]");
+      expect(await send(named(clear.url), rules)).toMatchObject({ result: "2xx" });
+      expect(await send(named(secure.url), rules)).toMatchObject({ result: "unreachable" });
+    } finally {
+      setDefaultCACertificates(trusted);
+    }
+    expect(secure.received).toHaveLength(1);
   });
 
   test("may answer without end: nothing is read beyond a bound", async () => {

@@ -5,8 +5,10 @@
 import { isDeepStrictEqual } from "node:util";
 import { InvariantError } from "../model/failure.ts";
 
-type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [key: string]: Json };
-type JsonObject = { readonly [key: string]: Json };
+type Json = string | number | boolean | null | undefined | readonly Json[] | JsonObject;
+interface JsonObject {
+  readonly [key: string]: Json;
+}
 
 const isObject = (value: Json): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value);
 
@@ -35,7 +37,8 @@ class Naming {
     const visited = Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, this.visit(inner)]));
     const { discriminator, oneOf } = value;
     if (!isObject(discriminator) || !Array.isArray(oneOf)) return visited;
-    const property = String(discriminator["propertyName"]);
+    const property = discriminator["propertyName"];
+    if (typeof property !== "string") return visited;
     const mapping = oneOf.flatMap((member: Json) => {
       const word = mark(member, property);
       const reference = this.visit(member);

@@ -3,6 +3,14 @@ import type { MailboxId } from "../model/ids.ts";
 import type { SurveyedMailbox } from "../model/survey.ts";
 import type { MailboxView } from "./state.ts";
 
+/** Known mailboxes by path; one that is missing only remembers where it was. */
+export const holdersOf = (known: readonly MailboxView[]): ReadonlyMap<string, MailboxView> => {
+  const missingFirst = known.toSorted((a, b) => Number(isMissing(b)) - Number(isMissing(a)));
+  return new Map(missingFirst.flatMap((view) => (view.upstream === null ? [] : [[view.upstream.path, view] as const])));
+};
+
+const isMissing = ({ upstream }: MailboxView): boolean => upstream !== null && upstream.absentSince !== null;
+
 type Boxes = ReadonlyMap<string, SurveyedMailbox>;
 
 const lifeAt = (boxes: Boxes, path: string): number | null => boxes.get(path)?.status?.uidValidity ?? null;
@@ -17,7 +25,7 @@ const wentAway = (boxes: Boxes, from: string, to: string, life: number | null): 
  */
 export const findOwn = (boxes: Boxes, known: readonly MailboxView[]): Map<string, MailboxView> => {
   const own = new Map<string, MailboxView>();
-  const byPath = new Map(known.flatMap((view) => (view.upstream === null ? [] : [[view.upstream.path, view] as const])));
+  const byPath = holdersOf(known);
   for (const view of known) {
     const { fence } = view.pending ?? { fence: null };
     if (fence === null || byPath.has(fence.path) || own.has(fence.path)) continue;
@@ -36,16 +44,22 @@ export const findOwn = (boxes: Boxes, known: readonly MailboxView[]): Map<string
   return own;
 };
 
-/** Is it listed where it was, as far as the server's own ids tell? They never come back with another mailbox (RFC 8474 4). */
+/**
+ * Is it listed where it was, as far as the server's own ids tell? They never come back with another mailbox (RFC 8474 4). Where there
+ * are none its epoch has to be the same; INBOX is always where it was (D12).
+ */
 const isWhereItWas = (boxes: Boxes, replaced: ReadonlySet<MailboxId>, { id, upstream }: MailboxView): boolean => {
   const box = boxes.get(upstream?.path ?? "");
   if (upstream === null || box === undefined || replaced.has(id)) return false;
-  return box.objectId === null || upstream.objectId === null || box.objectId === upstream.objectId;
+  if (box.objectId !== null && upstream.objectId !== null) return box.objectId === upstream.objectId;
+  const now = box.status?.uidValidity ?? null;
+  return box.path === "INBOX" || now === null || upstream.uidValidity === null || now === upstream.uidValidity;
 };
 
 /**
- * D1: known mailboxes that a listed path continues, although the path is new: same object id, or same epoch and no other claim.
- * `replaced`: known to have another mailbox in their place.
+ * D1: known mailboxes that a listed path continues, although they stood elsewhere: same object id, or same epoch and no other claim.
+ * An epoch proves nothing of a mailbox at whose own path there is still one that is none of the others: numbers that are all given
+ * anew can be those that others had before. `replaced`: known to have another mailbox in their place.
  */
 export const findRenames = (
   boxes: Boxes,
@@ -74,6 +88,12 @@ export const findRenames = (
     if (match === undefined) continue;
     used.add(match.id);
     renames.set(box.path, match);
+  }
+  const isCertain = (path: string, { upstream }: MailboxView): boolean =>
+    boxes.get(path)?.objectId != null || upstream === null || !boxes.has(upstream.path) || renames.has(upstream.path);
+  for (let before = Infinity; renames.size < before;) {
+    before = renames.size;
+    for (const [path, view] of renames) if (!isCertain(path, view)) renames.delete(path);
   }
   return renames;
 };

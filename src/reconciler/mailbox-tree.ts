@@ -2,6 +2,7 @@
 import type { MailboxId } from "../model/ids.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
 import type { SurveyedMailbox } from "../model/survey.ts";
+import { holdersOf } from "./mailbox-claims.ts";
 import { cleanName, freeName, mergeField, placeKey, segmentsOf } from "./mailbox-names.ts";
 import type { MailboxView } from "./state.ts";
 
@@ -65,7 +66,7 @@ export class Tree {
     const { known } = input;
     this.#input = input;
     this.#freshIds = [...input.freshIds];
-    this.#byPath = new Map(known.flatMap((view) => (view.upstream === null ? [] : [[view.upstream.path, view] as const])));
+    this.#byPath = holdersOf(known);
     this.#awayIds = new Set([...[...input.own.values(), ...input.moved.values()].map(({ id }) => id), ...input.replaced]);
     this.#byId = new Map(known.map((view) => [view.id, view]));
   }
@@ -143,7 +144,7 @@ export class Tree {
     const { own, moved, known } = this.#input;
     const there = this.#byPath.get(path);
     const stayed = there !== undefined && this.#awayIds.has(there.id) ? undefined : there;
-    const found = own.get(path) ?? stayed ?? moved.get(path);
+    const found = own.get(path) ?? moved.get(path) ?? stayed;
     if (found !== undefined) return this.#used.has(found.id) ? null : found;
     const isSame = (view: MailboxView): boolean =>
       view.upstream === null && view.name === name && view.parentId === parentId && !this.#used.has(view.id);

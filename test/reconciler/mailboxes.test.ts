@@ -82,6 +82,43 @@ describe("a survey", () => {
     expect(decision.changes.map((change) => change.kind)).toEqual(["mailbox.renamed"]);
   });
 
+  const numbered = (uidValidity: number, uidNext = 10) => ({
+    status: { messages: uidNext - 1, uidNext, uidValidity, unseen: 0, highestModseq: 5n },
+  });
+  /** What becomes of the mailboxes of `before`, by the names they had. */
+  const namesIn = (before: MailboxView[], now: SurveyedMailbox[]) => {
+    const known = before.map((view) => ({ ...view, id: `old ${view.id}` as MailboxId }));
+    const { mailboxes, upstream, changes } = survey([box("INBOX"), ...now], known);
+    const old = new Map(known.map(({ id, name }) => [id, name]));
+    return {
+      kinds: changes.map(({ kind }) => kind),
+      moved: mailboxes.map(({ id, name, created }) => `${created ? "new" : old.get(id)} to ${name}`).toSorted(),
+      waited: upstream.filter(({ absentSince }) => absentSince !== null).map(({ mailboxId }) => old.get(mailboxId)),
+    };
+  };
+
+  it("follows mailboxes that have taken each other's names (D1)", () => {
+    const known = stored([box("INBOX"), box("A", numbered(7)), box("B", numbered(8))]);
+    const swapped = namesIn(known, [box("A", numbered(8)), box("B", numbered(7))]);
+    expect(swapped).toEqual({ kinds: ["mailbox.renamed", "mailbox.renamed"], moved: ["A to B", "B to A"], waited: [] });
+  });
+
+  it("follows one to the name of another, which is gone or nowhere to be known again (D1, D2)", () => {
+    const known = stored([box("INBOX"), box("A", numbered(7, 1)), box("B", numbered(8))]);
+    // What is nowhere to be seen has to give way (D5).
+    expect(namesIn(known, [box("A", numbered(8))])).toMatchObject({ moved: ["A to A (2)", "B to A"], waited: ["A"] });
+    expect(namesIn(known, [box("A", numbered(8)), box("C", numbered(7, 1))])).toMatchObject({
+      moved: ["A to A (2)", "B to A", "new to C"],
+      waited: ["A"],
+    });
+  });
+
+  it("does not take mailboxes that are all numbered anew for one another (ID-8)", () => {
+    const known = stored([box("INBOX"), box("A", numbered(7)), box("B", numbered(8)), box("C", numbered(9))]);
+    const anew = [box("A", numbered(8)), box("B", numbered(9)), box("C", numbered(10))];
+    expect(namesIn(known, anew)).toEqual({ kinds: [], moved: [], waited: [] });
+  });
+
   it("does not take a mailbox for renamed when its UIDVALIDITY is shared", () => {
     const status = { messages: 3, uidNext: 10, uidValidity: 1, unseen: 0, highestModseq: null };
     const known = stored([box("INBOX", { status }), box("A", { status })]);

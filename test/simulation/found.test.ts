@@ -72,6 +72,34 @@ it("a STORE that is answered and did nothing is said again (C1, W6)", async () =
   expect([...(world.server.at("INBOX").items[0]?.flags ?? [])]).toEqual(["\\Flagged"]);
 });
 
+it("a keyword that INBOX cannot hold is masked when what was written with it is applied (F11, C1)", () => {
+  const mark = { do: "api marks", device: 0, message: 0, set: true, twice: false } as const;
+  const marks = [
+    { ...mark, keyword: "urgent" },
+    { ...mark, keyword: "$seen" },
+  ];
+  return simulate(plan([mail, ...marks], [0, 5], { quirks: { ...noQuirks, keywords: "none" } }));
+});
+
+const rename = (box: number, name: number) => ({ do: "rename mailbox", box, name }) as const;
+
+it("a mailbox that takes the name of another one is what it was, and what is in it, too (D1)", async () => {
+  const mails = [
+    { ...mail, box: 1 },
+    { ...mail, content: 1, box: 2 },
+  ];
+  const { oracle } = await simulate(plan([...mails, rename(1, 1), rename(2, 2), rename(1, 1)], [0, 0, 0, 8, 0, 0]));
+  expect(oracle.held.mailboxes.map(({ path, role }) => [path, role])).toEqual([
+    ["INBOX", "inbox"],
+    ["Later", "archive"],
+    ["Plans", "trash"],
+  ]);
+  expect(oracle.log.map(({ kind }) => kind).filter((kind) => /message|created|removed|epoch/.test(kind))).toEqual([
+    ...Array.from({ length: 3 }, () => "mailbox.created"),
+    ...mails.map(() => "message.created"),
+  ]);
+});
+
 it("a maildrop that shows its newest items only has lost none of the others (G9)", async () => {
   const mails = Array.from({ length: 56 }, (_, content) => ({ ...mail, content }));
   const looks = mails.map((_, n) => (n >= 49 && n % 2 === 1 ? [0, 11] : [0])).flat();

@@ -174,7 +174,11 @@ export class Oracle {
   #projected({ id, keywords, boundPath }: HeldPlacement): readonly string[] {
     const { server } = this.#world;
     const masked = this.#log.some(
-      ({ kind, reason, placement_id: of }) => kind === "write.failed" && reason === "unsupported_flag" && of === id,
+      ({ kind, reason, evidence, placement_id: of }) =>
+        of === id &&
+        (kind === "write.failed"
+          ? reason === "unsupported_flag"
+          : evidence.some((said) => said["masked"] === "unsupported_flag")),
     );
     return masked
       ? keywords.filter((keyword) => keyword.startsWith("$") || server.permits(server.at(boundPath ?? ""), keyword))

@@ -31,6 +31,7 @@ export interface LogEntry {
   readonly placement_id: string | null;
   readonly before: Readonly<Record<string, unknown>> | null;
   readonly after: Readonly<Record<string, unknown>> | null;
+  readonly evidence: readonly Readonly<Record<string, unknown>>[];
 }
 
 export interface Held {
@@ -72,7 +73,7 @@ const text = `
         select from blobs b where b.account_id = $1 and b.sha256 = m.sha256) as readable
       from messages m where m.account_id = $1) m),
     'log', (select coalesce(json_agg(c order by c.seq), '[]') from (
-      select seq, kind, reason, rule, source, message_id, placement_id, before, after from changes where account_id = $1 and seq > $2) c),
+      select seq, kind, reason, rule, source, message_id, placement_id, before, after, evidence from changes where account_id = $1 and seq > $2) c),
     'owed', (select count(*) from commands where account_id = $1 and ended_at is null),
     'appends', (select count(*) from commands where account_id = $1 and verb = 'append'),
     'holds', (select count(*) from holds where account_id = $1 and closed_at is null),

@@ -197,7 +197,8 @@ create table upstream_mailboxes (
   constraint upstream_mailboxes_pkey primary key (account_id, endpoint_id, mailbox_id),
   constraint upstream_cursor_needs_epoch check (uid_next is null or uid_validity is not null)
 ) partition by hash (account_id);
-create unique index upstream_mailboxes_path_once on upstream_mailboxes (account_id, endpoint_id, path);
+-- One that is missing only remembers where it was: another one may stand there now.
+create unique index upstream_mailboxes_path_once on upstream_mailboxes (account_id, endpoint_id, path) where absent_since is null;
 
 -- Raw octets by content, in parts of at most 1 MiB, never compressed by PostgreSQL (pglz halves the ingest).
 create table blobs (

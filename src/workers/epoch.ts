@@ -39,6 +39,14 @@ export const epochBreakOf = ({ cursor }: MailboxLane, seen: MailboxObservation):
     : null;
 };
 
+/** Is it perhaps not renumbered, but another mailbox by now? Only a listing of all names can tell, and then it has told. */
+export const isStranger = (context: LaneContext, mailbox: MailboxLane, { uidValidity }: MailboxObservation): boolean => {
+  const { mailboxId, role, stranger } = mailbox;
+  if (role === "inbox" || stranger === "listed") return false;
+  const others = [...context.mailboxes.values()].filter((other) => other.mailboxId !== mailboxId);
+  return uidValidity !== mailbox.cursor?.uidValidity && others.some(({ cursor }) => cursor?.uidValidity === uidValidity);
+};
+
 interface ParkedFacts {
   readonly endpointId: EndpointId;
   readonly mailboxId: MailboxId;

@@ -5,7 +5,7 @@ import { uidValidityResets } from "../telemetry/metrics.ts";
 import { arrivedUids } from "./arrivals.ts";
 import { commitItems, commitObservation, type CursorMove, disposeItems, prepareBatch } from "./commit.ts";
 import { withoutBound } from "./backfill.ts";
-import { beginEpoch, epochBreakOf } from "./epoch.ts";
+import { beginEpoch, epochBreakOf, isStranger } from "./epoch.ts";
 import { joinKnown } from "./join.ts";
 import { followMoves } from "./moves.ts";
 import { recogniseNews } from "./recognise.ts";
@@ -131,6 +131,11 @@ export const updateMailbox = async (
   const seen = await look(session, mailbox, options, signal);
   mailbox.exists = seen.exists;
   const broken = epochBreakOf(mailbox, seen);
+  if (broken === "renumbered" && isStranger(context, mailbox, seen)) {
+    mailbox.stranger = "doubted";
+    return { candidates: false, created: 0 };
+  }
+  mailbox.stranger = "no";
   if (broken === "renumbered") {
     await beginEpoch(context, mailbox, seen);
     return { candidates: false, created: 0 };

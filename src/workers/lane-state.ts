@@ -58,6 +58,8 @@ export interface MailboxLane {
   held: number;
   /** Flags that much of it lost at once are held (B3), and perhaps somebody has said what they are. */
   flagsHeld: "no" | "held" | "decided";
+  /** What stands at its path has the number of another mailbox, which may have taken its name (D1), and perhaps names were listed since. */
+  stranger: "no" | "doubted" | "listed";
 }
 
 /** Going round what is asked for again, a page at a time. */
@@ -162,6 +164,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   recognition: null,
   held: row.held,
   flagsHeld: row.flagsHeld ? "held" : "no",
+  stranger: "no",
 });
 
 /** Can INBOX be looked at? Put aside, refused or not listed at all it cannot be, and not for a moment only. */

@@ -127,8 +127,13 @@ const followTree = async ({ context, memory }: PassInput, survey: Survey): Promi
   }
   const ids = new Map(survey.mailboxes.map(({ path, objectId }) => [path, objectId]));
   for (const mailbox of context.mailboxes.values()) mailbox.objectId = ids.get(mailbox.path) ?? null;
-  if (survey.complete) context.tree.readAt = survey.startedAt.getTime();
+  if (!survey.complete) return;
+  context.tree.readAt = survey.startedAt.getTime();
+  for (const mailbox of strangersIn(context)) mailbox.stranger = "listed";
 };
+
+const strangersIn = ({ mailboxes }: LaneContext): MailboxLane[] =>
+  [...mailboxes.values()].filter(({ stranger }) => stranger === "doubted");
 
 /** Updates every mailbox whose counters moved since our cursors. */
 const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed> => {
@@ -182,6 +187,11 @@ const followNews = async (input: PassInput, paths: readonly string[]): Promise<F
   return { created, moved: 0 };
 };
 
+const sumOf = (one: Followed, other: Followed): Followed => ({
+  created: one.created + other.created,
+  moved: one.moved + other.moved,
+});
+
 /** V0: looks again until a survey agrees with every cursor, then decides what is missing. */
 const settle = async (input: PassInput): Promise<void> => {
   const { context, memory } = input;
@@ -215,7 +225,9 @@ const readAgain = async (input: PassInput): Promise<void> => {
 
 export const runPass = async (input: PassInput): Promise<PassResult> => {
   const { context, session, memory, news, signal } = input;
-  const followed = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
+  const looked = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
+  const followed =
+    strangersIn(context).length === 0 ? looked : sumOf(looked, await followSurvey(input, await session.survey(signal)));
   await settle(input);
   await readAgain(input);
   if (!backfillPending(context)) return { again: false, ...followed };

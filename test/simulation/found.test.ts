@@ -83,16 +83,18 @@ it("a keyword that INBOX cannot hold is masked when what was written with it is 
 
 const rename = (box: number, name: number) => ({ do: "rename mailbox", box, name }) as const;
 
-it("a mailbox that takes the name of another one is what it was, and what is in it, too (D1)", async () => {
+it.each(["notify", "poll"] as const)("a mailbox that takes the name of another one is what it was (D1): %s", async (push) => {
   const mails = [
     { ...mail, box: 1 },
     { ...mail, content: 1, box: 2 },
   ];
-  const { oracle } = await simulate(plan([...mails, rename(1, 1), rename(2, 2), rename(1, 1)], [0, 0, 0, 8, 0, 0]));
+  const { oracle } = await simulate(
+    plan([...mails, rename(1, 1), rename(2, 2), rename(1, 1)], [0, 0, 0, 8, 0, 0], { quirks: { ...noQuirks, push } }),
+  );
   expect(oracle.held.mailboxes.map(({ path, role }) => [path, role])).toEqual([
     ["INBOX", "inbox"],
-    ["Later", "archive"],
     ["Plans", "trash"],
+    ["Post", "archive"],
   ]);
   expect(oracle.log.map(({ kind }) => kind).filter((kind) => /message|created|removed|epoch/.test(kind))).toEqual([
     ...Array.from({ length: 3 }, () => "mailbox.created"),

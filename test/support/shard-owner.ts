@@ -89,6 +89,7 @@ export const makeAccount = async (
       recognition: null,
       held: 0,
       flagsHeld: "no",
+      stranger: "no",
     };
     context.mailboxes.set(mailboxId, lane);
     return lane;

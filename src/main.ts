@@ -8,6 +8,7 @@ import { type Config, ConfigError, readConfig } from "./config.ts";
 import { makeDataFolder } from "./embedded/data-folder.ts";
 import { keepSecret } from "./embedded/kept-secret.ts";
 import { startEmbeddedPostgres } from "./embedded/postgres.ts";
+import { DomainDiscoverer } from "./endpoints/discovery/discover.ts";
 import { driversFor, examinerFor } from "./endpoints/registry.ts";
 import { openSpoolFolder } from "./endpoints/spool-folder.ts";
 import { openFactsReader } from "./mime/facts-reader.ts";
@@ -161,6 +162,7 @@ const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): P
     parser,
     changes,
     prober,
+    discoverer: new DomainDiscoverer({ allowPrivateHosts }),
     writes: new IntentWrites(limits),
     policies: new AccountPolicies(),
     mailboxWrites: new MailboxIntentWrites(),

@@ -13,6 +13,8 @@ const lookupDeadlineMs = 2_000;
 /** Names that lead to this machine or into a private network by their meaning (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`). */
 const privateNames = /(^|\.)(localhost|local|internal|home\.arpa|localdomain)$/;
 
+export const isPrivateName = (name: string): boolean => privateNames.test(name);
+
 /** Of IPv6 only this is given out as global unicast (IANA). */
 const globalUnicast6: [ipaddr.IPv6, number] = [ipaddr.IPv6.parse("2000::"), 3];
 
@@ -59,7 +61,7 @@ export const vetHost = async (
   pointer: string,
   resolve: (name: string) => Promise<string[]> = lookup,
 ): Promise<void> => {
-  const addresses = isIP(host) === 0 ? (privateNames.test(host) ? [""] : await resolve(host)) : [host];
+  const addresses = isIP(host) === 0 ? (isPrivateName(host) ? [""] : await resolve(host)) : [host];
   if (addresses.every(isPublic)) return;
   const detail = "is not on the public Internet; ask the operator of this service to allow private hosts";
   throw new ProblemError("host_not_allowed", "The host is not on the public Internet.", {

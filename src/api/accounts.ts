@@ -232,9 +232,10 @@ const registerPatch = (app: App, deps: ApiDeps): void => {
           if (endpoints.length > 0 && !isDeepStrictEqual(settingsOf(await lockEndpoints(tx, ref)), settingsOf(known)))
             throw new OvertakenError();
           const patch = { ...accountPatch, endpoints: changed, newEndpoints: added };
-          const after = await patchAccount(tx, deps.sealer, ref, patch);
-          if (after === null) throw notFound("account");
-          if (policy !== undefined) await deps.policies.apply(tx, ref);
+          const patched = await patchAccount(tx, deps.sealer, ref, patch);
+          if (patched === null) throw notFound("account");
+          const { before, after } = patched;
+          if (!isDeepStrictEqual(after.policy, before.policy)) await deps.policies.apply(tx, ref);
           return { status: 200, body: showAccount(after, await listEndpoints(tx, [account.id])) };
         }),
       );

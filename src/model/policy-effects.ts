@@ -42,7 +42,7 @@ export interface SimulatedPolicy {
 
 /** Where policies are applied to what was decided before. `Tx`: the transaction that the caller commits. */
 export interface Policies<Tx> {
-  /** Changes nothing. null: the tenant has no such account. */
+  /** Changes nothing and locks nothing; `tx` must be a new one. null: the tenant has no such account. */
   simulate(tx: Tx, request: SimulateRequest): Promise<SimulatedPolicy | null>;
   /** By the policy that the account has in this transaction. @returns how much stands elsewhere now. */
   apply(tx: Tx, request: PolicyRequest & { readonly deviceId: string }): Promise<number>;

@@ -105,6 +105,24 @@ export const lockOwned = async (
   return row === undefined ? null : toAccountTx(tx, owner.accountId, row);
 };
 
+/**
+ * The account of a tenant as it is at this moment, and so is all that is read after it: the passes of the lane go on meanwhile. To be
+ * asked for first in its transaction, which can then write nothing.
+ */
+export const readOwned = async (
+  tx: Tx,
+  owner: { readonly tenantId: TenantId; readonly accountId: AccountId },
+): Promise<AccountTx | null> => {
+  await tx.query({ text: "set transaction isolation level repeatable read, read only" });
+  const { rows } = await tx.query<LockedRow>({
+    name: "account_read_owned",
+    text: `select ${lockedColumns} from accounts a where a.id = $1 and a.tenant_id = $2 and a.deleted_at is null`,
+    values: [owner.accountId, owner.tenantId],
+  });
+  const row = rows[0];
+  return row === undefined ? null : toAccountTx(tx, owner.accountId, row);
+};
+
 const columns =
   "account_id, seq, tenant_id, state_epoch, at, kind, message_id, mailbox_id, placement_id, before, after, source, endpoint_id, device_id, input_id, reason, rule, confidence, evidence, hash";
 

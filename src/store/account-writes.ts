@@ -270,8 +270,14 @@ export const lockEndpoints = async (tx: Tx, ref: AccountRef): Promise<readonly E
   (await lockAccount(tx, ref)) === null ? [] : listEndpoints(tx, [ref.accountId]);
 
 /** null when there is no such account. Endpoints named in the patch must exist. */
-export const patchAccount = async (tx: Tx, sealer: Sealer, ref: AccountRef, patch: AccountPatch): Promise<AccountRow | null> => {
-  if ((await lockAccount(tx, ref)) === null) return null;
+export const patchAccount = async (
+  tx: Tx,
+  sealer: Sealer,
+  ref: AccountRef,
+  patch: AccountPatch,
+): Promise<{ readonly before: AccountRow; readonly after: AccountRow } | null> => {
+  const before = await lockAccount(tx, ref);
+  if (before === null) return null;
   const { name = null, email = null, policy = null, endpoints } = patch;
   const changed = endpoints.map(({ id, settings }) => ({ id, settings }));
   await addEndpoints(tx, sealer, ref, patch.newEndpoints, (newEndpoints) => {
@@ -280,7 +286,8 @@ export const patchAccount = async (tx: Tx, sealer: Sealer, ref: AccountRef, patc
   });
   for (const { id, credentials } of endpoints)
     if (credentials !== undefined) await writeSecret(tx, sealer, ref, { id, credentials });
-  return lockAccount(tx, ref);
+  const after = await lockAccount(tx, ref);
+  return after === null ? null : { before, after };
 };
 
 const accountPaused = defineInput(

@@ -4,7 +4,7 @@ import type { Policies, PolicyEffect, SimulatedPolicy, SimulateRequest } from ".
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { applyEffect, effectOf, type PolicyDecided, type PolicyView } from "../reconciler/policy-change.ts";
 import { emptyDraft } from "../reconciler/state.ts";
-import { type AccountTx, lockOwned } from "../store/account-tx.ts";
+import { type AccountTx, readOwned } from "../store/account-tx.ts";
 import { planCommands } from "../store/commands.ts";
 import type { Tx } from "../store/database.ts";
 import { applyDecision } from "../store/decisions.ts";
@@ -54,7 +54,7 @@ const policyApplied = defineInput("intent", "policy.applied", async (account, { 
 
 export class AccountPolicies implements Policies<Tx> {
   async simulate(tx: Tx, request: SimulateRequest): Promise<SimulatedPolicy | null> {
-    const account = await lockOwned(tx, request);
+    const account = await readOwned(tx, request);
     if (account === null) return null;
     const { after, limit, policy } = request;
     const effects: PolicyEffect[] = [];

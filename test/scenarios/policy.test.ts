@@ -1,5 +1,6 @@
 /** Policies changed at any time: what another one would make of mail that is gone, told before and done afterwards. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openDatabase } from "../../src/store/database.ts";
 import { changesOf } from "../support/account-view.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
 import { queryOnce } from "../support/database-server.ts";
@@ -7,6 +8,7 @@ import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { drain } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { quietLog } from "../support/shard-owner.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -151,6 +153,20 @@ describe("a policy that is changed", () => {
     );
     expect([...first.items, ...second.items]).toEqual(whole.items);
     expect([first.total, second.total, second.nextCursor]).toEqual([4, 4, null]);
+    // A pass in the middle of its writing holds the account, and nobody waits for it.
+    const db = openDatabase({ url: fresh.url, log: quietLog });
+    const meanwhile = await db.transaction(async (tx) => {
+      await tx.query({ text: "select from accounts for update" });
+      return simulate(id, { onUserExpunge: "keep", onUnknownVanish: "keep" });
+    });
+    await db.close();
+    expect(meanwhile).toEqual(whole);
+    const applied = () => queryOnce(fresh.url, "select from inputs where name = 'policy.applied'");
+    const before = (await applied()).length;
+    await setPolicy(id, { onUserExpunge: "mirror" });
+    expect((await applied()).length, "a policy that is what it was is not looked at").toBe(before);
+    await setPolicy(id, { onUserExpunge: "keep" });
+    expect((await applied()).length).toBe(before + 1);
     const refused = await daemon.call("POST", `/v1/accounts/${id}/policy/simulate`, { onUserExpunge: "burn" });
     expect(refused.status).toBe(400);
   });

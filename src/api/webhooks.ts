@@ -8,6 +8,7 @@ import { findAccount } from "../store/accounts.ts";
 import type { Queryable, Tx } from "../store/database.ts";
 import {
   askForTest,
+  countWebhooks,
   createWebhook,
   deleteWebhook,
   findWebhook,
@@ -40,6 +41,9 @@ import { settleWebhookUrl } from "./webhook-url.ts";
 
 const tags = ["webhooks"];
 const config = requireScope("accounts");
+/** Of a tenant: each is weighed against each of its accounts, again and again. */
+const mostWebhooks = 100;
+
 const WebhookParams = Type.Object({ webhookId: Type.String() });
 
 type WebhookRequest = FastifyRequest<{ Params: { webhookId: string } }>;
@@ -102,6 +106,8 @@ const registerCollection = (app: App, deps: ApiDeps): void => {
       const accountIds = await settleAccounts(deps, caller, request.body.accountIds ?? null);
       const { kinds = null } = request.body;
       return answerOnce(deps, { request, reply, keep: "sealed" }, async (tx) => {
+        if ((await countWebhooks(tx, caller.tenantId)) >= mostWebhooks)
+          throw new ProblemError("conflict", `A tenant has at most ${mostWebhooks} webhooks.`);
         const { webhook, secret } = await createWebhook(tx, deps.sealer, { tenantId: caller.tenantId, url, accountIds, kinds });
         return { status: 201, body: { ...showWebhook(webhook), secret } };
       });

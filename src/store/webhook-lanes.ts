@@ -144,9 +144,12 @@ export interface LaneProgress {
   readonly deliveries: readonly Delivery[];
 }
 
-/** Keeps how far a lane has come. False: its shard has a new owner, the lane was set elsewhere, or the webhook is gone; then nothing is kept. */
+/**
+ * Keeps how far a lane has come. Nothing is kept where its shard has a new owner, the lane was set elsewhere, or the webhook is gone.
+ * @returns whether to go on: it was kept, and the webhook is enabled.
+ */
 export const keepProgress = async (db: Queryable, fence: Fence, lane: WebhookLane, progress: LaneProgress): Promise<boolean> => {
-  const { rows } = await db.query<{ kept: boolean }>({
+  const { rows } = await db.query<{ goOn: boolean }>({
     name: "webhook_progress",
     text: `with owner as (select 1 from shards where id = $9 and owner = $10 and epoch = $11 for share),
            kept as (
@@ -155,7 +158,7 @@ export const keepProgress = async (db: Queryable, fence: Fence, lane: WebhookLan
              on conflict (account_id, webhook_id) do update set seq = excluded.seq, attempts = excluded.attempts, due_at = excluded.due_at
                where l.generation = $6 returning 1),
            noted as (${insertDeliveries} where exists (select from kept))
-           select exists (select from kept) as kept`,
+           select exists (select from kept) and exists (select from webhooks where id = $1 and disabled_because is null) as "goOn"`,
     values: [
       lane.webhookId,
       lane.tenantId,
@@ -170,7 +173,7 @@ export const keepProgress = async (db: Queryable, fence: Fence, lane: WebhookLan
       fence.epoch,
     ],
   });
-  return rows[0]?.kept === true;
+  return rows[0]?.goOn === true;
 };
 
 /** Closes the breaker. Where it was open, what waits need not wait on: the receiver is back. Written at most once a minute while all is well. */
@@ -193,7 +196,7 @@ export const noteTaken = (db: Database, id: WebhookId): Promise<void> =>
       });
   });
 
-/** Counts a failure; from the fifth in a row on the breaker is open for `waitMs`. @returns why it is disabled now, or null. */
+/** Counts a failure; from the fifth in a row on the breaker is open for `waitMs`, whichever account it was of. @returns why it is disabled now, or null. */
 export const noteFailure = async (
   db: Queryable,
   id: WebhookId,

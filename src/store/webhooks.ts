@@ -7,7 +7,7 @@ import type { Queryable, Tx } from "./database.ts";
 import type { Sealer } from "./sealing.ts";
 
 /** Columns of `webhooks w` as the model names them. */
-export const webhookColumns = `w.id, w.tenant_id as "tenantId", w.url, w.account_ids as "accountIds", w.kinds, w.old_secret_until as "oldSecretUntil",
+export const webhookColumns = `w.id, w.tenant_id as "tenantId", w.url, w.account_ids as "accountIds", w.kinds, case when w.old_secret_until > now() then w.old_secret_until end as "oldSecretUntil",
   w.disabled_because as "disabledBecause", w.failures, w.failing_since as "failingSince", w.open_until as "openUntil",
   w.last_success_at as "lastSuccessAt", w.created_at as "createdAt"`;
 
@@ -51,6 +51,16 @@ export interface NewWebhook {
   readonly kinds: readonly string[] | null;
 }
 
+/** Of the tenant. */
+export const countWebhooks = async (db: Queryable, tenantId: TenantId): Promise<number> => {
+  const { rows } = await db.query<{ count: number }>({
+    name: "webhooks_count",
+    text: `select count(*)::int as count from webhooks where tenant_id = $1`,
+    values: [tenantId],
+  });
+  return rows[0]?.count ?? 0;
+};
+
 /** The secret is answered here and never again. */
 export const createWebhook = async (
   tx: Tx,
@@ -62,7 +72,8 @@ export const createWebhook = async (
   const { tenantId, url, accountIds, kinds } = request;
   const { rows } = await tx.query<Webhook>({
     name: "webhook_create",
-    text: `insert into webhooks as w (id, tenant_id, url, account_ids, kinds, secret) values ($1, $2, $3, $4, $5, $6) returning ${webhookColumns}`,
+    text: `insert into webhooks as w (id, tenant_id, url, account_ids, kinds, secret) values ($1, $2, $3, $4, $5, $6)
+           returning ${webhookColumns}`,
     values: [id, tenantId, url, accountIds, kinds, sealer.sealText(secretContext(tenantId, id), secret)],
   });
   const webhook = rows[0];

@@ -8,6 +8,7 @@ import type { Delivery } from "../model/webhook.ts";
 import { readChanges } from "../store/change-reads.ts";
 import type { Database } from "../store/database.ts";
 import {
+  breakerFailures,
   keepProgress,
   noteFailure,
   noteTaken,
@@ -90,7 +91,7 @@ class LaneRun {
         if (page.outcome === "account_gone") return false;
         // Another epoch is read anew; a log that was cut cannot be gone on with: its owner has to set the webhook elsewhere.
         if (page.outcome === "cannot_calculate") {
-          if (page.head.epoch === this.lane.stateEpoch) await this.fail(webhook.id, cut, "log");
+          if (page.head.epoch === this.lane.stateEpoch) await this.fail(webhook, cut, "log");
           return page.head.epoch !== this.lane.stateEpoch;
         }
         for (const change of page.changes) {
@@ -106,17 +107,13 @@ class LaneRun {
   }
 
   /** @returns whether the next may follow. */
-  private async sendOne(
-    receiver: Receiver,
-    { id, kinds }: SendableWebhook,
-    change: Change,
-    signal: AbortSignal,
-  ): Promise<boolean> {
+  private async sendOne(receiver: Receiver, webhook: SendableWebhook, change: Change, signal: AbortSignal): Promise<boolean> {
+    const { id, kinds } = webhook;
     if (kinds === null || kinds.includes(change.kind)) {
       const outcome = await receiver.send(messageOf(change), signal);
       count(outcome);
       if (outcome.result !== "2xx") {
-        await this.fail(id, outcome, change.kind);
+        await this.fail(webhook, outcome, change.kind);
         return false;
       }
       this.deliveries.push(this.told(outcome, change.kind));
@@ -132,18 +129,17 @@ class LaneRun {
     return asDelivery({ accountId, seq: this.seq + 1n, kind, attempt: this.attempts + 1 }, outcome);
   }
 
-  private async fail(webhookId: WebhookLane["webhookId"], outcome: Outcome, kind: string): Promise<void> {
+  private async fail({ id, failures }: SendableWebhook, outcome: Outcome, kind: string): Promise<void> {
     const { log, db } = this.services;
     const { result, status, retryAfterMs } = outcome;
     const waitMs = planWebhookRetry(this.attempts, retryAfterMs, Math.random());
     this.deliveries.push(this.told(outcome, kind));
     this.attempts += 1;
     if (!(await this.keep(waitMs)) || result === "cut") return;
-    const disabled = await noteFailure(db, webhookId, { gone: result === "gone", waitMs });
-    log.info(
-      { account: this.lane.accountId, webhook: webhookId, failure: result, status, because: disabled },
-      "webhook was not taken",
-    );
+    // A lane that fails for the first time knows nothing of how long the receiver has been failing.
+    const openMs = planWebhookRetry(Math.max(0, failures + 1 - breakerFailures), retryAfterMs, Math.random());
+    const disabled = await noteFailure(db, id, { gone: result === "gone", waitMs: openMs });
+    log.info({ account: this.lane.accountId, webhook: id, failure: result, status, because: disabled }, "webhook was not taken");
   }
 
   /** Writes down how far it has come, if it has. False: it is no longer ours to say. */

@@ -206,6 +206,9 @@ test("kinds are chosen, and an account that comes later is told of from its begi
   await addChanges(rows, 1);
   await eventually("it came", () => receiver.received.length === 1, soon);
   expect(receiver.seqs()).toEqual([3]);
+  const another = () => api.request("/v1/webhooks", { key: key.key, json: { url: receiver.url } });
+  await Promise.all(range(1, 100).map(another));
+  expect((await another()).status).toBe(409);
 });
 
 describe("the lanes in the database", () => {
@@ -271,6 +274,9 @@ describe("the lanes in the database", () => {
     expect(await due()).toHaveLength(2);
     expect(await keepProgress(api.db, fence, lane, progress)).toBe(true);
     expect(await due()).toHaveLength(1);
+    // What was sent to a webhook that is disabled meanwhile was sent all the same; more is not.
+    await api.request(webhook.path, { method: "PATCH", json: { enabled: false } });
+    expect(await keepProgress(api.db, fence, lane, progress)).toBe(false);
   });
 });
 

@@ -67,6 +67,10 @@ const tellings: Readonly<Record<string, Telling>> = {
   self_inflicted_seen: { text: "Samebox had to retrieve it over POP3, which marked it as read; that was taken back." },
   revert_refused: { text: "The server refused to mark it as unread again, so that it is read here, too." },
   pop3_seen_reverted: { text: "It was set back to unread on the server: a POP3 device had only retrieved it." },
+  label_removed: {
+    text: "A device took this label from it on the mail server; it has others still.",
+    otherwise: restore,
+  },
   user_expunge: { text: "A device deleted it on the mail server.", otherwise: `${restore} ${expungePolicy}` },
   retention: { text: "The server removed it from Trash or Junk for its age.", otherwise: restore },
   mailbox_deleted: { text: "Its mailbox was deleted on the mail server.", otherwise: restore },

@@ -62,7 +62,7 @@ export interface PlaceDot extends Dot {
 }
 
 /** What a device took away, or nobody knows who, was not asked to go: it only closed a binding, and then a policy decided. */
-const removals = new Set(["user_expunge", "retention", "mailbox_deleted"]);
+const removals = new Set(["user_expunge", "retention", "mailbox_deleted", "label_removed"]);
 
 const rankOfEntry = (entry: LocationEntry, roleOf: (id: MailboxId | null) => Role | null): Rank | null => {
   switch (entry.kind) {

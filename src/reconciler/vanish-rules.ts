@@ -16,6 +16,7 @@ export type VanishClass =
   | "window_slide"
   | "mass_vanish"
   | "mailbox_deleted"
+  | "label_removed"
   | "user_expunge"
   | "retention"
   | "pop3_drain"
@@ -40,6 +41,8 @@ export interface ImapVanishEvidence extends VanishEvidence {
   /** Its unique-id is in a complete POP3 listing that started after the IMAP read that lacks it. */
   readonly shownByPop3After: boolean;
   readonly mailboxGone: boolean;
+  /** The server keeps labels (semantics 2.5), and shows the message under another one still. */
+  readonly labelRemoved: boolean;
   /** `\Deleted` was in the shadow, or was seen before it vanished. */
   readonly markedDeleted: boolean;
   /** Its age is the learned retention of its mailbox, give or take a day. */
@@ -94,6 +97,7 @@ const classifyTraceless = (seen: ImapVanishEvidence): Classification => {
 /** V8 to V17: it is gone from IMAP, and not because of what we or the server did to the view. */
 const classifyGone = (seen: ImapVanishEvidence): Classification => {
   if (seen.mailboxGone) return is("mailbox_deleted", "V8", 0.9);
+  if (seen.labelRemoved) return is("label_removed", "V8b", 0.97);
   if (seen.markedDeleted) return is("user_expunge", "V9", 0.97);
   if (seen.role === "trash" || seen.role === "junk") {
     if (seen.atRetentionAge) return is("retention", "V10", 0.9);
@@ -159,6 +163,8 @@ const fixed: Partial<Record<VanishClass, VanishAction>> = {
   imap_decides: "wait",
   pop3_hidden: "close",
   window_slide: "close",
+  // It is there still under another label: nothing is lost that a policy could keep.
+  label_removed: "remove",
 };
 
 const drainAction = ({ policy, canRestore }: OutcomeInput): VanishAction => {

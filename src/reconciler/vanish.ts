@@ -72,6 +72,8 @@ export interface Candidate extends PlacementView {
   readonly durable: boolean;
   /** It may be put back: it is durable, and was not put back before (V18, I14). */
   readonly restorable: boolean;
+  /** The endpoint shows another live placement of its message. */
+  readonly shownElsewhere: boolean;
   /** An operation wanted it elsewhere than where it is missed; absent: nobody did. */
   readonly wanted?: WantedElsewhere | null;
 }
@@ -88,6 +90,8 @@ export interface CutView {
   readonly unwell: boolean;
   /** Of the whole account, with what was removed shortly before (B1). */
   readonly account: VanishCounts;
+  /** The server's mailboxes are labels: a message under several of them is one. */
+  readonly keepsLabels: boolean;
   /** Days that the server leaves mail in Trash and Junk; null: not learned. */
   readonly trashDays: number | null;
   readonly at: number;
@@ -139,6 +143,7 @@ const seenOf = (candidate: Candidate, { cut, dispute }: ResolveInput): Omit<Imap
   role: candidate.role,
   shownByPop3After: dispute !== "approved" && viewOf(candidate, cut) === "shown",
   mailboxGone: candidate.mailboxGone,
+  labelRemoved: cut.keepsLabels && candidate.shownElsewhere,
   markedDeleted: candidate.markedDeleted,
   atRetentionAge: isAtRetentionAge(candidate, cut.trashDays, cut.at),
   drainSuspect: candidate.drainSuspect,

@@ -32,6 +32,7 @@ type AbsentRow = PlacementRow & {
   absence: AbsenceTrace | null;
   epoch: number | null;
   gone: boolean;
+  shown_elsewhere: boolean;
   came_at: Date | null;
 };
 
@@ -47,6 +48,7 @@ const toCandidate = (row: AbsentRow): Candidate => {
     ownCommand: row.own,
     durable: row.durable,
     restorable: row.restorable,
+    shownElsewhere: row.shown_elsewhere,
     wanted: row.mailbox_id === missedIn(row) ? null : { role: row.wanted_role, appendable: row.appendable },
     drainSuspect: row.role === "trash" && row.reason === viaTrash,
     markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
@@ -64,6 +66,8 @@ export const loadCandidates = async (
     text: `select ${placementColumns}, ${bindingColumns}, m.role, p.reason, p.absence, u.epoch,
              not exists (select from upstream_mailboxes l where l.account_id = p.account_id and l.endpoint_id = $2
                          and l.mailbox_id = coalesce(b.mailbox_id, p.mailbox_id)) as gone,
+             exists (select from placements q join bindings x on x.account_id = q.account_id and x.placement_id = q.id and x.endpoint_id = $2 and x.active
+                     where q.account_id = p.account_id and q.message_id = p.message_id and q.id <> p.id and q.lifecycle = 'live') as shown_elsewhere,
              case when m.role in ('trash', 'junk') then ${cameAt} end as came_at,
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
                      and (c.status in ('sent', 'unknown', 'confirmed') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))) as own,

@@ -184,7 +184,7 @@ interface CutFacts {
   readonly lane: LaneFacts;
   /** What was missing before then is decided. */
   readonly surveyedAt: Date;
-  /** It tells nothing of single items. */
+  /** Gmail: its POP3 tells nothing of single items, and its mailboxes are labels. */
   readonly pop3ShowsAll: boolean;
   readonly testimony: Testimony;
 }
@@ -208,6 +208,7 @@ const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, tes
     secondViews,
     unwell: lane.unwell || disputes.size > 0 || [...secondViews.values()].includes("shown"),
     account: losses.account,
+    keepsLabels: pop3ShowsAll,
     trashDays,
     at,
   };

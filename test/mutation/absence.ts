@@ -109,6 +109,7 @@ const classes: readonly Mutant[] = [
         "const",
       ],
       ["V7", "a mass is believed", 'if (seen.breakerTripped) return is("mass_vanish", "V7", null);\n  const', "const"],
+      ["V8b", "a label that is taken away is a deletion", "if (seen.labelRemoved)", "if (false)"],
       ["V8", "a mailbox that is gone explains nothing", "if (seen.mailboxGone)", "if (false)"],
       ["V9", "a mark explains nothing", "if (seen.markedDeleted)", "if (false)"],
       ["V10", "Trash is never emptied by age", "if (seen.atRetentionAge)", "if (false)"],

@@ -15,6 +15,7 @@ const seenOnly = fc.record({
   role: fc.constantFrom(null, "inbox" as const, "trash" as const, "junk" as const, "archive" as const),
   shownByPop3After: fc.constant(false),
   mailboxGone: fc.boolean(),
+  labelRemoved: fc.constant(false),
   markedDeleted: fc.boolean(),
   atRetentionAge: fc.boolean(),
   drainSuspect: fc.boolean(),

@@ -22,6 +22,7 @@ const nothing: ImapVanishEvidence = {
   breakerTripped: false,
   shownByPop3After: false,
   mailboxGone: false,
+  labelRemoved: false,
   markedDeleted: false,
   atRetentionAge: false,
   drainSuspect: false,
@@ -42,6 +43,7 @@ const everything: ImapVanishEvidence = {
   breakerTripped: true,
   shownByPop3After: true,
   mailboxGone: true,
+  labelRemoved: false,
   markedDeleted: true,
   atRetentionAge: true,
   drainSuspect: true,
@@ -83,6 +85,18 @@ describe("the reason why IMAP lacks an item", () => {
     const seen = ladder.slice(0, index + 1).reduce((so, [, , , unlike]) => ({ ...so, ...unlike }), everything);
     const [rule, name, confidence] = ladder[index] as Row;
     expect(classifyImapVanish(seen)).toEqual({ rule, class: name, confidence });
+  });
+
+  it("S105: is a label that was taken away, where the server keeps labels and shows the mail under another one (V8b)", () => {
+    const found = { rule: "V8b", class: "label_removed", confidence: 0.97 } as const;
+    const labelled = { ...nothing, labelRemoved: true };
+    expect(classifyImapVanish(labelled)).toEqual(found);
+    expect(classifyImapVanish({ ...labelled, role: "inbox", markedDeleted: true, pop3Devices: "declared" })).toEqual(found);
+    expect(classifyImapVanish({ ...labelled, mailboxGone: true })).toMatchObject({ rule: "V8" });
+    expect(classifyImapVanish({ ...labelled, breakerTripped: true })).toMatchObject({ rule: "V7" });
+    const policy = { ...defaultPolicy, onUserExpunge: "keep" } as const;
+    const asked = { found, policy, pop3Devices: "declared", drainSuspect: false, canRestore: true } as const;
+    expect(outcomeOf(asked)).toEqual({ action: "remove", recoverableDays: policy.retentionDays });
   });
 
   it("is an ordinary deletion where nothing else was seen, in INBOX too", () => {
@@ -167,6 +181,7 @@ describe("what follows from the reason (4.5)", () => {
       user_expunge: "remove",
       retention: "remove",
       mailbox_deleted: "remove",
+      label_removed: "remove",
       pop3_drain: "keep",
       unknown: "remove",
     };
@@ -215,6 +230,7 @@ describe("what follows from the reason (4.5)", () => {
       role: fc.constantFrom(null, "inbox" as const, "trash" as const, "junk" as const, "archive" as const),
       shownByPop3After: fc.boolean(),
       mailboxGone: fc.boolean(),
+      labelRemoved: fc.boolean(),
       markedDeleted: fc.boolean(),
       atRetentionAge: fc.boolean(),
       drainSuspect: fc.boolean(),

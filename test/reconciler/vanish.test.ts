@@ -11,6 +11,7 @@ const cutAt = (at: number, more: Partial<CutView> = {}): CutView => ({
   secondViews: new Map(),
   unwell: false,
   account: { candidates: 0, live: 1_000_000 },
+  keepsLabels: false,
   trashDays: null,
   at,
   ...more,
@@ -39,6 +40,7 @@ describe("candidates in one mailbox", () => {
     markedDeleted: false,
     drainSuspect: false,
     mailboxGone: false,
+    shownElsewhere: false,
     cameAt: null,
     absentSince: 0,
     trace: null,
@@ -312,6 +314,17 @@ describe("candidates in one mailbox", () => {
     );
     const ten = Array.from({ length: 10 }, (_, n) => candidate(n, { mailboxGone: true, role: null }));
     expect(resolve({ candidates: ten, live: 10 })).toMatchObject({ held: 10, changes: [] });
+  });
+
+  it("S105: of a label are removed as such only where the server keeps labels, and the mail is under another one", () => {
+    const rules = (shownElsewhere: boolean, keepsLabels: boolean) =>
+      resolve({
+        candidates: [candidate(1, { role: "inbox", shownElsewhere })],
+        cut: { ...cutAt(1), keepsLabels },
+      }).changes.map(({ kind, reason, rule }) => `${kind} ${reason} ${rule}`);
+    expect(rules(true, true)).toEqual(["message.removed label_removed V8b"]);
+    expect(rules(true, false)).toEqual(["message.removed user_expunge V17"]);
+    expect(rules(false, true)).toEqual(["message.removed user_expunge V17"]);
   });
 
   it("V10: of Trash are what the server removes by age, where they were there so long, and of nothing else", () => {

@@ -63,6 +63,7 @@ export class CanonicalModel {
       restorable: true,
       drainSuspect: false,
       mailboxGone: false,
+      shownElsewhere: false,
       cameAt: null,
     }));
     this.apply(
@@ -82,6 +83,7 @@ export class CanonicalModel {
           secondViews: new Map(),
           unwell: false,
           account: { candidates: 0, live: 1 },
+          keepsLabels: false,
           trashDays: null,
           at: 0,
         },

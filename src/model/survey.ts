@@ -10,6 +10,8 @@ export interface SurveyedMailbox {
   readonly subscribed: boolean;
   readonly role: Role | null;
   readonly roleSource: RoleSource | null;
+  /** A view of all mail (`\\All`, RFC 6154): what it shows is in other mailboxes, or in none. Absent: no. */
+  readonly showsAll?: boolean;
   /** By which the server knows the mailbox, whatever its name; null: it tells none. */
   readonly objectId: string | null;
   /** null: not selectable, or the server would not say (then `statusError` tells why). */

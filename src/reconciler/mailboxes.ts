@@ -131,9 +131,9 @@ const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waitin
   for (const view of lost) {
     const { id, upstream } = view;
     if (upstream === null) continue;
-    const { path, objectId, absentSince } = upstream;
+    const { path, objectId, showsAll = false, absentSince } = upstream;
     if (absentSince === null)
-      waiting.push({ mailboxId: id, path, delimiter: null, selectable: false, objectId, absentSince: input.at });
+      waiting.push({ mailboxId: id, path, delimiter: null, selectable: false, objectId, showsAll, absentSince: input.at });
     else if (input.at - absentSince >= absentForMs) gone.push(view);
   }
   return { waiting, gone };
@@ -165,6 +165,7 @@ const addressOf = ({ id, before, box, path, delimiter }: Node): UpstreamWrite[] 
     selectable: box?.selectable ?? false,
     // Another id is that of another mailbox, until what is in it says that it is the same (ID-8).
     objectId: old?.objectId ?? box?.objectId ?? null,
+    showsAll: box?.showsAll ?? false,
     absentSince: null,
   };
   const isNews =
@@ -172,6 +173,7 @@ const addressOf = ({ id, before, box, path, delimiter }: Node): UpstreamWrite[] 
     old.path !== now.path ||
     old.absentSince !== null ||
     old.selectable !== now.selectable ||
+    (old.showsAll ?? false) !== now.showsAll ||
     old.objectId !== now.objectId;
   return isNews ? [{ mailboxId: id, ...now }] : [];
 };

@@ -135,6 +135,8 @@ export interface MailboxAddress {
   readonly delimiter: string | null;
   readonly selectable: boolean;
   readonly objectId: string | null;
+  /** A view of all mail; absent: no. */
+  readonly showsAll?: boolean;
   readonly uidValidity: number | null;
   readonly uidNext: number | null;
   /** First complete survey that lacked it; null while present. */

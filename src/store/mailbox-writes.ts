@@ -91,6 +91,7 @@ const writeUpstream = async (account: InputTx, endpointId: EndpointId, decision:
     delimiter: row.delimiter,
     selectable: row.selectable,
     object_id: row.objectId,
+    shows_all: row.showsAll ?? false,
     absent_since: row.absentSince === null ? null : new Date(row.absentSince).toISOString(),
   }));
   // A renamed mailbox may take a path another one still holds in this table: free the paths first.
@@ -100,11 +101,13 @@ const writeUpstream = async (account: InputTx, endpointId: EndpointId, decision:
     values: [account.accountId, endpointId, rows.map((row) => row.mailbox_id)],
   });
   await account.tx.query({
-    text: `insert into upstream_mailboxes (account_id, endpoint_id, mailbox_id, tenant_id, path, delimiter, selectable, object_id, absent_since)
-           select $1, $2, w.mailbox_id, $4, w.path, w.delimiter, w.selectable, w.object_id, w.absent_since
-           from jsonb_to_recordset($3::jsonb) as w(mailbox_id uuid, path text, delimiter text, selectable boolean, object_id text, absent_since timestamptz)
+    text: `insert into upstream_mailboxes (account_id, endpoint_id, mailbox_id, tenant_id, path, delimiter, selectable, object_id, shows_all, absent_since)
+           select $1, $2, w.mailbox_id, $4, w.path, w.delimiter, w.selectable, w.object_id, w.shows_all, w.absent_since
+           from jsonb_to_recordset($3::jsonb) as w(mailbox_id uuid, path text, delimiter text, selectable boolean, object_id text, shows_all boolean,
+             absent_since timestamptz)
            on conflict (account_id, endpoint_id, mailbox_id) do update set path = excluded.path, delimiter = coalesce(excluded.delimiter, upstream_mailboxes.delimiter),
-             selectable = excluded.selectable, object_id = excluded.object_id, absent_since = excluded.absent_since`,
+             selectable = excluded.selectable, object_id = excluded.object_id, shows_all = excluded.shows_all,
+             absent_since = excluded.absent_since`,
     values: [account.accountId, endpointId, JSON.stringify(rows), account.tenantId],
   });
 };

@@ -150,7 +150,10 @@ const toPlacement = (first: PlacementRow, rows: readonly PlacementRow[]): Stored
   };
 };
 
-/** Placements of several messages with their active bindings, in one query whatever the page size. */
+/**
+ * Placements of several messages with their active bindings, in one query whatever the page size. A view of all mail is no place
+ * of what is elsewhere (semantics 2.5).
+ */
 const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly MessageId[]): Promise<StoredPlacement[]> => {
   const { rows } = await db.query<PlacementRow>({
     name: "placements_read",
@@ -166,6 +169,9 @@ const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly
            left join endpoints e on e.account_id = b.account_id and e.id = b.endpoint_id
            left join upstream_mailboxes u on u.account_id = b.account_id and u.endpoint_id = b.endpoint_id and u.mailbox_id = b.mailbox_id and u.epoch = b.epoch
            where p.account_id = $1 and p.message_id = any($2::uuid[]) and p.lifecycle <> 'purged'
+             and not (p.mailbox_id = any(array(select mailbox_id from upstream_mailboxes where account_id = $1 and shows_all))
+                      and exists (select from placements q where q.account_id = $1 and q.message_id = p.message_id and q.lifecycle = 'live'
+                                    and q.mailbox_id <> p.mailbox_id))
            order by p.created_seq, p.id, b.endpoint_id, b.uid`,
     values: [accountId, ids],
   });

@@ -238,6 +238,7 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId |
     delimiter: string | null;
     selectable: boolean;
     object_id: string | null;
+    shows_all: boolean;
     uid_validity: bigint | null;
     uid_next: bigint | null;
     absent_since: Date | null;
@@ -247,7 +248,7 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId |
     fence: MailboxFence | null;
   }>({
     name: "mailbox_views",
-    text: `select m.id, m.name, m.parent_id, m.role, m.role_source, m.subscribed, m.changed_seq, u.path, u.delimiter, u.selectable, u.object_id,
+    text: `select m.id, m.name, m.parent_id, m.role, m.role_source, m.subscribed, m.changed_seq, u.path, u.delimiter, u.selectable, u.object_id, u.shows_all,
              u.uid_validity, u.uid_next, u.absent_since, c.verb, c.planned_at, i.device_id, c.fence
            from mailboxes m
            left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
@@ -275,6 +276,7 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId |
             delimiter: row.delimiter,
             selectable: row.selectable,
             objectId: row.object_id,
+            showsAll: row.shows_all,
             uidValidity: number(row.uid_validity),
             uidNext: number(row.uid_next),
             absentSince: row.absent_since?.getTime() ?? null,

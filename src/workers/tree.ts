@@ -18,7 +18,7 @@ export const treePrint = (mailboxes: readonly SurveyedMailbox[]): string => {
   const hash = createHash("sha256");
   const lines = mailboxes.map(
     (box) =>
-      `${box.path}\0${box.delimiter}\0${box.selectable}\0${box.subscribed}\0${box.role}\0${box.roleSource}\0${box.objectId}\n`,
+      `${box.path}\0${box.delimiter}\0${box.selectable}\0${box.subscribed}\0${box.role}\0${box.roleSource}\0${box.objectId}\0${box.showsAll}\n`,
   );
   for (const line of lines.toSorted()) hash.update(line);
   return hash.digest("base64");

@@ -5,6 +5,9 @@ import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../suppor
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { sweep } from "../support/pop3-account.ts";
+import type { ScriptRule } from "../support/script.ts";
+import { startScripted } from "../support/scripted-server.ts";
 
 let fresh: FreshDatabase;
 let daemon: Daemon;
@@ -97,4 +100,104 @@ describe("a server that tells ids of its own", () => {
     const kinds = (await since(accountId, logged)).map(({ kind }) => kind).sort();
     expect(kinds).toEqual(["mailbox.created", "mailbox.renamed", "message.created"]);
   });
+});
+
+/** Gmail as far as it differs: labels for mailboxes, and all mail once more in a view. UIDs of a mailbox by the mail that they are. */
+const gmailRules = (labels: Readonly<Record<string, Readonly<Record<string, number>>>>, modseq: number): ScriptRule[] => {
+  const listed = (verb: string): ScriptRule => ({
+    on: new RegExp(`^${verb} `),
+    reply: [
+      ...Object.keys(labels).map(
+        (path) => `* ${verb} (\\HasNoChildren${path.endsWith("All Mail") ? " \\All" : ""}) "/" "${path}"\r\n`,
+      ),
+      "{tag} OK done\r\n",
+    ],
+  });
+  const boxes = Object.entries(labels).flatMap(([path, items], at): ScriptRule[] => {
+    const name = String.raw`"?${path.replaceAll(/[[\]]/g, String.raw`\$&`)}"?`;
+    const most = [3, 11, 23][at] ?? 0;
+    const counters = `UIDNEXT ${most + 1}`;
+    const lines = Object.entries(items).map(([subject, uid], number) => {
+      const raw = mail(subject).toString("latin1");
+      const date = '"17-Jul-2025 02:44:25 +0000"';
+      const id = subject.codePointAt(0);
+      return `* ${number + 1} FETCH (UID ${uid} FLAGS () MODSEQ (5) INTERNALDATE ${date} RFC822.SIZE ${raw.length} X-GM-MSGID ${id} BODY[]<0> {${raw.length}}\r\n${raw})\r\n`;
+    });
+    return [
+      {
+        on: new RegExp(`^STATUS ${name} `),
+        reply: [
+          `* STATUS "${path}" (MESSAGES ${lines.length} ${counters} UIDVALIDITY ${11 + at} HIGHESTMODSEQ ${at === 0 ? modseq : 5})\r\n`,
+          "{tag} OK done\r\n",
+        ],
+      },
+      {
+        on: new RegExp(`^EXAMINE ${name}`),
+        reply: [
+          `* ${lines.length} EXISTS\r\n* OK [UIDVALIDITY ${11 + at}] ok\r\n* OK [${counters}] ok\r\n* OK [HIGHESTMODSEQ ${at === 0 ? modseq : 5}] ok\r\n`,
+          "{tag} OK [READ-ONLY] done\r\n",
+        ],
+      },
+      { on: new RegExp(`^UID FETCH \\d+:${most} .*BODY`), reply: [...lines, "{tag} OK done\r\n"] },
+    ];
+  });
+  const left = Object.values(labels["INBOX"] ?? {});
+  return [
+    listed("LIST"),
+    listed("LSUB"),
+    ...boxes,
+    { on: /CHANGEDSINCE/, reply: ["{tag} OK done\r\n"] },
+    { on: /^UID SEARCH ALL/, reply: [`* SEARCH ${left.join(" ")}\r\n`, "{tag} OK done\r\n"] },
+  ];
+};
+
+describe("a server whose mailboxes are labels", () => {
+  const all = "[Gmail]/All Mail";
+
+  it(
+    "S105: shows a message once, where its labels are, and in the view of all mail when it has none",
+    { timeout: 90_000 },
+    async () => {
+      const everything = { m: 21, n: 22, o: 23 };
+      const before = gmailRules({ INBOX: { m: 1, n: 2, o: 3 }, Work: { m: 11 }, [all]: everything }, 5);
+      await using gmail = await startScripted({
+        capability: "IMAP4rev1 IDLE UIDPLUS NAMESPACE ENABLE CONDSTORE SPECIAL-USE X-GM-EXT-1 AUTH=PLAIN",
+        rules: before,
+      });
+      const { host, port } = gmail;
+      const auth = { type: "password", user: "labels", password: "secret" };
+      const endpoint = { protocol: "imap", host, port, security: "none", auth };
+      const accountId = await liveAccount(daemon, { email: "labels@example.test", endpoints: [endpoint] });
+      const places = async () => new Map([...(await messagesOf(daemon, accountId))].map(([subject, seen]) => [subject, seen.in]));
+      expect(await places()).toEqual(
+        new Map([
+          ["m", ["INBOX", "Work"]],
+          ["n", ["INBOX"]],
+          ["o", ["INBOX"]],
+        ]),
+      );
+      const ids = await messagesOf(daemon, accountId);
+      gmail.become({ rules: gmailRules({ INBOX: { o: 3 }, Work: { m: 11 }, [all]: everything }, 6) });
+      gmail.hangUp();
+      await eventually(
+        "both are archived",
+        async () => {
+          await sweep(daemon, accountId);
+          expect(await places()).toEqual(
+            new Map([
+              ["m", ["Work"]],
+              ["n", [all]],
+              ["o", ["INBOX"]],
+            ]),
+          );
+          return true;
+        },
+        patience,
+      );
+      const now = await messagesOf(daemon, accountId);
+      for (const [subject, { id }] of ids) expect(now.get(subject)?.id).toBe(id);
+      const removed = (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.removed");
+      expect(removed.map(({ reason, rule }) => `${reason} ${rule}`)).toEqual(["label_removed V8b", "label_removed V8b"]);
+    },
+  );
 });

@@ -180,6 +180,8 @@ create table upstream_mailboxes (
   delimiter text,
   selectable boolean not null,
   object_id text,
+  -- A view of all mail: what it shows is in other mailboxes, or in none.
+  shows_all boolean not null default false,
   epoch integer not null default 0,
   uid_validity bigint,
   uid_next bigint,

@@ -40,6 +40,9 @@ export interface SurveyResult {
   readonly listStatus: boolean;
 }
 
+/** Of LIST, and of XLIST. */
+const viewsOfAll = ["\\all", "\\allmail"];
+
 const atom = (value: string) => ({ type: "ATOM", value });
 
 const statusItems = (wire: Wire): readonly { type: string; value: string }[] => {
@@ -230,6 +233,7 @@ export const survey = async (wire: Wire, signal: AbortSignal): Promise<SurveyRes
       subscribed,
       role,
       roleSource: assigned?.source ?? null,
+      showsAll: viewsOfAll.some((attribute) => mailbox.attributes.has(attribute)),
       objectId: answer?.objectId ?? null,
       status,
       statusError,

@@ -1,12 +1,16 @@
-/** How much a key may ask for in a minute. Counted in this process; another daemon counts for itself. */
+/** How much a key and a tenant may ask for in a minute, and how often an address may try a wrong key. Counted in this process; another daemon counts for itself. */
 import rateLimit from "@fastify/rate-limit";
 import type { FastifyRequest, RouteShorthandOptions } from "fastify";
+import { wrongKeys } from "../telemetry/metrics.ts";
 import { ProblemError } from "./problem.ts";
 import type { ApiConfig, App } from "./types.ts";
 
 const defaultRequestsPerMinute = 6_000;
 const defaultNewAccountsPerMinute = 600;
 const defaultProbesPerMinute = 30;
+const defaultWrongKeysPerMinute = 60;
+/** A tenant with many keys gets no more than this many keys' share. */
+const keysOfTenant = 5;
 
 /** The operator's own tools and load tests are not held to a customer's share. */
 const operatorsFactor = 20;
@@ -17,8 +21,18 @@ const shareOf = (request: FastifyRequest): number => (request.caller?.kind === "
 const countedAs = (request: FastifyRequest): string =>
   request.caller === null ? request.ip : (request.caller.keyId ?? "operator");
 
-/** To be registered before the routes, after the hook that finds out who is calling. */
-export const registerLimits = async (app: App, config: ApiConfig): Promise<void> => {
+const tooMany = (what: string, seconds: number): ProblemError =>
+  new ProblemError("rate_limited", `${what} Try again in ${seconds} s.`, { headers: { "retry-after": String(seconds) } });
+
+export interface Limits {
+  /** A request of a known caller. @throws ProblemError `rate_limited` when the tenant's keys together ask for too much. */
+  readonly countCaller: (request: FastifyRequest) => Promise<void>;
+  /** A request with a key that is none. @throws ProblemError `rate_limited` when its address tries too many. */
+  readonly countWrongKey: (request: FastifyRequest) => Promise<void>;
+}
+
+/** To be registered before the routes. */
+export const registerLimits = async (app: App, config: ApiConfig): Promise<Limits> => {
   const perMinute = config.requestsPerMinute ?? defaultRequestsPerMinute;
   await app.register(rateLimit, {
     // The first hook after the caller is known: what is refused is not even read.
@@ -33,6 +47,27 @@ export const registerLimits = async (app: App, config: ApiConfig): Promise<void>
         `The limit is ${context.max} requests a minute. Try again in ${Math.ceil(context.ttl / 1000)} s.`,
       ),
   });
+  const ofTenant = app.createRateLimit({
+    timeWindow: 60_000,
+    max: (request) => perMinute * keysOfTenant * shareOf(request),
+    keyGenerator: (request) => `tenant ${request.caller?.kind} ${request.caller?.tenantId}`,
+  });
+  const ofAddress = app.createRateLimit({
+    timeWindow: 60_000,
+    max: config.wrongKeysPerMinute ?? defaultWrongKeysPerMinute,
+    keyGenerator: (request) => `wrong keys ${request.ip}`,
+  });
+  return {
+    countCaller: async (request) => {
+      const limit = await ofTenant(request);
+      if (!limit.isAllowed && limit.isExceeded) throw tooMany("The tenant's limit is reached.", limit.ttlInSeconds);
+    },
+    countWrongKey: async (request) => {
+      wrongKeys.inc();
+      const limit = await ofAddress(request);
+      if (!limit.isAllowed && limit.isExceeded) throw tooMany("Too many wrong keys.", limit.ttlInSeconds);
+    },
+  };
 };
 
 const limitTo = (perMinute: number): NonNullable<RouteShorthandOptions["config"]> => ({

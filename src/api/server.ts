@@ -28,14 +28,14 @@ import { registerHealth, registerMetrics } from "./health.ts";
 import { registerImport } from "./imports.ts";
 import { registerKeys } from "./keys.ts";
 import { lazySchemas } from "./lazy-schemas.ts";
-import { registerLimits } from "./limits.ts";
+import { type Limits, registerLimits } from "./limits.ts";
 import { registerMailboxes } from "./mailboxes.ts";
 import { registerMessageContent } from "./message-content.ts";
 import { registerMailboxWrites } from "./mailbox-writes.ts";
 import { registerMessageWrites } from "./message-writes.ts";
 import { registerMessages } from "./messages.ts";
 import { registerProbe } from "./probe.ts";
-import { Problem } from "./problem.ts";
+import { Problem, ProblemError } from "./problem.ts";
 import { RouteTable } from "./route-table.ts";
 import { operationIds } from "./operation-ids.ts";
 import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
@@ -123,12 +123,17 @@ const finishRoute = (route: RouteOptions): void => {
   route.schema = { ...schema, ...called, response: { ...problemAnswers, ...response }, ...shown };
 };
 
-const guard = (app: App, deps: ApiDeps): void => {
+const guard = (app: App, deps: ApiDeps, limits: Limits): void => {
   app.addHook("onRoute", finishRoute);
   app.addHook("onRequest", async (request) => {
     const { access } = request.routeOptions.config;
     if (access === "public" || access === undefined) return;
-    request.caller = await identify(deps, request);
+    request.caller = await identify(deps, request).catch(async (error: unknown) => {
+      const wrong = error instanceof ProblemError && error.code === "unauthorized" && request.headers.authorization !== undefined;
+      if (wrong) await limits.countWrongKey(request);
+      throw error;
+    });
+    await limits.countCaller(request);
     authorize(request.caller, access);
   });
   app.addHook("preValidation", (request, _reply, done) => enterTenant(request, done));
@@ -167,8 +172,7 @@ const buildApi = async (deps: ApiDeps, probe: ReadinessProbe): Promise<App> => {
     contentSecurityPolicy: { useDefaults: false, directives: { "default-src": ["'none'"], "frame-ancestors": ["'none'"] } },
   });
   await registerOpenApi(app, version);
-  guard(app, deps);
-  await registerLimits(app, deps.config);
+  guard(app, deps, await registerLimits(app, deps.config));
   acceptJson(app);
   registerHealth(app, deps, probe);
   if (metricsPort === null) registerMetrics(app);

@@ -28,6 +28,8 @@ export interface ApiConfig {
   readonly version: string;
   /** Requests a key may make in a minute, per process; default 6000. */
   readonly requestsPerMinute?: number;
+  /** Wrong keys an address may send in a minute, per process, until it is told to wait; default 60. */
+  readonly wrongKeysPerMinute?: number;
   /** Accounts a key may create in a minute, per process; default 600. */
   readonly newAccountsPerMinute?: number;
   /** Probes a key may ask for in a minute, per process; default 30. */

@@ -212,6 +212,11 @@ export const dbErrors = new Counter({
   labelNames: ["class"] as const,
   registers,
 });
+export const wrongKeys = new Counter({
+  name: "samebox_http_wrong_keys_total",
+  help: "Requests with a key that is unknown, deleted or has run out.",
+  registers,
+});
 export const secretsUnderOtherKeys = new Gauge({
   name: "samebox_secrets_under_other_keys",
   help: "Data keys and webhook secrets not yet sealed under today's SAMEBOX_SECRET_KEY.",

@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { accountInput, adminKey, openTestApi, type TestApi } from "../support/api.ts";
+import { accountInput, adminKey, openTestApi, type Reply, type TestApi } from "../support/api.ts";
 
 let api: TestApi;
 beforeAll(async () => {
@@ -203,4 +203,29 @@ test("a limit is per key, answers 429 with Retry-After, and leaves health and ot
   expect((await limited.request("/v1/accounts", { key: other, json: accountInput() })).status).toBe(201);
   expect((await limited.request("/v1/accounts", { key: other, json: accountInput() })).status).toBe(429);
   expect((await limited.request("/livez", { key: null })).status).toBe(200);
+});
+
+test("a tenant's keys have a limit together, which other tenants do not feel", async () => {
+  await using limited = await openTestApi({ config: { requestsPerMinute: 2 } });
+  const tenant = (await limited.request("/v1/tenants", { json: { name: "others" } })).body.id;
+  const makeKey = async (owner: object): Promise<string> =>
+    (await limited.request("/v1/keys", { json: { name: "k", scopes: ["accounts"], ...owner } })).body.key;
+  const statuses: number[] = [];
+  for (let made = 0; made < 6; made += 1) {
+    const key = await makeKey({});
+    for (let asked = 0; asked < 2; asked += 1) statuses.push((await limited.request("/v1/accounts", { key })).status);
+  }
+  expect(statuses).toEqual([...Array<number>(10).fill(200), 429, 429]);
+  expect((await limited.request("/v1/accounts", { key: await makeKey({ tenantId: tenant }) })).status).toBe(200);
+});
+
+test("an address that tries wrong keys is told to wait, and right keys from there still work", async () => {
+  await using limited = await openTestApi({ config: { wrongKeysPerMinute: 3 } });
+  const ask = (key: string | null): Promise<Reply> => limited.request("/v1/accounts", { key });
+  for (let tried = 0; tried < 3; tried += 1) expect((await ask(`sbx_wrong_${tried}`)).status).toBe(401);
+  const refused = await ask("sbx_wrong_4");
+  expect([refused.status, refused.body.code]).toEqual([429, "rate_limited"]);
+  expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+  expect((await ask(null)).status).toBe(401);
+  expect((await ask(adminKey)).status).toBe(200);
 });

@@ -14,7 +14,7 @@ const line = "^[^\\r\\n\\u0000\\p{Cs}]*$";
 export const mostEndpoints = 8;
 
 const Name = Type.String({ minLength: 1, maxLength: 200, pattern: line });
-const Email = Type.String({ minLength: 3, maxLength: 320, pattern: "^[^\\s@]+@[^\\s@]+$" });
+const Email = Type.String({ minLength: 3, maxLength: 320, pattern: "^[^\\s@\\p{Cc}\\p{Cs}]+@[^\\s@\\p{Cc}\\p{Cs}]+$" });
 const User = Type.String({ minLength: 1, maxLength: 320, pattern: line });
 const Host = Type.String({ minLength: 1, maxLength: 255 });
 const Port = Type.Integer({ minimum: 1, maximum: 65_535 });

@@ -4,7 +4,12 @@ import { formatId } from "../model/ids.ts";
 import type { Delivery, Webhook } from "../model/webhook.ts";
 import { Nullable, Strict, Time, Words } from "./schemas.ts";
 
-const Url = Type.String({ maxLength: 2000, description: "https, at the usual port. Redirects are not followed." });
+/** What a URL parser would drop in silence is refused. */
+const Url = Type.String({
+  maxLength: 2000,
+  pattern: "^[^\\p{Cc}\\p{Cs}\\s]+$",
+  description: "https, at the usual port. Redirects are not followed.",
+});
 const AccountIds = Nullable(
   Type.Array(Type.String(), {
     minItems: 1,

@@ -1,42 +1,7 @@
 /** Promises that hold for every route there is, found in the description and not in a list that somebody has to keep. */
-import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accountInput, openTestApi, type Reply, type Request, type TestApi } from "../support/api.ts";
-
-interface Operation {
-  readonly method: string;
-  readonly path: string;
-  readonly scopes: readonly string[];
-}
-
-interface Described {
-  readonly "x-scopes"?: readonly string[];
-  readonly security?: readonly unknown[];
-}
-
-/** Bodies that pass validation, for the routes that want one. */
-const bodies: Readonly<Record<string, unknown>> = {
-  "post /v1/accounts/{accountId}/policy/simulate": {},
-  "post /v1/accounts": accountInput(),
-  "patch /v1/accounts/{accountId}": { name: "Eve" },
-  "patch /v1/accounts/{accountId}/messages/{messageId}": { keywords: { $seen: true } },
-  "post /v1/accounts/{accountId}/mailboxes": { name: "Work" },
-  "patch /v1/accounts/{accountId}/mailboxes/{mailboxId}": { name: "Work" },
-  "post /v1/accounts/{accountId}/batch": { ops: [{ op: "delete", messageId: `msg_${"0".repeat(32)}` }] },
-  "post /v1/probe": (accountInput()["endpoints"] as unknown[])[0],
-  "post /v1/keys": { name: "k", scopes: ["mail:read"] },
-  "post /v1/tenants": { name: "another" },
-  "post /v1/webhooks": { url: "https://hooks.example.test/samebox" },
-  "patch /v1/webhooks/{webhookId}": { enabled: false },
-  "post /v1/webhooks/{webhookId}/secret": {},
-  "post /v1/webhooks/{webhookId}/replay": { accountId: `acc_${"0".repeat(32)}`, since: "0.0" },
-};
-
-/** Routes whose body is no JSON. */
-const otherMedia = { "/v1/accounts/{accountId}/messages": "message/rfc822" };
-
-/** Queries for the routes that cannot do without. */
-const queries: Readonly<Record<string, string>> = { "get /v1/accounts/{accountId}/changes": "?since=0.0" };
+import { bodies, type Described, type Operation, operationsOf, otherMedia, pathOf } from "../support/routes.ts";
 
 const allScopes = ["mail:read", "mail:write", "accounts", "ops"];
 
@@ -53,14 +18,7 @@ const makeKey = async (input: Readonly<Record<string, unknown>>): Promise<{ id: 
 
 beforeAll(async () => {
   api = await openTestApi({ config: { wrongKeysPerMinute: 10_000 } });
-  const { paths } = (await api.request("/openapi.json", { key: null })).body as {
-    paths: Record<string, Record<string, Described>>;
-  };
-  operations = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods)
-      .filter(([, described]) => described.security === undefined)
-      .map(([method, described]) => ({ method, path, scopes: described["x-scopes"] ?? [] })),
-  );
+  operations = operationsOf((await api.request("/openapi.json", { key: null })).body);
   accountId = (await api.request("/v1/accounts", { json: accountInput() })).body.id;
   webhookId = (await api.request("/v1/webhooks", { json: bodies["post /v1/webhooks"] })).body.id;
   const tenant = await api.request("/v1/tenants", { json: { name: "the others" } });
@@ -68,23 +26,10 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-const idPrefixes: Readonly<Record<string, string>> = {
-  accountId: "acc",
-  messageId: "msg",
-  mailboxId: "mbx",
-  keyId: "key",
-  holdId: "hld",
-  webhookId: "whk",
-};
-
 const send = (operation: Operation, ids: Readonly<Record<string, string>>, request: Request): Promise<Reply> => {
   const { method, path } = operation;
-  const filled = path.replace(
-    /\{(\w+)\}/g,
-    (_, name: string) => ids[name] ?? `${idPrefixes[name] ?? "any"}_${randomUUID().replaceAll("-", "")}`,
-  );
   const json = bodies[`${method} ${path}`];
-  return api.request(filled + (queries[`${method} ${path}`] ?? ""), {
+  return api.request(pathOf(operation, ids), {
     method: method.toUpperCase(),
     ...(json !== undefined && { json }),
     ...request,

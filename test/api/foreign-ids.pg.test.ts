@@ -17,7 +17,7 @@ let key: string;
 let ownAccount: string;
 
 beforeAll(async () => {
-  api = await openTestApi();
+  api = await openTestApi({ config: { probesPerMinute: 10_000 } });
   operations = operationsOf((await api.request("/openapi.json", { key: null })).body);
   const box = await WrittenMail.account(api);
   const inbox = await box.rows.mailbox("INBOX", { role: "inbox" });

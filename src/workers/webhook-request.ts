@@ -12,7 +12,7 @@ import { SyncError } from "../model/failure.ts";
 import type { DeliveryResult } from "../model/webhook.ts";
 
 /** From the look-up of the name to the last octet of the answer, in ms. */
-const deadlineMs = 15_000;
+const usualDeadlineMs = 15_000;
 /** Octets of an answer that are read, and not looked at, to keep the connection; a longer answer costs it. */
 const mostAnswerBytes = 64 * 1024;
 const mostRetryAfterMs = 24 * 3_600_000;
@@ -72,12 +72,19 @@ export class Receiver implements Disposable {
   readonly #url: string;
   readonly #secrets: readonly string[];
   readonly #rules: ReceiverRules;
+  readonly #deadlineMs: number;
   #agent: HttpAgent | null = null;
 
-  constructor(options: { readonly url: string; readonly secrets: readonly string[]; readonly rules: ReceiverRules }) {
+  constructor(options: {
+    readonly url: string;
+    readonly secrets: readonly string[];
+    readonly rules: ReceiverRules;
+    readonly deadlineMs?: number;
+  }) {
     this.#url = options.url;
     this.#secrets = options.secrets;
     this.#rules = options.rules;
+    this.#deadlineMs = options.deadlineMs ?? usualDeadlineMs;
   }
 
   [Symbol.dispose](): void {
@@ -87,7 +94,7 @@ export class Receiver implements Disposable {
   /** Never rejects but when `signal` aborts: then it is not known what became of it. */
   async send(message: Message, signal: AbortSignal): Promise<Outcome> {
     const began = performance.now();
-    const deadline = AbortSignal.timeout(deadlineMs);
+    const deadline = AbortSignal.timeout(this.#deadlineMs);
     const bound = AbortSignal.any([signal, deadline]);
     const outcome = (result: DeliveryResult, status: number | null, retryAfterMs: number): Outcome => ({
       result,

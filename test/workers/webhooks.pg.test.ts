@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Fence } from "../../src/model/account.ts";
 import type { AccountId, WebhookId } from "../../src/model/ids.ts";
@@ -7,10 +6,8 @@ import { parseId } from "../../src/model/ids.ts";
 import { type ChangeListener, openChangeListener } from "../../src/store/change-listener.ts";
 import { createSealer } from "../../src/store/sealing.ts";
 import { keepProgress, listDueLanes, noteFailure, noteTaken, takeWebhook } from "../../src/store/webhook-lanes.ts";
-import { Receiver } from "../../src/workers/webhook-request.ts";
 import { WebhookSender } from "../../src/workers/webhooks.ts";
 import { openTestApi, type TestApi } from "../support/api.ts";
-import { testCertificates } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
 import { MailRows } from "../support/mail-rows.ts";
 import { fenceOf, quietLog } from "../support/shard-owner.ts";
@@ -211,6 +208,21 @@ test("kinds are chosen, and an account that comes later is told of from its begi
   expect((await another()).status).toBe(409);
 });
 
+test("a log that was cut is not skipped over in silence; a later state gets past it", async () => {
+  await using receiver = await startReceiver();
+  const rows = await MailRows.account(api.db);
+  await addChanges(rows, 4);
+  const webhook = await make(receiver.url, only(rows));
+  await api.db.query({ text: `delete from changes where account_id = $1 and seq <= 2`, values: [rows.accountId] });
+  const replay = (since: string) => api.request(`${webhook.path}/replay`, { json: { accountId: accountOf(rows), since } });
+  await replay("0.1");
+  await eventually("it is told", async () => (await deliveriesOf(webhook)).some(({ result }) => result === "cut"), soon);
+  expect(receiver.received).toEqual([]);
+  await replay("0.2");
+  await eventually("the rest came", () => receiver.received.length === 2, soon);
+  expect(receiver.seqs()).toEqual([3, 4]);
+});
+
 describe("the lanes in the database", () => {
   const failing = async () => {
     const [first, second] = [await MailRows.account(api.db), await MailRows.account(api.db)];
@@ -277,75 +289,5 @@ describe("the lanes in the database", () => {
     // What was sent to a webhook that is disabled meanwhile was sent all the same; more is not.
     await api.request(webhook.path, { method: "PATCH", json: { enabled: false } });
     expect(await keepProgress(api.db, fence, lane, progress)).toBe(false);
-  });
-});
-
-describe("a receiver", () => {
-  const send = async (url: string, how: { allowPrivateHosts: boolean; allowCleartext: boolean }) => {
-    using receiver = new Receiver({ url, secrets: [`whsec_${Buffer.alloc(32).toString("base64")}`], rules: how });
-    return await receiver.send({ id: "x", body: `{"data":{}}` }, AbortSignal.timeout(30_000));
-  };
-
-  test("is not spoken to at an address that is not public, whatever it is called", async () => {
-    await using inside = await startReceiver();
-    const { port } = new URL(inside.url);
-    const guarded = { allowPrivateHosts: false, allowCleartext: true };
-    for (const host of [
-      `127.0.0.1:${port}`,
-      "127.0.0.1",
-      "localhost",
-      "2130706433",
-      "[::1]",
-      "[::ffff:127.0.0.1]",
-      "169.254.169.254",
-    ])
-      expect((await send(`http://${host}/`, guarded)).result, host).toBe("blocked");
-    expect(await send(inside.url, { allowPrivateHosts: true, allowCleartext: false })).toMatchObject({ result: "blocked" });
-    expect(inside.received).toEqual([]);
-    expect(await send(inside.url, rules)).toMatchObject({ result: "2xx", status: 204 });
-  });
-
-  test("has a certificate of its name, by an authority that is trusted", async () => {
-    const made = await testCertificates();
-    await using secure = await startReceiver(made);
-    await using clear = await startReceiver();
-    expect(await send(secure.url, rules)).toMatchObject({ result: "unreachable", status: null });
-    const trusted = getCACertificates("default");
-    try {
-      setDefaultCACertificates([...trusted, made.caPem]);
-      expect(await send(secure.url, rules)).toMatchObject({ result: "2xx" });
-      // It leads to the same place, as the receiver in the clear shows, and the certificate does not name it.
-      const named = (url: string): string => url.replace(/localhost|127\.0\.0\.1/, "[::ffff:127.0.0.1]");
-      expect(await send(named(clear.url), rules)).toMatchObject({ result: "2xx" });
-      expect(await send(named(secure.url), rules)).toMatchObject({ result: "unreachable" });
-    } finally {
-      setDefaultCACertificates(trusted);
-    }
-    expect(secure.received).toHaveLength(1);
-  });
-
-  test("may answer without end: nothing is read beyond a bound", async () => {
-    await using endless = await startReceiver();
-    let sent = 0;
-    endless.answer((_, response) => {
-      response.writeHead(200);
-      const more = (): void => {
-        while (!response.destroyed) {
-          sent += 65_536;
-          if (!response.write(Buffer.alloc(65_536))) return void response.once("drain", more);
-        }
-      };
-      more();
-    });
-    expect(await send(endless.url, rules)).toMatchObject({ result: "2xx", status: 200 });
-    expect(sent).toBeLessThan(50_000_000);
-  });
-
-  test("tells when to come again, within a day", async () => {
-    await using busy = await startReceiver();
-    busy.answer(status(429, { "retry-after": "120" }));
-    expect(await send(busy.url, rules)).toMatchObject({ result: "4xx", status: 429, retryAfterMs: 120_000 });
-    busy.answer(status(503, { "retry-after": "999999999" }));
-    expect(await send(busy.url, rules)).toMatchObject({ result: "5xx", retryAfterMs: 86_400_000 });
   });
 });

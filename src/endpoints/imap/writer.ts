@@ -164,13 +164,22 @@ class ImapWriter implements MailboxWriter {
     const isMarked = ({ flags }: FlagsFact): boolean => flags.some((flag) => flag.toLowerCase() === "\\deleted");
     const marked = stored.facts.filter((fact) => isMarked(fact) && !stored.conflicts.includes(fact.uid)).map(({ uid }) => uid);
     const { conflicts, facts } = stored;
-    const onlyMarked = !this.#can("UIDPLUS");
+    const named = this.#can("UIDPLUS");
+    const onlyMarked = !named && !(await this.#nobodyElseMarked(marked, signal));
     if (onlyMarked || marked.length === 0) return { kind: "expunged", facts, conflicts, onlyMarked };
-    const answer = await this.#ask(`UID EXPUNGE ${setOf(marked)}`, signal);
+    const answer = await this.#ask(named ? `UID EXPUNGE ${setOf(marked)}` : "EXPUNGE", signal);
     if (answer.status !== "OK") return refusalOf(answer);
     const uids = request.items.map(({ uid }) => uid);
     // Mod-sequences do not matter any more: what is there still is looked at anew.
     return { kind: "expunged", facts: await this.#facts(uids, stored.facts[0]?.modseq != null, signal), conflicts, onlyMarked };
+  }
+
+  /** C7: where removals cannot be named they take all that is marked. False where the server does not tell what that is. */
+  async #nobodyElseMarked(ours: readonly number[], signal: AbortSignal): Promise<boolean> {
+    const { status, code, untagged } = await this.#ask("UID SEARCH DELETED", signal);
+    const found = untagged.flatMap(({ text }) => /^\* SEARCH((?: \d+)*)/i.exec(text)?.[1] ?? []);
+    const uids = found.join(" ").split(" ").filter(Boolean).map(Number);
+    return status === "OK" && code === null && found.length > 0 && uids.every((uid) => ours.includes(uid));
   }
 
   async position(path: string, signal: AbortSignal): Promise<{ uidValidity: number; uidNext: number } | Refused> {

@@ -206,13 +206,20 @@ describe("what shall be elsewhere, or gone", () => {
     expect(await uidsIn(9, "INBOX")).toEqual([2, 3, 4]);
   });
 
-  it("C7: is only marked where it cannot be removed by its number", async () => {
-    const uidValidity = await deliver(10, "one", "two");
+  it("C7: is only marked where it cannot be removed by its number, unless nothing else is marked", async () => {
+    const uidValidity = await deliver(10, "one", "two", "three");
+    await using device = await server.device(10);
+    await device.select("INBOX");
+    await device.store("2", "+", ["\\Deleted"]);
     await using writer = disposable(await openWriter(10));
     const items = [{ uid: 1, unchangedSince: null }];
     const outcome = await writer.expunge({ path: "INBOX", uidValidity, items }, forever);
     expect(outcome).toMatchObject({ kind: "expunged", onlyMarked: true, facts: [{ uid: 1 }] });
-    expect(await uidsIn(10, "INBOX")).toEqual([1, 2]);
+    expect(await uidsIn(10, "INBOX")).toEqual([1, 2, 3]);
+    await device.store("2", "-", ["\\Deleted"]);
+    const alone = await writer.expunge({ path: "INBOX", uidValidity, items }, forever);
+    expect(alone).toMatchObject({ kind: "expunged", onlyMarked: false, facts: [] });
+    expect(await uidsIn(10, "INBOX")).toEqual([2, 3]);
   });
 });
 

@@ -1,5 +1,5 @@
 /** What commands that were sent or ended tell of what may be sent now. */
-import type { AccountId, EndpointId } from "../model/ids.ts";
+import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
@@ -20,10 +20,14 @@ export const countExpunges = async (
   return new Map(rows.map((row) => [row.mailbox_id, Number(row.n)]));
 };
 
-/** What operations wanted in a mailbox and it did not keep, by the last of them for each placement. */
+/**
+ * What operations wanted in a mailbox and it did not keep, by the last of them for each placement: those behind `after`, as many
+ * as `limit`.
+ */
 export const listMaskedStores = async (
   account: AccountTx,
   { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+  { after, limit }: { readonly after: PlacementId | null; readonly limit: number },
 ): Promise<readonly { readonly opId: string; readonly placement: PlacementView }[]> => {
   const { rows } = await account.tx.query<PlacementRow & { readonly op_id: string }>({
     name: "commands_masked",
@@ -31,9 +35,9 @@ export const listMaskedStores = async (
              join placements p on p.account_id = c.account_id and p.id = c.placement_id
              join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id = c.endpoint_id and b.active
            where c.account_id = $1 and c.endpoint_id = $2 and c.status = 'masked' and c.verb = 'store' and c.op_id is not null
-             and p.lifecycle = 'live' and b.mailbox_id = $3
-           order by c.placement_id, c.ended_at desc`,
-    values: [account.accountId, endpointId, mailboxId],
+             and p.lifecycle = 'live' and b.mailbox_id = $3 and c.placement_id > coalesce($4, '00000000-0000-0000-0000-000000000000'::uuid)
+           order by c.placement_id, c.ended_at desc limit $5`,
+    values: [account.accountId, endpointId, mailboxId, after, limit],
   });
   return rows.map((row) => ({ opId: row.op_id, placement: toView(row) }));
 };

@@ -2,7 +2,7 @@
 import type { MailboxWriter, Refused, Stored } from "../endpoints/endpoint.ts";
 import type { CommandFence, FlagsSaid } from "../model/command.ts";
 import { SyncError } from "../model/failure.ts";
-import type { MailboxId } from "../model/ids.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
 import { flagOfKeyword, keywordsOfFlags } from "../model/mail.ts";
 import {
   afterSetback,
@@ -70,15 +70,23 @@ const fenceOf = ({ mailboxId, epoch }: Scope, uidValidity: number, modseq: bigin
   modseq: modseq === null ? null : String(modseq),
 });
 
+/** Masked stores that are looked through together. */
+const maskedAtOnce = 500;
+
 /** The plan is drawn from state: what a mailbox did not keep is owed again as soon as it is seen to keep it. */
 const planUnmasked = async (account: InputTx, scope: Scope, permanentFlags: StoreView["permanentFlags"]): Promise<void> => {
-  const kept = (await listMaskedStores(account, scope)).filter(({ placement }) => {
-    const shown = keywordsOfFlags(placement.binding?.shadowFlags ?? []);
-    return differenceOf(placement, { shown, remove: null, permanentFlags }).halves.length > 0;
-  });
-  for (const [opId, ofOne] of Map.groupBy(kept, (one) => one.opId)) {
-    const ids = ofOne.map(({ placement }) => placement.id);
-    await planIntentCommands(account, scope.endpointId, ids, { opId });
+  for (let after: PlacementId | null = null; ;) {
+    const masked = await listMaskedStores(account, scope, { after, limit: maskedAtOnce });
+    const kept = masked.filter(({ placement }) => {
+      const shown = keywordsOfFlags(placement.binding?.shadowFlags ?? []);
+      return differenceOf(placement, { shown, remove: null, permanentFlags }).halves.length > 0;
+    });
+    for (const [opId, ofOne] of Map.groupBy(kept, (one) => one.opId)) {
+      const ids = ofOne.map(({ placement }) => placement.id);
+      await planIntentCommands(account, scope.endpointId, ids, { opId });
+    }
+    after = masked.at(-1)?.placement.id ?? null;
+    if (masked.length < maskedAtOnce) return;
   }
 };
 

@@ -1,9 +1,11 @@
 /** What becomes of commands, in their rows. */
 import { uuidv7 } from "uuidv7";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import type { PlacementId } from "../../src/model/ids.ts";
 import type { InputTx } from "../../src/store/account-tx.ts";
 import { type CommandMove, moveCommands } from "../../src/store/commands.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
+import { listMaskedStores } from "../../src/store/ended-commands.ts";
 import { MailRows } from "../support/mail-rows.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { quietLog } from "../support/shard-owner.ts";
@@ -37,4 +39,31 @@ it("a try counts though nothing was sent, and they begin anew where a part was d
   };
   expect([await move({ tried: true }), await move({ tried: true }), await move({})]).toEqual([1, 2, 2]);
   expect(await move({ progress: true })).toBe(0);
+});
+
+it("what a mailbox did not keep is gone through a page at a time, by the last that wanted it", async () => {
+  const rows = await MailRows.account(db);
+  const { accountId, tenantId, endpointId } = rows;
+  const mailboxId = await rows.mailbox("Work");
+  const ids: string[] = [];
+  for (const uid of [1, 2, 3, 4, 5]) ids.push(...(await rows.message({ placements: [{ mailboxId, uid }] })).placements);
+  await db.query({
+    text: `insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, op_id, verb, args, reason, status, ended_at)
+           select $1, gen_random_uuid(), $2, $3, p.id, op, 'store', '{}', 'api_write', 'masked', now() - age * interval '1 day'
+           from unnest($4::uuid[]) as p(id), (values ('last', 1), ('first', 2)) as o(op, age)`,
+    values: [accountId, tenantId, endpointId, ids],
+  });
+  const page = (after: string | null) =>
+    db.transaction((tx) =>
+      listMaskedStores({ tx, accountId } as InputTx, { endpointId, mailboxId }, { after: after as PlacementId | null, limit: 2 }),
+    );
+  const found: unknown[] = [];
+  for (let after: string | null = null; ;) {
+    const some = await page(after);
+    expect(some.length).toBeLessThanOrEqual(2);
+    found.push(...some.map(({ opId, placement }) => [opId, placement.id]));
+    after = some.at(-1)?.placement.id ?? null;
+    if (after === null) break;
+  }
+  expect(found).toEqual(ids.toSorted().map((id) => ["last", id]));
 });

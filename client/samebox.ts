@@ -289,6 +289,22 @@ export type Probe = {
         action: string;
     }[];
 };
+export type Discovery = {
+    /** Surest first; none: nobody says anything. */
+    items: {
+        protocol: "imap" | "pop3";
+        host: string;
+        port: number;
+        security: "tls" | "starttls";
+        auth: "password" | "oauth2";
+        /** A table of large providers, the domain's DNS (RFC 6186), or the autoconfig file of its own web server. */
+        source: "provider" | "srv" | "autoconfig";
+        /** How sure that is, to choose by. */
+        confidence: number;
+    }[];
+    /** What the owner has to know of the provider, in plain words. */
+    advice: string[];
+};
 export type Mailbox = {
     id: string;
     name: string;
@@ -661,6 +677,27 @@ export type Fleet = {
         epoch: string;
         heartbeatExpiresAt: string | null;
     }[];
+    /** Data keys and webhook secrets not yet sealed under today's SAMEBOX_SECRET_KEY. For the operator; null: not told. */
+    underOtherKeys: number | null;
+};
+export type Action = {
+    id: string;
+    at: string;
+    /** null: the operator's key. */
+    keyId: string | null;
+    method: string;
+    /** The pattern of the path. */
+    route: string;
+    accountId: string | null;
+    /** Ids in the path, and `created`: what the request made. */
+    objects: {
+        [key: string]: string;
+    };
+    /** The status that was answered. */
+    status: number;
+    /** Where the request came from. */
+    address: string;
+    requestId: string;
 };
 /**
  * Does the process answer?
@@ -1902,6 +1939,66 @@ export function probeEndpoint({ body }: {
         method: "POST",
         body
     }));
+}
+/**
+ * Likely settings for an address
+ */
+export function discoverSettings({ email }: {
+    email: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 200;
+        data: Discovery;
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/discover${QS.query(QS.explode({
+        email
+    }))}`, {
+        ...opts
+    });
 }
 /**
  * All mailboxes of the account with their counters
@@ -4117,6 +4214,71 @@ export function getFleetStatus(opts?: Oazapfts.RequestOpts) {
         status: 503;
         data: Problem;
     }>("/v1/status", {
+        ...opts
+    });
+}
+/**
+ * What was done over the API, and by which key; newest first
+ */
+export function listActions({ limit, cursor }: {
+    limit?: number;
+    cursor?: string;
+}, opts?: Oazapfts.RequestOpts) {
+    return oazapfts.fetchJson<{
+        status: 200;
+        data: {
+            items: Action[];
+            nextCursor: string | null;
+        };
+    } | {
+        status: 400;
+        data: Problem;
+    } | {
+        status: 401;
+        data: Problem;
+    } | {
+        status: 403;
+        data: Problem;
+    } | {
+        status: 404;
+        data: Problem;
+    } | {
+        status: 405;
+        data: Problem;
+    } | {
+        status: 408;
+        data: Problem;
+    } | {
+        status: 409;
+        data: Problem;
+    } | {
+        status: 413;
+        data: Problem;
+    } | {
+        status: 415;
+        data: Problem;
+    } | {
+        status: 416;
+        data: Problem;
+    } | {
+        status: 422;
+        data: Problem;
+    } | {
+        status: 429;
+        data: Problem;
+    } | {
+        status: 431;
+        data: Problem;
+    } | {
+        status: 500;
+        data: Problem;
+    } | {
+        status: 503;
+        data: Problem;
+    }>(`/v1/audit${QS.query(QS.explode({
+        limit,
+        cursor
+    }))}`, {
         ...opts
     });
 }

@@ -51,6 +51,7 @@ export const operationIds: Readonly<Record<string, string>> = {
   "POST /v1/tenants": "createTenant",
   "GET /v1/tenants": "listTenants",
   "GET /v1/status": "getFleetStatus",
+  "GET /v1/audit": "listActions",
   "GET /openapi.json": "getDescription",
   "GET /livez": "isAlive",
   "GET /readyz": "isReady",

@@ -31,9 +31,9 @@ export const findStanding = async (db: Queryable, tenantId: TenantId, id: Accoun
       text: `select ${accountColumns},
                (select coalesce(jsonb_agg(h order by h.id), '[]') from (
                   select h.id, h.mailbox_id as "mailboxId", h.reason, h.count, extract(epoch from h.since) * 1000 as since, h.decision
-                  from holds h where h.account_id = accounts.id and h.closed_at is null order by h.id limit 500) as h) as holds,
+                  from holds h where h.account_id = $1 and h.closed_at is null order by h.id limit 500) as h) as holds,
                (select coalesce(jsonb_agg(jsonb_build_object('mailboxId', u.mailbox_id, 'count', u.pop3_seen->'suspected', 'lastAt', u.pop3_seen->'suspectedAt')), '[]')
-                from upstream_mailboxes u where u.account_id = accounts.id and (u.pop3_seen->'suspected')::int > 0) as suspicions
+                from upstream_mailboxes u where u.account_id = $1 and (u.pop3_seen->'suspected')::int > 0) as suspicions
              from accounts where id = $1 and tenant_id = $2 and deleted_at is null`,
       values: [id, tenantId],
     }),

@@ -67,10 +67,11 @@ type CommandRow = PlacementRow &
     readonly m_awaited: boolean;
   };
 
+/** Of the account $1, at the endpoint $2. */
 const commandTables = `from commands c
-  left join placements p on p.account_id = c.account_id and p.id = c.placement_id
-  left join messages m on m.account_id = p.account_id and m.id = p.message_id
-  left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+  left join placements p on p.account_id = $1 and p.id = c.placement_id
+  left join messages m on m.account_id = $1 and m.id = p.message_id
+  left join lateral (select * from bindings x where x.account_id = $1 and x.placement_id = p.id and x.endpoint_id = $2
                      order by x.active desc, x.synced_seq desc limit 1) b on true`;
 
 const contentOf = ({ m_sha256: sha256, m_size: size }: Pick<CommandRow, "m_sha256" | "m_size">): BlobRef | null =>
@@ -92,12 +93,12 @@ export const listOpenCommands = async (
     text: `select c.id as command_id, c.verb, c.args, c.reason, c.status, c.attempts, c.outcome, c.fence, c.due_at, c.op_id, i.device_id, ${placementColumns}, ${bindingColumns},
              b.shadow_modseq as b_shadow_modseq, m.sha256 as m_sha256, m.size as m_size,
              m.durability = 'stub' and exists (
-               select from placements o join bindings x on x.account_id = o.account_id and x.placement_id = o.id
-               where o.account_id = m.account_id and o.message_id = m.id and o.id <> p.id and o.lifecycle = 'live' and not o.kept) as m_awaited
+               select from placements o join bindings x on x.account_id = $1 and x.placement_id = o.id
+               where o.account_id = $1 and o.message_id = m.id and o.id <> p.id and o.lifecycle = 'live' and not o.kept) as m_awaited
            ${commandTables}
-             left join intents i on i.account_id = c.account_id and i.op_id = c.op_id
+             left join intents i on i.account_id = $1 and i.op_id = c.op_id
            where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.mailbox_id is null
-             and not exists (select from holds h where h.account_id = c.account_id and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
+             and not exists (select from holds h where h.account_id = $1 and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
                                and h.reason <> 'octets_damaged')
            order by c.due_at nulls first, c.attempts, c.planned_at, c.id limit ${mostOpen}`,
     values: [accountId, endpointId],

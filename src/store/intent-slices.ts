@@ -26,7 +26,7 @@ export const loadAccountSlice = async (
 ): Promise<AccountSlice> => {
   const { rows } = await account.tx.query<{ id: MailboxId; role: Role | null; held: boolean }>({
     name: "intent_mailboxes",
-    text: `select m.id, m.role, exists (select from holds h where h.account_id = m.account_id and h.mailbox_id = m.id and h.closed_at is null
+    text: `select m.id, m.role, exists (select from holds h where h.account_id = $1 and h.mailbox_id = m.id and h.closed_at is null
                                           and h.reason <> 'octets_damaged') as held
            from mailboxes m where m.account_id = $1 and m.lifecycle = 'live' order by m.id`,
     values: [account.accountId],

@@ -158,16 +158,16 @@ const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly
   const { rows } = await db.query<PlacementRow>({
     name: "placements_read",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.reason, p.recoverable_until,
-             array(select c.verb from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.status = 'masked') as masked, e.protocol,
-             exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.op_id is not null and c.ended_at is null) as owed,
-             exists (select from holds h where h.account_id = p.account_id and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
+             array(select c.verb from commands c where c.account_id = $1 and c.placement_id = p.id and c.status = 'masked') as masked, e.protocol,
+             exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.op_id is not null and c.ended_at is null) as owed,
+             exists (select from holds h where h.account_id = $1 and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
                        and h.reason <> 'octets_damaged') as held,
              b.endpoint_id as b_endpoint_id, b.mailbox_id as b_mailbox_id, b.uid as b_uid, b.uidl as b_uidl, b.shadow_flags as b_shadow_flags,
              u.uid_validity
            from placements p
-           left join bindings b on b.account_id = p.account_id and b.placement_id = p.id and b.active
-           left join endpoints e on e.account_id = b.account_id and e.id = b.endpoint_id
-           left join upstream_mailboxes u on u.account_id = b.account_id and u.endpoint_id = b.endpoint_id and u.mailbox_id = b.mailbox_id and u.epoch = b.epoch
+           left join bindings b on b.account_id = $1 and b.placement_id = p.id and b.active
+           left join endpoints e on e.account_id = $1 and e.id = b.endpoint_id
+           left join upstream_mailboxes u on u.account_id = $1 and u.endpoint_id = b.endpoint_id and u.mailbox_id = b.mailbox_id and u.epoch = b.epoch
            where p.account_id = $1 and p.message_id = any($2::uuid[]) and p.lifecycle <> 'purged'
              and not (p.mailbox_id = any(array(select mailbox_id from upstream_mailboxes where account_id = $1 and shows_all))
                       and exists (select from placements q where q.account_id = $1 and q.message_id = p.message_id and q.lifecycle = 'live'

@@ -33,8 +33,11 @@ export const placementColumns =
 export const bindingColumns =
   "b.mailbox_id as b_mailbox_id, b.epoch as b_epoch, b.uid as b_uid, b.active as b_active, b.closed_reason as b_closed_reason, b.shadow_flags as b_shadow_flags";
 
-/** Of each placement, at the endpoint $2. */
-export const lastBinding = `left join lateral (select * from bindings x where x.account_id = p.account_id and x.placement_id = p.id and x.endpoint_id = $2
+/**
+ * Of each placement of the account $1, at the endpoint $2. Here and elsewhere every table is told the account itself: told only that it is
+ * that of another table, the planner makes plans for all partitions, which takes longer than the reading.
+ */
+export const lastBinding = `left join lateral (select * from bindings x where x.account_id = $1 and x.placement_id = p.id and x.endpoint_id = $2
                               order by x.active desc, x.synced_seq desc limit 1) b on true`;
 
 /**
@@ -251,9 +254,9 @@ export const loadMailboxes = async (account: AccountTx, endpointId: EndpointId |
     text: `select m.id, m.name, m.parent_id, m.role, m.role_source, m.subscribed, m.changed_seq, u.path, u.delimiter, u.selectable, u.object_id, u.shows_all,
              u.uid_validity, u.uid_next, u.absent_since, c.verb, c.planned_at, i.device_id, c.fence
            from mailboxes m
-           left join upstream_mailboxes u on u.account_id = m.account_id and u.mailbox_id = m.id and u.endpoint_id = $2
-           left join commands c on c.account_id = m.account_id and c.mailbox_id = m.id and c.endpoint_id = $2 and c.ended_at is null
-           left join intents i on i.account_id = c.account_id and i.op_id = c.op_id
+           left join upstream_mailboxes u on u.account_id = $1 and u.mailbox_id = m.id and u.endpoint_id = $2
+           left join commands c on c.account_id = $1 and c.mailbox_id = m.id and c.endpoint_id = $2 and c.ended_at is null
+           left join intents i on i.account_id = $1 and i.op_id = c.op_id
            where m.account_id = $1 and m.lifecycle = 'live' order by m.id`,
     values: [account.accountId, endpointId],
   });

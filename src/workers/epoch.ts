@@ -98,8 +98,8 @@ export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, see
   const { uidValidity, uidNext, highestModseq, permanentFlags } = seen;
   const cursor = { uidValidity, uidNext, highestModseq };
   const epoch = mailbox.epoch + 1;
-  // An empty mailbox, too, has to be recognised as that which it was.
-  const backfillLow = Math.max(uidNext, mailbox.bound + mailbox.held > 0 ? 2 : 1);
+  // An empty mailbox, too, has to be recognised as that which it was, and its id, which may be another now, be agreed on.
+  const backfillLow = Math.max(uidNext, mailbox.bound + mailbox.held > 0 || mailbox.objectId !== null ? 2 : 1);
   const facts = { endpointId: context.endpointId, mailbox: mailboxFacts(mailbox), seen: { ...cursor, permanentFlags } };
   await ingest(context, epochSeen, { ...facts, backfillLow });
   Object.assign(mailbox, {

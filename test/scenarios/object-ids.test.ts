@@ -100,6 +100,29 @@ describe("a server that tells ids of its own", () => {
     const kinds = (await since(accountId, logged)).map(({ kind }) => kind).sort();
     expect(kinds).toEqual(["mailbox.created", "mailbox.renamed", "message.created"]);
   });
+
+  it(
+    "an empty mailbox that is made again goes on under its new id, and is followed when it is renamed",
+    { timeout: 90_000 },
+    async () => {
+      await using device = await server.device(3);
+      await device.create("Empty");
+      const accountId = await begin(3, { INBOX: ["a"] });
+      const id = (await mailboxesOf(daemon, accountId)).get("Empty")?.id;
+      expect(id).toBeDefined();
+      await device.remove("Empty");
+      await device.create("Empty");
+      await eventually(
+        "it is numbered anew",
+        async () => (await changesOf(daemon, accountId)).some(({ kind }) => kind === "epoch.changed"),
+        patience,
+      );
+      await eventually("it is live", async () => (await statusOf(daemon, accountId)).syncState === "live", patience);
+      await device.rename({ from: "Empty", to: "Other" });
+      await eventually("it is renamed", async () => (await mailboxesOf(daemon, accountId)).has("Other"), patience);
+      expect((await mailboxesOf(daemon, accountId)).get("Other")?.id).toBe(id);
+    },
+  );
 });
 
 /** Gmail as far as it differs: labels for mailboxes, and all mail once more in a view. UIDs of a mailbox by the mail that they are. */

@@ -84,7 +84,7 @@ const fill = async (db: pg.Client, accountId: string): Promise<Owner> => {
     await fillRange(db, owner, from, Math.min(messages, from + perStatement - 1));
     if ((from - 1) % 100_000 === 0) progress(`${from - 1} messages are made`);
   }
-  await db.query(`update accounts set head_seq = $2 where id = $1`, [account, messages]);
+  await db.query(`update accounts set head_seq = $2, sync_state = 'live' where id = $1`, [account, messages]);
   await db.query(`vacuum (analyze) messages, message_contents, placements, bindings, changes`);
   return owner;
 };

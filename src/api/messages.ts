@@ -111,7 +111,11 @@ const registerList = (app: App, deps: Pick<ApiDeps, "db">): void => {
       const rows =
         mailboxId === "none"
           ? []
-          : await listMessageRows(deps.db, account.id, readFilter(query, mailboxId), { after, limit: limit + 1 });
+          : await listMessageRows(deps.db, account.id, readFilter(query, mailboxId), {
+              after,
+              limit: limit + 1,
+              onlyNews: account.syncState === "live",
+            });
       const page = toPage(rows, limit, { positionOf: (row) => [String(row.at), row.id], toItem: (row) => row.messageId });
       const messages = await readMessages(deps.db, account.id, page.items);
       void reply.header("etag", `"${state}"`);

@@ -38,6 +38,14 @@ export interface ListRow extends ListPosition {
   readonly messageId: MessageId;
 }
 
+export interface PageWanted {
+  /** null: from the newest. */
+  readonly after: ListPosition | null;
+  readonly limit: number;
+  /** The account was read to its end and is followed, so that only its newest mail may not be parsed yet. */
+  readonly onlyNews: boolean;
+}
+
 type Strategy = "direct" | "probe" | "whole";
 
 /** Rows that a probe looks through: a few milliseconds. */
@@ -50,11 +58,13 @@ class ListQuery {
   readonly values: unknown[];
   private readonly filter: MessageFilter;
   private readonly after: ListPosition | null;
+  private readonly onlyNews: boolean;
 
-  constructor(accountId: AccountId, filter: MessageFilter, after: ListPosition | null) {
+  constructor(accountId: AccountId, filter: MessageFilter, { after, onlyNews }: Pick<PageWanted, "after" | "onlyNews">) {
     this.values = [accountId];
     this.filter = filter;
     this.after = after;
+    this.onlyNews = onlyNews;
   }
 
   bind(value: unknown): string {
@@ -108,10 +118,21 @@ class ListQuery {
       return `select distinct p.message_id from placements p where p.account_id = $1 and ${this.lifecycle("p")} and ${this.wanted("p")}`;
     return `select samebox_messages_with_words($1, ${this.words(text)}) as message_id
             union all
-            select m.id from (select * from messages m where m.account_id = $1
-                                and not exists (select from message_contents c where c.account_id = $1 and c.message_id = m.id)
+            select m.id from (select * from ${this.mayBeUnparsed()} m
+                              where not exists (select from message_contents c where c.account_id = $1 and c.message_id = m.id offset 0)
                               order by m.received_at desc, m.id desc limit ${unparsedRows}) m
             where ${headerWords("m")} @@ ${this.words(text)}`;
+  }
+
+  /**
+   * To find that all is parsed costs a look at each message: where only news can be unparsed, and what has no octets to parse,
+   * nothing else is looked at.
+   */
+  private mayBeUnparsed(): string {
+    const all = `select * from messages where account_id = $1`;
+    if (!this.onlyNews) return `(${all})`;
+    const news = `select * from (${all} order by received_at desc, id desc limit ${probeRows}) n where durability <> 'stub'`;
+    return `(${news} union all ${all} and durability = 'stub')`;
   }
 
   /** A keyword test that some placement must pass; only where `wantsKeyword`. */
@@ -223,11 +244,11 @@ export const listMessageRows = async (
   db: Queryable,
   accountId: AccountId,
   filter: MessageFilter,
-  page: { readonly after: ListPosition | null; readonly limit: number },
+  page: PageWanted,
 ): Promise<ListRow[]> => {
   let found: ListRow[] = [];
   for (const strategy of strategiesFor(filter)) {
-    const query = new ListQuery(accountId, filter, page.after);
+    const query = new ListQuery(accountId, filter, page);
     const text =
       filter.mailboxId === null ? query.ofAccount(strategy, page.limit) : query.ofMailbox(filter.mailboxId, strategy, page.limit);
     const { rows } = await db.query<{ message_id: MessageId; id: string; at: bigint }>({ text, values: query.values });

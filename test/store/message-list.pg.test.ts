@@ -31,8 +31,10 @@ const everything: MessageFilter = {
   removed: false,
 };
 
-const list = async (rows: MailRows, filter: Partial<MessageFilter> = {}, limit = 1000): Promise<MessageId[]> =>
-  (await listMessageRows(db, rows.accountId, { ...everything, ...filter }, { after: null, limit })).map((row) => row.messageId);
+const list = async (rows: MailRows, filter: Partial<MessageFilter> = {}, limit = 1000, onlyNews = false): Promise<MessageId[]> =>
+  (await listMessageRows(db, rows.accountId, { ...everything, ...filter }, { after: null, limit, onlyNews })).map(
+    (row) => row.messageId,
+  );
 
 /** All pages, with `between` run after each. */
 const walk = async (
@@ -48,7 +50,7 @@ const walk = async (
       db,
       rows.accountId,
       { ...everything, ...filter },
-      { after, limit },
+      { after, onlyNews: false, limit },
     );
     seen.push(...page.map((row) => row.messageId));
     const last = page.at(-1);
@@ -181,6 +183,15 @@ describe("keywords of a message", () => {
       expect(await list(rows, { ...filter, mailboxId })).toEqual([parsed.id, old.id]);
       expect(await list(rows, filter, 1)).toEqual([parsed.id]);
     }
+    // Where only news may be unparsed, what is old and unparsed is not looked for, save where it cannot be parsed.
+    const needle = { text: "needle" };
+    expect(await list(rows, needle, 1000, true)).toEqual([parsed.id]);
+    await db.query({
+      text: `update messages set durability = 'stub', sha256 = null where account_id = $1 and id = $2`,
+      values: [rows.accountId, old.id],
+    });
+    expect(await list(rows, needle, 1000, true)).toEqual([parsed.id, old.id]);
+    expect(await list(rows, { ...needle, mailboxId }, 1000, true)).toEqual([parsed.id, old.id]);
   });
 });
 

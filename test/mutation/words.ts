@@ -308,6 +308,15 @@ const operations: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "reconciler/flag-news.ts",
+    ["reconciler/flag-news.test.ts"],
+    [
+      ["I8", "another flag is no news", "!sameFlags(known.flags, flags)", "false"],
+      ["I8", "what may answer us is no news", "known.said ||", ""],
+      ["I8", "what its mod-sequence tells of is no news", "modseq > since) return true", "modseq > since) return false"],
+    ],
+  ),
+  ...mutantsOf(
     "reconciler/intent-slice.ts",
     [places],
     [["P10", "a purge needs no state", "exact && placements.every(", "true || placements.every("]],

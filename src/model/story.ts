@@ -115,7 +115,7 @@ const tellings: Readonly<Record<string, Telling>> = {
   api_replace: { text: "An app replaced it by its next version.", otherwise: restore },
   api_replacement: { text: "An app brought it as the next version of a draft." },
   draft_fork: {
-    text: "An app brought it as the next version of a draft that somebody else had replaced or removed first: both stay.",
+    text: "It was written as the next version of a draft while somebody else replaced or removed the one before: both stay.",
     otherwise: "DELETE the version that is not wanted.",
   },
   api_trash: { text: "An app moved it to Trash.", otherwise: "POST …/restore brings it back." },

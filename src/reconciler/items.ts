@@ -50,6 +50,8 @@ export interface ItemsInput {
   readonly contests?: Contests;
   /** What the mailbox keeps; null: not known, or everything. */
   readonly permanentFlags?: readonly string[] | null;
+  /** By UID: the version of the same draft that an app brought before whoever wrote the item could see it (P12). */
+  readonly forks?: ReadonlyMap<number, MessageId>;
   /** Unused ids, two per item: one for a message, one for a placement. */
   readonly freshIds: readonly string[];
   /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
@@ -307,6 +309,13 @@ const continuedBy = (
   );
 };
 
+/** Why a message is new. */
+const newsOf = ({ forks, reason }: ItemsInput, { uid }: ItemFact): Pick<DecidedChange, "reason" | "rule" | "evidence"> => {
+  const otherVersion = forks?.get(uid);
+  if (otherVersion === undefined) return { reason, rule: "ID-7", evidence: [] };
+  return { reason: "draft_fork", rule: "P12", evidence: [{ otherVersion }] };
+};
+
 /** Decides for a batch of fetched items. Items already bound only tell their flags; equal octets never make two messages. */
 export const reconcileItems = (input: ItemsInput): Decision => {
   const { scope } = input;
@@ -333,9 +342,8 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const messageId = existing ?? (input.freshIds[2 * item] as MessageId);
     const id = input.freshIds[2 * item + 1] as PlacementId;
     const keywords = mergeWithoutBase({ canonical: [], observed: fact.flags });
-    const reason = existing === undefined ? input.reason : "copied";
-    const rule = existing === undefined ? "ID-7" : "ID-5e";
-    const made = { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, reason, rule } as const;
+    const why = existing === undefined ? newsOf(input, fact) : ({ reason: "copied", rule: "ID-5e" } as const);
+    const made = { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, ...why } as const;
     const index = record(draft, change(scope, { id, messageId }, made));
     if (existing === undefined) {
       draft.newMessages.push({ id: messageId, item, change: index });
@@ -346,7 +354,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
       messageId,
       mailboxId: scope.mailboxId,
       keywords,
-      reason,
+      reason: why.reason,
       receivedAt: fact.receivedAt,
       change: index,
     });

@@ -1,6 +1,7 @@
 /** A version that takes the place of another: the earlier one is not destroyed upstream before the later one is there (C5, P12). */
-import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
+import type { AccountId, EndpointId, MessageId, PlacementId } from "../model/ids.ts";
 import { type Succession, successionOf } from "../reconciler/moves.ts";
+import type { Scope } from "../reconciler/state.ts";
 import type { InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import { bindingColumns, lastBinding, placementColumns, type PlacementRow, placementsById, toView } from "./slices.ts";
@@ -55,4 +56,29 @@ export const loadSuccessions = async (
     values: [accountId, endpointId, ids],
   });
   return new Map(rows.map((row) => [row.id, successionOf(toView(row), row.adding)]));
+};
+
+/**
+ * By UID of a new item in Drafts: the version of the same draft (by its Message-ID, so that this says why and binds nothing) that
+ * an app brought, and that was never on the server or came there later, so that who wrote the item did not see it.
+ */
+export const loadForks = async (
+  { tx, accountId }: InputTx,
+  { endpointId, mailboxId, epoch }: Scope,
+  news: readonly { readonly uid: number; readonly messageId: string }[],
+): Promise<ReadonlyMap<number, MessageId>> => {
+  if (news.length === 0) return new Map();
+  const { rows } = await tx.query<{ uid: bigint; id: MessageId }>({
+    name: "drafts_forked",
+    text: `select distinct on (n.uid) n.uid, m.id
+           from jsonb_to_recordset($5::jsonb) as n(uid bigint, "messageId" text)
+           join messages m on m.account_id = $1 and left(m.message_id, 128) = left(n."messageId", 128) and m.message_id = n."messageId"
+           join placements p on p.account_id = $1 and p.message_id = m.id and p.mailbox_id = $3 and p.lifecycle = 'live'
+             and p.reason in ('api_replacement', 'draft_fork')
+           where not exists (select from bindings b where b.account_id = $1 and b.placement_id = p.id and b.endpoint_id = $2
+                             and (b.epoch <> $4 or b.uid <= n.uid))
+           order by n.uid, p.created_seq desc`,
+    values: [accountId, endpointId, mailboxId, epoch, JSON.stringify(news)],
+  });
+  return new Map(rows.map(({ uid, id }) => [Number(uid), id]));
 };

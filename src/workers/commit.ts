@@ -16,6 +16,7 @@ import { defineInput, ingest, type StoredOctets } from "../store/inputs.ts";
 import { writeCursor } from "../store/mailbox-writes.ts";
 import { noteRenderings } from "../store/renderings.ts";
 import { loadBound, loadKnown, readAgreed } from "../store/slices.ts";
+import { loadForks } from "../store/successors.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap, noteRepair } from "./arrivals.ts";
@@ -187,8 +188,18 @@ const claimedOf = async (
   );
 };
 
-const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, forms, ...rest }: ItemsFacts) => {
-  const { reason, move, unbound, readAt } = rest;
+/** Of drafts that came: those of which an app brought another version at the same time. */
+const forksOf = async (account: InputTx, scope: Scope, { mailbox, batch, reason }: ItemsFacts) => {
+  if (mailbox.role !== "drafts" || reason !== "delivered") return new Map<number, never>();
+  const news = batch.facts.flatMap(({ uid }, item) => {
+    const messageId = batch.contents[item]?.headers?.messageId ?? null;
+    return messageId === null ? [] : [{ uid, messageId }];
+  });
+  return loadForks(account, scope, news);
+};
+
+const decideItems = async (account: InputTx, items: ItemsFacts) => {
+  const { lane, mailbox, batch, meant, forms, reason, move, unbound, readAt } = items;
   const { facts, contents, seen } = batch;
   const { at } = account.input;
   const scope = scopeOf(lane, mailbox);
@@ -204,6 +215,7 @@ const decideItems = async (account: InputTx, { lane, mailbox, batch, meant, form
     claims,
     claimed,
     permanentFlags: mailbox.permanentFlags,
+    forks: await forksOf(account, scope, items),
     toTrash: await drainToTrash(account, lane, mailbox, known),
     contests: await loadContests(account, lane, {
       placements: [...known.values()].flatMap(({ placements }) => placements),

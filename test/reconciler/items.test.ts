@@ -60,6 +60,16 @@ const told = ({ changes, bindings }: ReturnType<typeof arrive>) => [
   changes.map(({ kind, rule }) => `${kind} ${rule}`).join(", "),
 ];
 
+it("S89 P12: says of a draft that an app brought another version of it at the same time", () => {
+  const forks = new Map([[9, "theirs" as MessageId]]);
+  const decision = arrive([], { forks });
+  expect(decision.changes).toMatchObject([
+    { kind: "message.created", reason: "draft_fork", evidence: [{ otherVersion: "theirs" }] },
+  ]);
+  expect(told(decision)).toEqual(["p1", "message.created P12"]);
+  expect(told(arrive([], { forks: new Map([[8, "theirs" as MessageId]]) }))).toEqual(["p1", "message.created ID-7"]);
+});
+
 describe("an item that was compared with a placement", () => {
   const claim = (uid: number, rest: Partial<PlacementView> = {}) =>
     [uid, { placement: placementOf("p", rest), confidence: 0.8 }] as const;

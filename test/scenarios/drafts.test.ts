@@ -141,6 +141,12 @@ it("S89: also where the app was first", { timeout: 60_000 }, async () => {
     "message.created backfilled ID-7",
     "message.created api_replacement P12",
     "message.removed api_replace P12",
-    "message.created delivered ID-7",
+    "message.created draft_fork P12",
   ]);
+  const fork = (await changesOf(daemon, writer.id)).find(({ reason }) => reason === "draft_fork");
+  expect(fork).toMatchObject({ evidence: [{ otherVersion: expect.any(String) }] });
+  // Who writes on after both were there writes no third version of what nobody saw.
+  await writer.imap("vJ");
+  await writer.are("vJ");
+  expect((await writer.told()).slice(4)[0]).toBe("message.created delivered ID-7");
 });

@@ -1,4 +1,5 @@
 /** Mail that a caller of the API brings: a message of its own, or one more place of a message that is here (Q1–Q7). */
+import type { DecidedChange } from "../model/change.ts";
 import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { ImportOp, IntentResult } from "../model/intent.ts";
 import { keywordFault, mergeSaid } from "./intent-keywords.ts";
@@ -32,6 +33,15 @@ const reasonOf = (slice: ImportSlice): "api_import" | "api_replacement" | "draft
   if (slice.replaced === null) return "api_import";
   return stillThere(slice).length > 0 ? "api_replacement" : "draft_fork";
 };
+
+/** Why a message that a server shows is new. `otherVersion`: of the same draft, brought by an app before the writer of this one saw it. */
+export const whyNew = (
+  reason: "backfilled" | "delivered",
+  otherVersion: MessageId | undefined,
+): Pick<DecidedChange, "reason" | "rule" | "evidence"> =>
+  otherVersion === undefined
+    ? { reason, rule: "ID-7", evidence: [] }
+    : { reason: "draft_fork", rule: "P12", evidence: [{ otherVersion }] };
 
 const removeReplaced = (draft: Draft, deviceId: string, slice: ImportSlice, by: MessageId): readonly PlacementId[] =>
   stillThere(slice).flatMap((placement) => {

@@ -8,6 +8,7 @@ import type { FlagFact } from "./flag-loss.ts";
 import type { SaidKeywords } from "./intent-keywords.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
 import { weigh } from "./opinions.ts";
+import { whyNew } from "./import.ts";
 import { bindingOf, bindOwn } from "./own.ts";
 import { giveBack, setRight } from "./plan.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
@@ -309,13 +310,6 @@ const continuedBy = (
   );
 };
 
-/** Why a message is new. */
-const newsOf = ({ forks, reason }: ItemsInput, { uid }: ItemFact): Pick<DecidedChange, "reason" | "rule" | "evidence"> => {
-  const otherVersion = forks?.get(uid);
-  if (otherVersion === undefined) return { reason, rule: "ID-7", evidence: [] };
-  return { reason: "draft_fork", rule: "P12", evidence: [{ otherVersion }] };
-};
-
 /** Decides for a batch of fetched items. Items already bound only tell their flags; equal octets never make two messages. */
 export const reconcileItems = (input: ItemsInput): Decision => {
   const { scope } = input;
@@ -342,9 +336,10 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const messageId = existing ?? (input.freshIds[2 * item] as MessageId);
     const id = input.freshIds[2 * item + 1] as PlacementId;
     const keywords = mergeWithoutBase({ canonical: [], observed: fact.flags });
-    const why = existing === undefined ? newsOf(input, fact) : ({ reason: "copied", rule: "ID-5e" } as const);
-    const made = { kind: "message.created", after: { mailboxId: scope.mailboxId, keywords }, ...why } as const;
-    const index = record(draft, change(scope, { id, messageId }, made));
+    const why =
+      existing === undefined ? whyNew(input.reason, input.forks?.get(fact.uid)) : ({ reason: "copied", rule: "ID-5e" } as const);
+    const after = { mailboxId: scope.mailboxId, keywords };
+    const index = record(draft, change(scope, { id, messageId }, { kind: "message.created", after, ...why }));
     if (existing === undefined) {
       draft.newMessages.push({ id: messageId, item, change: index });
       for (const key of keys) madeHere.set(key, messageId);

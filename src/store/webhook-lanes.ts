@@ -16,10 +16,15 @@ export const breakerFailures = 5;
 /** How long one try may take while the breaker is half open. */
 const probeSeconds = 60;
 const deliveryDays = 7;
+/** Deliveries dropped by one statement, and how long one call goes on with them, in ms. */
+const forgottenAtOnce = 10_000;
+const forgetMs = 10_000;
 
 /** One account's changes on their way to one webhook. */
 export interface WebhookLane {
   readonly webhookId: WebhookId;
+  /** What the webhook was when this was read. */
+  readonly webhookVersion: number;
   readonly accountId: AccountId;
   readonly tenantId: TenantId;
   readonly virtualShard: number;
@@ -37,8 +42,8 @@ export interface Ownership {
 }
 
 /**
- * Lanes that have something to send now, of the shards that are owned; `among`: of these accounts only. At most 16 of one
- * webhook, so that one with many accounts keeps no other from its turn.
+ * Lanes that have something to send now, of the shards that are owned; `among`: of these accounts only. At most 64 of one
+ * webhook. In no order, and other ones each time: none is kept from its turn for long.
  */
 export const listDueLanes = async (
   db: Queryable,
@@ -49,16 +54,16 @@ export const listDueLanes = async (
     // Of a few accounts, or of all: one plan for both would read all of them at every wake-up.
     name: among === null ? "webhook_lanes_owed" : "webhook_lanes_owed_among",
     text: `select * from (
-             select w.id as "webhookId", a.id as "accountId", a.tenant_id as "tenantId", a.virtual_shard as "virtualShard",
+             select w.id as "webhookId", w.version as "webhookVersion", a.id as "accountId", a.tenant_id as "tenantId", a.virtual_shard as "virtualShard",
                     a.state_epoch as "stateEpoch", coalesce(l.seq, 0) as seq, coalesce(l.generation, 0) as generation,
-                    coalesce(l.attempts, 0) as attempts, row_number() over (partition by w.id order by l.due_at nulls first) as turn
+                    coalesce(l.attempts, 0) as attempts, row_number() over (partition by w.id order by random()) as turn
              from webhooks w
              join accounts a on a.tenant_id = w.tenant_id and a.deleted_at is null and (w.account_ids is null or a.id = any(w.account_ids))
              left join webhook_lanes l on l.account_id = a.id and l.webhook_id = w.id
              where w.disabled_because is null and (w.open_until is null or w.open_until <= now())
                ${among === null ? "" : "and a.id = any($3)"} and a.virtual_shard % $1 = any($2::int[])
                and coalesce(l.seq, 0) < a.head_seq and (l.due_at is null or l.due_at <= now())) owed
-           where turn <= 16`,
+           where turn <= 64 order by random()`,
     values: [shards, owned, ...(among === null ? [] : [among])],
   });
   return rows;
@@ -67,12 +72,14 @@ export const listDueLanes = async (
 export interface SendableWebhook extends Pick<Webhook, "id" | "tenantId" | "url" | "kinds" | "failures"> {
   /** Those that sign, newest first. */
   readonly secrets: readonly string[];
+  readonly version: number;
 }
 
 interface SealedRow extends Webhook {
   readonly secret: string;
   readonly old_secret: string | null;
   readonly test_id: string | null;
+  readonly version: number;
 }
 
 const toSendable = (sealer: Sealer, row: SealedRow): SendableWebhook => ({
@@ -82,21 +89,36 @@ const toSendable = (sealer: Sealer, row: SealedRow): SendableWebhook => ({
   ),
 });
 
-const sealedColumns = `${webhookColumns}, w.secret, case when w.old_secret_until > now() then w.old_secret end as old_secret, w.test_id`;
+const sealedColumns = `${webhookColumns}, w.secret, case when w.old_secret_until > now() then w.old_secret end as old_secret, w.test_id, w.version`;
 
-/** A webhook to send to now; null when it is disabled, gone, or its breaker is open. With a breaker half open, only one gets it. */
-export const takeWebhook = async (db: Queryable, sealer: Sealer, id: WebhookId): Promise<SendableWebhook | null> => {
+/** The webhook of a lane, to send to now; null when it is disabled, gone, was changed since the lane was read, or its breaker is open. With a breaker half open, only one gets it. */
+export const takeWebhook = async (
+  db: Queryable,
+  sealer: Sealer,
+  { webhookId, webhookVersion }: Pick<WebhookLane, "webhookId" | "webhookVersion">,
+): Promise<SendableWebhook | null> => {
   const { rows } = await db.query<SealedRow>({
     name: "webhook_take",
     text: `with probing as (
              update webhooks set open_until = now() + make_interval(secs => $3)
-             where id = $1 and failures >= $2 and (open_until is null or open_until <= now()) returning id)
-           select ${sealedColumns} from webhooks w where w.id = $1 and w.disabled_because is null
+             where id = $1 and version = $4 and failures >= $2 and (open_until is null or open_until <= now()) returning id)
+           select ${sealedColumns} from webhooks w where w.id = $1 and w.version = $4 and w.disabled_because is null
              and (w.failures < $2 or exists (select from probing))`,
-    values: [id, breakerFailures, probeSeconds],
+    values: [webhookId, breakerFailures, probeSeconds, webhookVersion],
   });
   const row = rows[0];
   return row === undefined ? null : toSendable(sealer, row);
+};
+
+/** The webhook was taken and nothing was sent: with its breaker half open another lane may try at once. */
+export const giveBackWebhook = async (db: Queryable, { id, failures }: SendableWebhook): Promise<void> => {
+  if (failures < breakerFailures) return;
+  await db.query({
+    name: "webhook_give_back",
+    // Another failure that was noted meanwhile keeps it closed for as long as that one said.
+    text: `update webhooks set open_until = now() where id = $1 and failures = $2`,
+    values: [id, failures],
+  });
 };
 
 /** Webhooks that wait for a test event, also disabled ones. */
@@ -145,20 +167,21 @@ export interface LaneProgress {
 }
 
 /**
- * Keeps how far a lane has come. Nothing is kept where its shard has a new owner, the lane was set elsewhere, or the webhook is gone.
+ * Keeps how far a lane has come. Nothing is kept where its shard has a new owner, the lane was set elsewhere, or the webhook was changed or is gone.
  * @returns whether to go on: it was kept, and the webhook is enabled.
  */
 export const keepProgress = async (db: Queryable, fence: Fence, lane: WebhookLane, progress: LaneProgress): Promise<boolean> => {
   const { rows } = await db.query<{ goOn: boolean }>({
     name: "webhook_progress",
     text: `with owner as (select 1 from shards where id = $9 and owner = $10 and epoch = $11 for share),
+           webhook as (select disabled_because is null as enabled from webhooks where id = $1 and version = $12 for share),
            kept as (
              insert into webhook_lanes as l (account_id, webhook_id, tenant_id, seq, generation, attempts, due_at)
-             select $4, $1, $2, $5, $6, $7, now() + make_interval(secs => $8::float8 / 1000) from owner where exists (select from webhooks where id = $1)
+             select $4, $1, $2, $5, $6, $7, now() + make_interval(secs => $8::float8 / 1000) from owner, webhook
              on conflict (account_id, webhook_id) do update set seq = excluded.seq, attempts = excluded.attempts, due_at = excluded.due_at
                where l.generation = $6 returning 1),
            noted as (${insertDeliveries} where exists (select from kept))
-           select exists (select from kept) and exists (select from webhooks where id = $1 and disabled_because is null) as "goOn"`,
+           select exists (select from kept) and exists (select from webhook where enabled) as "goOn"`,
     values: [
       lane.webhookId,
       lane.tenantId,
@@ -171,6 +194,7 @@ export const keepProgress = async (db: Queryable, fence: Fence, lane: WebhookLan
       fence.shard,
       fence.owner,
       fence.epoch,
+      lane.webhookVersion,
     ],
   });
   return rows[0]?.goOn === true;
@@ -238,12 +262,17 @@ export const readWebhookFigures = async (db: Queryable): Promise<WebhookFigures>
   return { states: { enabled, open, disabled }, oldestPendingSeconds: oldest ?? 0 };
 };
 
-/** Drops deliveries nobody asks for any more. */
+/** Drops deliveries nobody asks for any more, as many as it gets to within `forgetMs`. */
 export const forgetDeliveries = async (db: Queryable): Promise<void> => {
-  await db.query({
-    name: "webhook_deliveries_forget",
-    text: `delete from webhook_deliveries where ctid = any(array(
-             select ctid from webhook_deliveries where at < now() - make_interval(days => $1) limit 10000))`,
-    values: [deliveryDays],
-  });
+  const until = Date.now() + forgetMs;
+  let dropped: number;
+  do {
+    const { rowCount } = await db.query({
+      name: "webhook_deliveries_forget",
+      text: `delete from webhook_deliveries where ctid = any(array(
+               select ctid from webhook_deliveries where at < now() - make_interval(days => $1) limit $2))`,
+      values: [deliveryDays, forgottenAtOnce],
+    });
+    dropped = rowCount ?? 0;
+  } while (dropped === forgottenAtOnce && Date.now() < until);
 };

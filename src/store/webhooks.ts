@@ -25,22 +25,28 @@ export interface WebhookOwner {
 
 const owned = "w.tenant_id = $1 and ($2::uuid[] is null or w.account_ids <@ $2)";
 
-/** Accounts that are there now begin now, and those to come at their beginning; who is no longer meant is forgotten. */
+/**
+ * Accounts that are there now and were not meant `before` (null: all were) begin now, and those to come at their beginning;
+ * who is no longer meant is forgotten.
+ */
 const placeLanes = async (
   tx: Tx,
   { tenantId, id, accountIds }: Pick<Webhook, "tenantId" | "id" | "accountIds">,
+  before: readonly AccountId[] | null,
 ): Promise<void> => {
   await tx.query({
     name: "webhook_lanes_leave",
     text: `delete from webhook_lanes where webhook_id = $1 and $2::uuid[] is not null and account_id <> all($2)`,
     values: [id, accountIds],
   });
+  if (before === null) return;
   await tx.query({
     name: "webhook_lanes_place",
-    text: `insert into webhook_lanes (account_id, webhook_id, tenant_id, seq)
-           select a.id, $2, $1, a.head_seq from accounts a where a.tenant_id = $1 and a.deleted_at is null and ($3::uuid[] is null or a.id = any($3))
-           on conflict do nothing`,
-    values: [tenantId, id, accountIds],
+    text: `insert into webhook_lanes as l (account_id, webhook_id, tenant_id, seq)
+           select a.id, $2, $1, a.head_seq from accounts a
+           where a.tenant_id = $1 and a.deleted_at is null and ($3::uuid[] is null or a.id = any($3)) and a.id <> all($4::uuid[])
+           on conflict (account_id, webhook_id) do update set seq = excluded.seq, generation = l.generation + 1, attempts = 0, due_at = null`,
+    values: [tenantId, id, accountIds, before],
   });
 };
 
@@ -78,7 +84,7 @@ export const createWebhook = async (
   });
   const webhook = rows[0];
   if (webhook === undefined) throw new Error("insert returned nothing");
-  await placeLanes(tx, webhook);
+  await placeLanes(tx, webhook, []);
   return { webhook, secret };
 };
 
@@ -119,19 +125,20 @@ export interface WebhookPatch {
   readonly enabled?: boolean;
 }
 
-/** `webhook` as it was locked. Whatever is changed deserves a new try at once. */
+/** `webhook` as it was locked. Whatever is changed deserves a new try at once; what is being sent as it was before has no effect any more. */
 export const patchWebhook = async (tx: Tx, webhook: Webhook, patch: WebhookPatch): Promise<Webhook> => {
   const { url = webhook.url, accountIds = webhook.accountIds, kinds = webhook.kinds } = patch;
   const disabled = patch.enabled === undefined ? webhook.disabledBecause : patch.enabled ? null : "asked";
   const { rows } = await tx.query<Webhook>({
     name: "webhook_patch",
-    text: `update webhooks w set url = $2, account_ids = $3, kinds = $4, disabled_because = $5, failures = 0, failing_since = null, open_until = null
+    text: `update webhooks w set url = $2, account_ids = $3, kinds = $4, disabled_because = $5, failures = 0, failing_since = null, open_until = null,
+             version = version + 1
            where w.id = $1 returning ${webhookColumns}`,
     values: [webhook.id, url, accountIds, kinds, disabled],
   });
   const patched = rows[0];
   if (patched === undefined) throw new Error("the webhook was locked and is gone");
-  if (patch.accountIds !== undefined) await placeLanes(tx, patched);
+  if (patch.accountIds !== undefined) await placeLanes(tx, patched, webhook.accountIds);
   await tx.query({
     name: "webhook_lanes_due",
     text: `update webhook_lanes set due_at = null where webhook_id = $1 and due_at is not null`,

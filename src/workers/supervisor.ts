@@ -57,8 +57,9 @@ export class Supervisor {
 
   async start(): Promise<void> {
     const { services, leaseSeconds, alone } = this.options;
+    const began = Date.now();
     await enrol(services.db, { id: this.id, host: hostname(), ttlSeconds: leaseSeconds, alone });
-    this.lastBeat = Date.now();
+    this.lastBeat = began;
     await this.balance();
     this.beatTimer = setInterval(() => void this.beat(), (leaseSeconds * 1000) / 3);
     this.tickTimer = setInterval(() => void this.tick(), tickMs);
@@ -69,9 +70,10 @@ export class Supervisor {
     return [...this.owned.values()].map(({ fence }) => fence);
   }
 
-  /** Is the shard still ours, and under this very lease? */
+  /** Is the shard still ours, and under this very lease? Not, as far as is known, after a sleep that the lease did not outlast. */
   holds(fence: Fence): boolean {
-    return this.owned.get(fence.shard)?.fence.epoch === fence.epoch;
+    const alive = Date.now() - this.lastBeat < this.options.leaseSeconds * 1000;
+    return alive && this.owned.get(fence.shard)?.fence.epoch === fence.epoch;
   }
 
   /** Stops passes at their next safe point and gives the shards back. Harmless when called twice or before start. */
@@ -90,13 +92,16 @@ export class Supervisor {
   private async beat(): Promise<void> {
     const { services, leaseSeconds } = this.options;
     try {
-      if (await heartbeat(services.db, this.id, leaseSeconds)) this.lastBeat = Date.now();
-      else {
+      // The lease runs from some moment after this one.
+      let began = Date.now();
+      if (!(await heartbeat(services.db, this.id, leaseSeconds))) {
         // Our row ran out: every shard may have a new owner. Start over under the same name.
         leasesLost.inc(this.owned.size);
         await this.letAllGo();
+        began = Date.now();
         await enrol(services.db, { id: this.id, host: hostname(), ttlSeconds: leaseSeconds, alone: false });
       }
+      this.lastBeat = began;
       await this.balance();
     } catch (err) {
       services.log.warn({ err }, "heartbeat failed");

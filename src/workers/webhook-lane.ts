@@ -9,6 +9,7 @@ import { readChanges } from "../store/change-reads.ts";
 import type { Database } from "../store/database.ts";
 import {
   breakerFailures,
+  giveBackWebhook,
   keepProgress,
   noteFailure,
   noteTaken,
@@ -66,6 +67,7 @@ class LaneRun {
   private attempts: number;
   private deliveries: Delivery[] = [];
   private kept: { seq: bigint; at: number };
+  private sent: "nothing" | "something" | "taken" = "nothing";
 
   constructor(services: LaneRunServices, fence: Fence, lane: WebhookLane) {
     this.services = services;
@@ -103,6 +105,7 @@ class LaneRun {
       return await this.keep(null);
     } finally {
       await this.keep(null);
+      if (this.sent === "nothing") await giveBackWebhook(this.services.db, webhook);
     }
   }
 
@@ -110,6 +113,7 @@ class LaneRun {
   private async sendOne(receiver: Receiver, webhook: SendableWebhook, change: Change, signal: AbortSignal): Promise<boolean> {
     const { id, kinds } = webhook;
     if (kinds === null || kinds.includes(change.kind)) {
+      if (this.sent === "nothing") this.sent = "something";
       const outcome = await receiver.send(messageOf(change), signal);
       count(outcome);
       if (outcome.result !== "2xx") {
@@ -117,7 +121,8 @@ class LaneRun {
         return false;
       }
       this.deliveries.push(this.told(outcome, change.kind));
-      if (this.attempts > 0 || this.seq === this.lane.seq) await noteTaken(this.services.db, id);
+      if (this.sent !== "taken") await noteTaken(this.services.db, id);
+      this.sent = "taken";
     }
     this.attempts = 0;
     this.seq = change.seq;
@@ -159,7 +164,7 @@ export const runWebhookLane = async (
   lane: WebhookLane,
   signal: AbortSignal,
 ): Promise<boolean> => {
-  const webhook = await takeWebhook(services.db, services.sealer, lane.webhookId);
+  const webhook = await takeWebhook(services.db, services.sealer, lane);
   return webhook !== null && (await new LaneRun(services, fence, lane).run(webhook, signal));
 };
 

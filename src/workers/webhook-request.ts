@@ -58,6 +58,8 @@ const retryAfterOf = (header: string | undefined): number => {
 
 const resultOf = (status: number): DeliveryResult => {
   if (status === 410) return "gone";
+  // What comes before an answer, in its place: nothing says that the message was taken.
+  if (status < 200) return "unreachable";
   if (status < 300) return "2xx";
   return status < 400 ? "3xx" : status < 500 ? "4xx" : "5xx";
 };
@@ -147,6 +149,8 @@ export class Receiver implements Disposable {
       },
     });
     request.on("error", reject);
+    // All there is where the receiver wants to speak another protocol; after an answer it says nothing new.
+    request.on("close", () => reject(new Error("closed without an answer")));
     request.on("response", (response) => {
       const answer = { status: response.statusCode ?? 0, retryAfter: response.headers["retry-after"] };
       let read = 0;

@@ -21,6 +21,8 @@ import { type LaneRunServices, runWebhookLane, sendTestEvent } from "./webhook-l
 
 /** Between two looks at everything, in ms: what waits for a retry is due then, and what no wake-up told of. */
 const sweepMs = 5_000;
+/** The same while some get no turn, of which a look knows only a part. */
+const crowdedSweepMs = 1_000;
 /** Wake-ups that come within so many ms are one. */
 const gatherMs = 50;
 /** Lanes at once: of one webhook, and of all. A receiver that hangs holds no more than its own. */
@@ -33,14 +35,18 @@ export interface WebhookSenderOptions extends LaneRunServices {
   readonly fences: () => readonly Fence[];
 }
 
+const keyOf = ({ webhookId, accountId }: WebhookLane): string => `${webhookId} ${accountId}`;
+
 export class WebhookSender {
   readonly #options: WebhookSenderOptions;
   readonly #stopping = new AbortController();
   readonly #running = new Map<string, { readonly webhookId: string; readonly done: Promise<void> }>();
   /** Accounts with news since the last look; null: any account may have some. */
   #woken: Set<AccountId> | null = null;
-  /** Some lane got no turn. */
-  #waiting = false;
+  /** Accounts with a lane that got no turn. */
+  readonly #waiting = new Set<AccountId>();
+  /** Some lane got no turn at the last look at everything. */
+  #crowded = false;
   #rung = Promise.withResolvers<void>();
   #unsubscribe: () => void = () => undefined;
   #looping: Promise<void> = Promise.resolve();
@@ -82,13 +88,18 @@ export class WebhookSender {
     let sweptAt = 0;
     while (!signal.aborted) {
       const now = Date.now();
-      if (now - sweptAt >= sweepMs) this.#woken = null;
-      if (this.#woken === null) sweptAt = now;
+      if (now - sweptAt >= (this.#crowded ? crowdedSweepMs : sweepMs)) this.#woken = null;
       const among = this.#woken === null ? null : [...this.#woken];
+      if (among === null) {
+        sweptAt = now;
+        this.#crowded = false;
+        this.#waiting.clear();
+      }
       this.#woken = new Set();
       this.#rung = Promise.withResolvers();
       await this.#look(among).catch((err: unknown) => this.#options.log.warn({ err }, "webhooks could not be looked after"));
-      await Promise.race([this.#rung.promise, sleep(sweepMs, undefined, { signal }).catch(() => undefined)]);
+      const untilNext = this.#crowded ? crowdedSweepMs : sweepMs;
+      await Promise.race([this.#rung.promise, sleep(untilNext, undefined, { signal }).catch(() => undefined)]);
       await sleep(gatherMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -104,26 +115,27 @@ export class WebhookSender {
     if (owned.size === 0) return;
     if (among === null) await this.#sendTests();
     if (among?.length === 0) return;
+    // A lane that ends while the list is read may stand there as it was; its end is rung for.
+    const busy = new Set(this.#running.keys());
     for (const lane of await listDueLanes(db, { shards, owned: [...owned.keys()] }, among)) {
       const fence = owned.get(lane.virtualShard % shards);
-      if (fence !== undefined) this.#begin(fence, lane);
+      if (fence === undefined || busy.has(keyOf(lane)) || this.#begin(fence, lane)) continue;
+      this.#waiting.add(lane.accountId);
+      if (among === null) this.#crowded = true;
     }
   }
 
-  #begin(fence: Fence, lane: WebhookLane): void {
-    const key = `${lane.webhookId} ${lane.accountId}`;
+  /** @returns whether it has its turn. */
+  #begin(fence: Fence, lane: WebhookLane): boolean {
+    const key = keyOf(lane);
     const ofWebhook = [...this.#running.values()].filter(({ webhookId }) => webhookId === lane.webhookId).length;
-    // What comes meanwhile is looked for when the lane ends.
-    if (this.#running.has(key)) return;
-    if (ofWebhook >= mostOfOne || this.#running.size >= mostAtOnce) {
-      this.#waiting = true;
-      return;
-    }
+    if (ofWebhook >= mostOfOne || this.#running.size >= mostAtOnce) return false;
     const running = runWebhookLane(this.#options, fence, lane, this.#stopping.signal);
     this.#track(key, lane.webhookId, running, () => {
-      this.#ring(this.#waiting ? null : lane.accountId);
-      this.#waiting = false;
+      for (const accountId of [lane.accountId, ...this.#waiting]) this.#ring(accountId);
+      this.#waiting.clear();
     });
+    return true;
   }
 
   /** What failed, or was found to be another's, waits for the sweep: it would fail at once again. */

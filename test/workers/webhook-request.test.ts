@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import type { ServerResponse } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { describe, expect, test } from "vitest";
 import { Receiver } from "../../src/workers/webhook-request.ts";
@@ -76,6 +78,22 @@ describe("a receiver", () => {
       using receiver = new Receiver({ url: silent.url, secrets, rules, deadlineMs: 300 });
       const outcome = await receiver.send({ id: "x", body: `{"data":{}}` }, AbortSignal.timeout(30_000));
       expect(outcome).toMatchObject({ result: "timeout", status: null });
+    }
+  });
+
+  test("that wants to speak another protocol, or answers nothing final, has taken nothing", async () => {
+    const answers = [
+      "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+      "HTTP/1.1 101 Switching\r\n\r\n",
+    ];
+    for (const answer of answers) {
+      await using server = createServer((socket) => {
+        socket.on("error", () => undefined);
+        socket.once("data", () => socket.end(answer));
+      }).listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      expect(await send(`http://127.0.0.1:${port}/`, rules)).toMatchObject({ result: "unreachable" });
     }
   });
 

@@ -1,21 +1,22 @@
 import { randomBytes } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Fence } from "../../src/model/account.ts";
-import type { AccountId, WebhookId } from "../../src/model/ids.ts";
-import { parseId } from "../../src/model/ids.ts";
+import type { AccountId } from "../../src/model/ids.ts";
 import { type ChangeListener, openChangeListener } from "../../src/store/change-listener.ts";
 import { createSealer } from "../../src/store/sealing.ts";
-import { keepProgress, listDueLanes, noteFailure, noteTaken, takeWebhook } from "../../src/store/webhook-lanes.ts";
 import { WebhookSender } from "../../src/workers/webhooks.ts";
 import { openTestApi, type TestApi } from "../support/api.ts";
 import { eventually } from "../support/eventually.ts";
 import { MailRows } from "../support/mail-rows.ts";
 import { fenceOf, quietLog } from "../support/shard-owner.ts";
+import { accountOf, addChanges, type Made, only, range, WebhookOwner } from "../support/webhook-owner.ts";
 import { isSigned, startReceiver, status } from "../support/webhook-receiver.ts";
 
 const sealer = createSealer(randomBytes(32));
 const soon = { timeoutMs: 30_000, everyMs: 5 };
 let api: TestApi;
+let owner: WebhookOwner;
+const make = (url: string, input?: Readonly<Record<string, unknown>>): Promise<Made> => owner.make(url, input);
 let changes: ChangeListener;
 let fence: Fence;
 let sender: WebhookSender;
@@ -23,6 +24,7 @@ const rules = { allowPrivateHosts: true, allowCleartext: true };
 
 beforeAll(async () => {
   api = await openTestApi({ deps: { sealer } });
+  owner = new WebhookOwner(api);
   fence = await fenceOf(api.db, "01930000-0000-7000-8000-000000000000" as AccountId);
   changes = openChangeListener({ url: api.db.url, log: quietLog });
   await changes.listening;
@@ -44,30 +46,6 @@ afterAll(async () => {
   await api.close();
 });
 
-interface Made {
-  readonly id: string;
-  readonly secret: string;
-  readonly path: string;
-}
-
-const make = async (url: string, input: Readonly<Record<string, unknown>> = {}): Promise<Made> => {
-  const { status: code, body } = await api.request("/v1/webhooks", { json: { url, ...input } });
-  expect(code, JSON.stringify(body)).toBe(201);
-  return { ...body, path: `/v1/webhooks/${body.id}` };
-};
-
-const accountOf = (rows: MailRows): string => `acc_${rows.accountId.replaceAll("-", "")}`;
-const only = (rows: MailRows): { accountIds: string[] } => ({ accountIds: [accountOf(rows)] });
-const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n);
-const addChanges = async (rows: MailRows, count: number): Promise<void> => {
-  for (let n = 0; n < count; n += 1) await rows.change();
-};
-const idOf = ({ id }: Made): WebhookId => parseId<WebhookId>("whk", id) as WebhookId;
-const deliveriesOf = async ({
-  path,
-}: Made): Promise<{ id: string; seq: number | null; result: string; attempt: number; kind: string }[]> =>
-  (await api.request(`${path}/deliveries?limit=500`)).body.items;
-
 test("what happens is sent once each, in order, signed, as the feed gives it", async () => {
   await using receiver = await startReceiver();
   const rows = await MailRows.account(api.db);
@@ -80,7 +58,7 @@ test("what happens is sent once each, in order, signed, as the feed gives it", a
   expect(receiver.received.map(({ event }) => event.data)).toEqual(body.items);
   expect(receiver.received.every((message) => isSigned(message, webhook.secret))).toBe(true);
   expect(new Set(receiver.received.map(({ id }) => id)).size).toBe(120);
-  await eventually("deliveries are listed", async () => (await deliveriesOf(webhook)).length === 120, soon);
+  await eventually("deliveries are listed", async () => (await owner.deliveriesOf(webhook)).length === 120, soon);
   expect(JSON.stringify((await api.request(webhook.path)).body)).not.toContain(webhook.secret);
 });
 
@@ -91,15 +69,15 @@ test("what is not taken is sent again under its id before anything else; redirec
   const rows = await MailRows.account(api.db);
   const webhook = await make(receiver.url, only(rows));
   await addChanges(rows, 3);
-  await eventually("it failed", async () => (await deliveriesOf(webhook)).some(({ result }) => result === "3xx"), soon);
+  await eventually("it failed", async () => (await owner.deliveriesOf(webhook)).some(({ result }) => result === "3xx"), soon);
   expect((await api.request(webhook.path)).body).toMatchObject({ state: "enabled", failingSince: expect.any(String) });
   receiver.answer(null);
   await eventually("all came", () => receiver.received.length >= 4, soon);
   expect(receiver.seqs()).toEqual([1, 1, 2, 3]);
   expect(receiver.received[0]?.id).toBe(receiver.received[1]?.id);
   expect(elsewhere.received).toEqual([]);
-  await eventually("all is listed", async () => (await deliveriesOf(webhook)).length === 4, soon);
-  expect((await deliveriesOf(webhook)).map(({ seq, result, attempt }) => [seq, result, attempt])).toEqual([
+  await eventually("all is listed", async () => (await owner.deliveriesOf(webhook)).length === 4, soon);
+  expect((await owner.deliveriesOf(webhook)).map(({ seq, result, attempt }) => [seq, result, attempt])).toEqual([
     [3, "2xx", 1],
     [2, "2xx", 1],
     [1, "2xx", 2],
@@ -182,8 +160,10 @@ test("a test event is sent once, also where the webhook is disabled", async () =
   await api.request(webhook.path, { method: "PATCH", json: { enabled: false } });
   const { status: code, body } = await api.request(`${webhook.path}/test`, { method: "POST" });
   expect(code).toBe(202);
-  await eventually("it is listed", async () => (await deliveriesOf(webhook)).length === 1, soon);
-  expect(await deliveriesOf(webhook)).toMatchObject([{ id: body.deliveryId, kind: "webhook.test", result: "2xx", seq: null }]);
+  await eventually("it is listed", async () => (await owner.deliveriesOf(webhook)).length === 1, soon);
+  expect(await owner.deliveriesOf(webhook)).toMatchObject([
+    { id: body.deliveryId, kind: "webhook.test", result: "2xx", seq: null },
+  ]);
   expect(receiver.received.map((message) => [message.event.type, isSigned(message, webhook.secret)])).toEqual([
     ["webhook.test", true],
   ]);
@@ -216,78 +196,9 @@ test("a log that was cut is not skipped over in silence; a later state gets past
   await api.db.query({ text: `delete from changes where account_id = $1 and seq <= 2`, values: [rows.accountId] });
   const replay = (since: string) => api.request(`${webhook.path}/replay`, { json: { accountId: accountOf(rows), since } });
   await replay("0.1");
-  await eventually("it is told", async () => (await deliveriesOf(webhook)).some(({ result }) => result === "cut"), soon);
+  await eventually("it is told", async () => (await owner.deliveriesOf(webhook)).some(({ result }) => result === "cut"), soon);
   expect(receiver.received).toEqual([]);
   await replay("0.2");
   await eventually("the rest came", () => receiver.received.length === 2, soon);
   expect(receiver.seqs()).toEqual([3, 4]);
-});
-
-describe("the lanes in the database", () => {
-  const failing = async () => {
-    const [first, second] = [await MailRows.account(api.db), await MailRows.account(api.db)];
-    // A port nobody listens on; what is sent here is counted by hand.
-    const webhook = await make("http://127.0.0.1:9/", {
-      accountIds: [accountOf(first), accountOf(second)],
-      kinds: ["message.moved"],
-    });
-    await api.db.query({
-      text: `update webhook_lanes set due_at = now() + interval '1 hour' where webhook_id = $1`,
-      values: [idOf(webhook)],
-    });
-    await addChanges(first, 1);
-    await addChanges(second, 1);
-    const due = async () =>
-      (await listDueLanes(api.db, { shards: 1, owned: [0] }, [first.accountId, second.accountId])).filter(
-        ({ webhookId }) => webhookId === idOf(webhook),
-      );
-    return { webhook, due };
-  };
-
-  test("five failures in a row open the breaker; then one tries, and success lets all go on", async () => {
-    await sender.stop();
-    const { webhook, due } = await failing();
-    const id = idOf(webhook);
-    for (let n = 0; n < 4; n += 1) expect(await noteFailure(api.db, id, { gone: false, waitMs: 60_000 })).toBeNull();
-    expect(await takeWebhook(api.db, sealer, id)).not.toBeNull();
-    await noteFailure(api.db, id, { gone: false, waitMs: 60_000 });
-    expect(await takeWebhook(api.db, sealer, id)).toBeNull();
-    expect((await api.request(webhook.path)).body.nextAttemptAt).toEqual(expect.any(String));
-    await noteFailure(api.db, id, { gone: false, waitMs: 0 });
-    const takes = await Promise.all([1, 2, 3].map(() => takeWebhook(api.db, sealer, id)));
-    expect(takes.filter((taken) => taken !== null)).toHaveLength(1);
-    expect(await due()).toEqual([]);
-    await noteTaken(api.db, id);
-    expect(await due()).toHaveLength(2);
-  });
-
-  test("it is disabled after five days without a success, and not before", async () => {
-    const { webhook } = await failing();
-    const id = idOf(webhook);
-    const age = (days: number) =>
-      api.db.query({
-        text: `update webhooks set failing_since = now() - make_interval(days => $2) where id = $1`,
-        values: [id, days],
-      });
-    await age(4);
-    expect(await noteFailure(api.db, id, { gone: false, waitMs: 0 })).toBeNull();
-    await age(6);
-    expect(await noteFailure(api.db, id, { gone: false, waitMs: 0 })).toBe("failing");
-  });
-
-  test("who lost the shard, or sends from before a replay, moves nothing", async () => {
-    const { webhook, due } = await failing();
-    await api.db.query({ text: `update webhook_lanes set due_at = null where webhook_id = $1`, values: [idOf(webhook)] });
-    const [lane] = await due();
-    if (lane === undefined) throw new Error("nothing is due");
-    const progress = { seq: 1n, attempts: 0, waitMs: null, deliveries: [] };
-    expect(await keepProgress(api.db, { ...fence, epoch: fence.epoch - 1n }, lane, progress)).toBe(false);
-    expect(await keepProgress(api.db, fence, { ...lane, generation: lane.generation + 1 }, progress)).toBe(false);
-    expect(await due()).toHaveLength(2);
-    expect(await keepProgress(api.db, fence, lane, progress)).toBe(true);
-    expect(await due()).toHaveLength(1);
-    // What was sent to a webhook that is disabled meanwhile was sent all the same; more is not.
-    await api.request(webhook.path, { method: "PATCH", json: { enabled: false } });
-    expect(await keepProgress(api.db, fence, lane, progress)).toBe(false);
-  });
 });

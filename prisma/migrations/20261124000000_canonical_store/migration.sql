@@ -513,6 +513,8 @@ create table webhooks (
   last_success_at timestamptz,
   -- The test event that waits to be sent.
   test_id uuid,
+  -- Rises with each change by its owner: who still sends as it was before has no say any more.
+  version integer not null default 0,
   created_at timestamptz not null default now(),
   constraint webhooks_pkey primary key (id),
   constraint webhooks_belong_to_a_tenant foreign key (tenant_id) references tenants (id) on delete cascade on update cascade,

@@ -30,6 +30,8 @@ const ask = async (url: URL, { caPem, ...rules }: PageRules, signal: AbortSignal
     signal,
   });
   asked.on("error", reject);
+  // All there is where the server wants to speak another protocol; after an answer it says nothing new.
+  asked.on("close", () => reject(new Error("closed without an answer")));
   asked.on("response", resolve);
   asked.end();
   return promise;

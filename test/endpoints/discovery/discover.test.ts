@@ -98,6 +98,18 @@ describe("a page", () => {
     );
   });
 
+  it("is not waited for where the server wants to speak another protocol", async () => {
+    await using web = await startWeb((request) => {
+      request.socket.end("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
+    });
+    const read = readPage(
+      `https://localhost:${web.port}/`,
+      { allowPrivateHosts: true, caPem: web.caPem },
+      AbortSignal.timeout(20_000),
+    );
+    await expect(read).rejects.toThrow("closed without an answer");
+  });
+
   it("is not asked for at a private address, or at another port, by any name", async () => {
     const rules = { allowPrivateHosts: false };
     for (const url of [

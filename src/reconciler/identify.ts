@@ -88,7 +88,7 @@ const confidenceOf: Readonly<Record<Level, number>> = { L1: 0.99, L2: 0.99, L3: 
 const rank: Readonly<Record<Standing, number>> = { imap: 0, absent: 1, unbound: 2, kept: 3, removed: 4 };
 const ruleOf = { imap: "ID-4", absent: "ID-5a", unbound: "ID-5b", kept: "ID-5c", removed: "ID-5d" } as const;
 /** Two line ends: so much more or less is shown of one mail at its end (semantics 2.2, step 3). */
-const sizeTolerance = 4;
+export const sizeTolerance = 4;
 /** SHA-256 of nothing: messages without a header block have only that in common. */
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

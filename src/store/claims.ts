@@ -3,7 +3,7 @@
  * item, so that a look costs what is new in it, however much mail the account has.
  */
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
-import type { Claimable, Standing } from "../reconciler/identify.ts";
+import { type Claimable, type Standing, sizeTolerance } from "../reconciler/identify.ts";
 import type { GoneItem } from "../reconciler/maildrop-vanish.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import type { AccountTx, InputTx } from "./account-tx.ts";
@@ -279,6 +279,34 @@ export const loadUnshown = async (
   }));
   const views = new Map(rows.map((row) => [row.id, toBoundView(row)]));
   return { claimable, messageIds: headerIdsOf(rows), views };
+};
+
+/** Items that are enough to know by. */
+const shownEnough = 200;
+
+/**
+ * Does the server word its mail anew for each view (byte_fidelity, semantics 1.7)? Learned from what both views show: mostly of the
+ * same size, as listed over POP3 and as read over IMAP, it is the same octets. `unknown`: both show nothing yet.
+ */
+export const learnFidelity = async (
+  db: Queryable,
+  accountId: AccountId,
+  inbox: MailboxId,
+): Promise<"unknown" | "exact" | "regenerated"> => {
+  const { rows } = await db.query<{ both: bigint; alike: bigint }>({
+    name: "fidelity_learn",
+    text: `select count(*) as both, count(*) filter (where abs(s.listed_size - s.size) <= $4) as alike
+           from (select b.listed_size, m.size from bindings b
+                 cross join lateral (select from bindings i where i.account_id = $1 and i.placement_id = b.placement_id
+                                     and i.endpoint_id <> b.endpoint_id and i.active and i.uid > 0 limit 1) i
+                 cross join lateral (select message_id from placements where account_id = $1 and id = b.placement_id offset 0) p
+                 cross join lateral (select * from messages m where m.account_id = $1 and m.id = p.message_id offset 0) m
+                 where b.account_id = $1 and b.mailbox_id = $2 and b.active and b.uid = 0 and b.listed_size is not null
+                   and m.durability = 'durable' and m.renderings = '{}' limit $3) s`,
+    values: [accountId, inbox, shownEnough, sizeTolerance],
+  });
+  const { both = 0n, alike = 0n } = rows[0] ?? {};
+  return both === 0n ? "unknown" : 2n * alike > both ? "exact" : "regenerated";
 };
 
 /** Placements with what IMAP knows of them. */

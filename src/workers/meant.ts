@@ -1,7 +1,8 @@
 /**
  * Mail that a server words anew for each view of it (L5): an item of INBOX whose octets and header block are nobody's may be what
  * another view showed in other words. Looked for among the placements that IMAP does not show, of the same Message-ID, and believed
- * where all that it says is the same.
+ * where all that it says is the same, unless what both views show is the same octets: then the server words nothing anew, and two
+ * that say the same are two (a mailing list's copy of a mail that came directly, too).
  */
 import pLimit from "p-limit";
 import { meaningOf } from "../mime/meaning.ts";
@@ -10,7 +11,7 @@ import type { Octets } from "../model/octets.ts";
 import { type Claimable, identify, type UnknownItem } from "../reconciler/identify.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { storedOctets } from "../store/blob-reads.ts";
-import { loadClaims, loadUnshown } from "../store/claims.ts";
+import { learnFidelity, loadClaims, loadUnshown } from "../store/claims.ts";
 import type { MessageContent } from "../store/decisions.ts";
 import type { LaneContext, MailboxLane } from "./lane-state.ts";
 
@@ -65,7 +66,7 @@ export const findMeant = async (
   const owner = { accountId, endpointId, mailboxId: mailbox.mailboxId };
   const { claimable, messageIds: shared } = await loadUnshown(db, owner, { messageIds });
   const alike = news.filter(({ messageId }) => messageId !== null && shared.has(messageId));
-  if (alike.length === 0) return [];
+  if (alike.length === 0 || (await learnFidelity(db, accountId, mailbox.mailboxId)) === "exact") return [];
   const items = (await Promise.all(alike.map(unknownOf))).flat();
   const meant = await Promise.all(claimable.map((placement) => withMeaning(context, placement)));
   const known = new Map<string, never>();
@@ -104,7 +105,7 @@ export const readMeanings = async (
   const messageIds = [...new Set(read.flatMap(({ content }) => content.headers?.messageId ?? []))];
   const { claimable, messageIds: shared } = await loadClaims(db, accountId, { endpointId, inbox, keys: { messageIds } });
   const shown = claimable.filter(({ standing }) => standing === "imap");
-  if (shown.length === 0) return unread(read);
+  if (shown.length === 0 || (await learnFidelity(db, accountId, inbox)) === "exact") return unread(read);
   const meant = await Promise.all(shown.map((placement) => withMeaning({ db, accountId }, placement)));
   const saying = await Promise.all(
     read.map(async ({ item, content: { headers, octets } }): Promise<UnknownItem> => {

@@ -17,7 +17,7 @@ let fresh: FreshDatabase;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  [imap, pop3] = await Promise.all([startDovecot({ users: 1 }), startDovecot({ users: 1 })]);
+  [imap, pop3] = await Promise.all([startDovecot({ users: 2 }), startDovecot({ users: 2 })]);
   proxy = await startFaultProxy({ port: imap.imapPort });
   fresh = await freshDatabase();
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
@@ -57,8 +57,8 @@ const rendering = (subject: string, boundary: string, encoding: "base64" | "quot
 const inImap = (subject: string): Buffer => rendering(subject, "000_imap_", "quoted-printable");
 const inPop3 = (subject: string): Buffer => rendering(subject, "000_pop3_", "base64");
 
-const deliver = async (server: Dovecot, messages: readonly Buffer[]): Promise<unknown> =>
-  server.deliver({ user: server.account(1).user, mailbox: "INBOX", messages });
+const deliver = async (server: Dovecot, messages: readonly Buffer[], n = 1): Promise<unknown> =>
+  server.deliver({ user: server.account(n).user, mailbox: "INBOX", messages });
 
 const patience = { timeoutMs: 60_000, everyMs: 250 };
 
@@ -121,4 +121,25 @@ it("S103: are one message, whichever of them came first, and go together", { tim
     });
   }
   expect(await octetsOf(accountId)).toEqual([inImap("other").toString()]);
+});
+
+it("L5: are two mails where the views show the same octets of what both have", { timeout: 120_000 }, async () => {
+  const same = ["one", "two", "three"].map(inImap);
+  await Promise.all([deliver(imap, same, 2), deliver(pop3, same, 2)]);
+  const { endpoints, ...rest } = dovecotAccount(imap, 2, { port: proxy.port });
+  const accountId = await liveAccount(daemon, { ...rest, endpoints: [...endpoints, pop3Endpoint(pop3, 2)] });
+  await sweep(daemon, accountId, 2);
+  expect((await viewsOf(accountId)).map(([, ...views]) => views)).toEqual(Array(3).fill(["imap", "pop3"]));
+  proxy.change({ onConnect: "reset" });
+  proxy.resetAll();
+  await deliver(imap, [inImap("direct"), inImap("after")], 2);
+  await deliver(pop3, [inPop3("direct")], 2);
+  await brings(accountId, "direct");
+  proxy.change({});
+  await brings(accountId, "after");
+  await sweep(daemon, accountId, 2);
+  expect((await viewsOf(accountId)).filter(([subject]) => subject === "direct").toSorted()).toEqual([
+    ["direct", "imap"],
+    ["direct", "pop3"],
+  ]);
 });

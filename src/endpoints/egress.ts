@@ -7,6 +7,7 @@ import { lookup } from "node:dns/promises";
 import { domainToASCII } from "node:url";
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
+import pLimit from "p-limit";
 import { SyncError } from "../model/failure.ts";
 import { withDeadline } from "./deadline.ts";
 
@@ -117,12 +118,34 @@ export const vetAnswers = (
   return { address: first.address, family: first.family === 6 ? 6 : 4 };
 };
 
+type LookUp = (name: string, signal: AbortSignal) => Promise<readonly { readonly address: string; readonly family: number }[]>;
+
+const lookUpNow: LookUp = (name) => lookup(name, { all: true });
+
+/**
+ * The system looks up two names at once (libuv gives such work half of its four threads) and cannot be told to stop. Of these two,
+ * names in URLs get one: however slowly somebody's name service answers, mail servers are still found.
+ */
+const urlTurn = pLimit(1);
+const lookUpInTurn: LookUp = (name, signal) =>
+  urlTurn(() => {
+    signal.throwIfAborted();
+    return lookUpNow(name, signal);
+  });
+
+/** As {@link resolveHost}, for what is no mail server. */
+export const resolveUrlHost = (host: string, rules: EgressRules, signal: AbortSignal): Promise<VettedAddress> =>
+  vetHost(host, rules, signal, lookUpInTurn);
+
 /**
  * The address to connect to for `host`, a name or an address in any spelling (`[::1]`, `0x7f.1`, `2130706433`).
  * @throws SyncError `config`/endpoint `host_not_allowed`; `transient`/endpoint `endpoint_unreachable` when the name does
  * not exist or cannot be looked up now.
  */
-export const resolveHost = async (host: string, rules: EgressRules, signal: AbortSignal): Promise<VettedAddress> => {
+export const resolveHost = (host: string, rules: EgressRules, signal: AbortSignal): Promise<VettedAddress> =>
+  vetHost(host, rules, signal, lookUpNow);
+
+const vetHost = async (host: string, rules: EgressRules, signal: AbortSignal, lookUp: LookUp): Promise<VettedAddress> => {
   const bare = host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
   // domainToASCII drops white space from within a name in silence.
   if (/[\p{Cc}\s]/u.test(bare)) throw notAName();
@@ -131,12 +154,13 @@ export const resolveHost = async (host: string, rules: EgressRules, signal: Abor
   const family = isIP(name);
   if (name === "" || name.length > 253) throw notAName();
   if (family !== 0) return vetAnswers(bare, [{ address: name, family }], rules);
+  const late = new AbortController();
   try {
     const answers = await withDeadline(
-      () => lookup(name, { all: true }),
+      () => lookUp(name, AbortSignal.any([signal, late.signal])),
       lookupDeadlineMs,
       signal,
-      () => undefined,
+      () => late.abort(),
     );
     return vetAnswers(bare, answers, rules);
   } catch (error) {

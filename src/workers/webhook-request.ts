@@ -7,7 +7,7 @@ import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import { Webhook as Signer } from "standardwebhooks";
-import { resolveHost } from "../endpoints/egress.ts";
+import { resolveUrlHost, type VettedAddress } from "../endpoints/egress.ts";
 import { SyncError } from "../model/failure.ts";
 import type { DeliveryResult } from "../model/webhook.ts";
 
@@ -69,6 +69,9 @@ const resultOfError = (error: unknown, late: boolean): DeliveryResult => {
   return error instanceof SyncError && error.code === "host_not_allowed" ? "blocked" : "unreachable";
 };
 
+/** How long an address that was looked up is used. */
+const foundForMs = 5_000;
+
 /** Messages to one receiver, one behind the other over one connection. */
 export class Receiver implements Disposable {
   readonly #url: string;
@@ -76,6 +79,7 @@ export class Receiver implements Disposable {
   readonly #rules: ReceiverRules;
   readonly #deadlineMs: number;
   #agent: HttpAgent | null = null;
+  #found: { readonly at: VettedAddress; readonly until: number } | null = null;
 
   constructor(options: {
     readonly url: string;
@@ -115,14 +119,21 @@ export class Receiver implements Disposable {
     }
   }
 
+  /** Looked up and vetted again every few seconds; the connection kept goes to an address that was allowed, too. */
+  async #find(name: string, signal: AbortSignal): Promise<VettedAddress> {
+    if (this.#found !== null && Date.now() < this.#found.until) return this.#found.at;
+    const at = await resolveUrlHost(name, this.#rules, signal);
+    this.#found = { at, until: Date.now() + foundForMs };
+    return at;
+  }
+
   async #post(
     { secure, port, to }: { readonly secure: boolean; readonly port: number; readonly to: URL },
     { id, body }: Message,
     signal: AbortSignal,
   ): Promise<{ readonly status: number; readonly retryAfter: string | undefined }> {
     const name = to.hostname.replaceAll(/^\[|\]$/g, "");
-    // Vetted again for each message: the connection kept from the last one goes to an address that was allowed, too.
-    const { address } = await resolveHost(name, this.#rules, signal);
+    const { address } = await this.#find(name, signal);
     const agent = (this.#agent ??= secure
       ? new HttpsAgent({ keepAlive: true, maxSockets: 1 })
       : new HttpAgent({ keepAlive: true, maxSockets: 1 }));

@@ -51,7 +51,7 @@ export const PACKAGE_ROOMS: Readonly<Record<string, readonly Room[]>> = {
   "ipaddr.js": ["api", "endpoints"],
   libmime: ["mime"],
   "node-pop3": ["endpoints"],
-  "p-limit": ["mime", "workers"],
+  "p-limit": ["endpoints", "mime", "workers"],
   pg: ["store"],
   "pg-copy-streams": ["store"],
   pino: ["telemetry"],

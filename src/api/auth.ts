@@ -8,6 +8,7 @@ import { type AccountId, formatId, parseId, type TenantId } from "../model/ids.t
 import { authenticate, isSameSecret, noteKeyUse } from "../store/keys.ts";
 import { findTenant } from "../store/tenants.ts";
 import { notFound, ProblemError } from "./problem.ts";
+import type { Limits } from "./limits.ts";
 import type { ApiDeps, Caller } from "./types.ts";
 
 /** The route's `config`: any one of these scopes opens it. */
@@ -42,8 +43,12 @@ const findOperatorsTenant = async (deps: ApiDeps, wanted: string): Promise<Tenan
   return tenant.id;
 };
 
-/** Finds out who is calling. @throws ProblemError `unauthorized`; `not_found`, `forbidden` for X-Tenant-Id. */
-export const identify = async (deps: ApiDeps, request: FastifyRequest): Promise<Caller> => {
+/** Finds out who is calling. @throws ProblemError `unauthorized`, `rate_limited`; `not_found`, `forbidden` for X-Tenant-Id. */
+export const identify = async (
+  deps: ApiDeps,
+  request: FastifyRequest,
+  { lookUpKey }: Pick<Limits, "lookUpKey"> = { lookUpKey: (_request, lookUp) => lookUp() },
+): Promise<Caller> => {
   const secret = readBearer(request);
   const tenantHeader = readTenantHeader(request);
   if (isSameSecret(secret, deps.config.adminKey)) {
@@ -57,7 +62,7 @@ export const identify = async (deps: ApiDeps, request: FastifyRequest): Promise<
       deviceId: readDevice(request, "operator"),
     };
   }
-  const key = await authenticate(deps.everyTenant, secret);
+  const key = await lookUpKey(request, () => authenticate(deps.everyTenant, secret));
   if (key === null) throw unauthorized("The key is unknown, was deleted or has run out.");
   if (tenantHeader !== null && tenantHeader !== formatId("ten", key.tenantId))
     throw new ProblemError("forbidden", "Only the operator's key may act in another tenant.");

@@ -29,6 +29,11 @@ export interface Limits {
   readonly countCaller: (request: FastifyRequest) => Promise<void>;
   /** A request with a key that is none. @throws ProblemError `rate_limited` when its address tries too many. */
   readonly countWrongKey: (request: FastifyRequest) => Promise<void>;
+  /**
+   * Looks a key up: for an address that tried too many wrong ones, one at a time, so that guessing costs next to nothing while right
+   * keys from there (behind a proxy, everybody's) still work. @throws ProblemError `rate_limited`.
+   */
+  readonly lookUpKey: <Found>(request: FastifyRequest, lookUp: () => Promise<Found>) => Promise<Found>;
 }
 
 /** To be registered before the routes. */
@@ -57,6 +62,7 @@ export const registerLimits = async (app: App, config: ApiConfig): Promise<Limit
     max: config.wrongKeysPerMinute ?? defaultWrongKeysPerMinute,
     keyGenerator: (request) => `wrong keys ${request.ip}`,
   });
+  const suspects = new Set<string>();
   return {
     countCaller: async (request) => {
       const limit = await ofTenant(request);
@@ -66,6 +72,14 @@ export const registerLimits = async (app: App, config: ApiConfig): Promise<Limit
       wrongKeys.inc();
       const limit = await ofAddress(request);
       if (!limit.isAllowed && limit.isExceeded) throw tooMany("Too many wrong keys.", limit.ttlInSeconds);
+    },
+    lookUpKey: async (request, lookUp) => {
+      const limit = await ofAddress(request, { increment: false });
+      if (limit.isAllowed || limit.remaining > 0) return lookUp();
+      const { ip } = request;
+      if (suspects.has(ip)) throw tooMany("Too many wrong keys.", limit.ttlInSeconds);
+      suspects.add(ip);
+      return lookUp().finally(() => suspects.delete(ip));
     },
   };
 };

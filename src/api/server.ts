@@ -128,7 +128,7 @@ const guard = (app: App, deps: ApiDeps, limits: Limits): void => {
   app.addHook("onRequest", async (request) => {
     const { access } = request.routeOptions.config;
     if (access === "public" || access === undefined) return;
-    request.caller = await identify(deps, request).catch(async (error: unknown) => {
+    request.caller = await identify(deps, request, limits).catch(async (error: unknown) => {
       const wrong = error instanceof ProblemError && error.code === "unauthorized" && request.headers.authorization !== undefined;
       if (wrong) await limits.countWrongKey(request);
       throw error;

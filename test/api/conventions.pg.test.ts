@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accountInput, adminKey, openTestApi, type Reply, type TestApi } from "../support/api.ts";
+import { eventually } from "../support/eventually.ts";
 
 let api: TestApi;
 beforeAll(async () => {
@@ -228,4 +229,23 @@ test("an address that tries wrong keys is told to wait, and right keys from ther
   expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
   expect((await ask(null)).status).toBe(401);
   expect((await ask(adminKey)).status).toBe(200);
+});
+
+test("keys from such an address are looked up one at a time", async () => {
+  await using limited = await openTestApi({ config: { wrongKeysPerMinute: 2 } });
+  const ask = (key: string): Promise<Reply> => limited.request("/v1/accounts", { key });
+  const made = await limited.request("/v1/keys", { json: { name: "k", scopes: ["ops"] } });
+  for (let tried = 0; tried < 2; tried += 1) await ask(`sbx_wrong_${tried}`);
+  await limited.db.transaction(async (tx) => {
+    await tx.query({ text: "lock table api_keys in access exclusive mode" });
+    const asked = Array.from({ length: 5 }, (_, n) => ask(`sbx_wrong_x${n}`));
+    // Only one of them waits for the table.
+    const answers = asked.map((answer) => answer.then(({ status }) => status));
+    const quick: number[] = [];
+    for (const answer of answers) void answer.then((status) => quick.push(status));
+    await eventually("the others are refused", () => quick.length === 4, { timeoutMs: 20_000, everyMs: 5 });
+    expect(quick).toEqual([429, 429, 429, 429]);
+  });
+  const right = async (): Promise<number> => (await limited.request("/v1/status", { key: made.body.key })).status;
+  await eventually("a right key is let in", async () => (await right()) === 200, { timeoutMs: 20_000, everyMs: 5 });
 });

@@ -20,6 +20,7 @@ const grants = `do $$
 declare
   guarded record;
 begin
+  revoke update, delete, truncate on audit_log from ${role};
   execute format('grant usage on schema %I to ${role}', current_schema());
   for guarded in select oid::regclass as name, relname from pg_class
     where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p') and not relispartition and relrowsecurity
@@ -31,6 +32,22 @@ begin
 end
 $$`;
 
+/** A role that was there may be anything. @throws Error in plain words when row-level security does not hold for it. */
+const checkRole = async (client: pg.Client, log: Logger): Promise<void> => {
+  const { rows } = await client.query<{ bypasses: boolean; logs_in: boolean }>(
+    `select rolsuper or rolbypassrls as bypasses, rolcanlogin as logs_in from pg_roles where rolname = '${role}'`,
+  );
+  if (rows[0]?.bypasses === true)
+    throw new Error(
+      `The PostgreSQL role ${role} goes around row-level security. Let an administrator run: alter role ${role} nosuperuser nobypassrls nologin`,
+    );
+  if (rows[0]?.logs_in === true)
+    log.error(
+      { role },
+      "the role may log in and then read every tenant: let an administrator run `alter role samebox_api nologin`",
+    );
+};
+
 /** Codes of what another owner's server may refuse (insufficient_privilege), and of a race with another database's start. */
 const refused = "42501";
 const madeMeanwhile = new Set(["42710", "23505"]);
@@ -40,6 +57,7 @@ const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in
 /**
  * Makes the role where this owner may, and gives it what it needs in this database. An owner that may not make roles works
  * without it: every statement names its tenant all the same, but nothing stands behind them then, and the log says so.
+ * @throws Error in plain words when the role was made otherwise and may go around the policies.
  */
 export const ensureTenantRole = async (client: pg.Client, log: Logger): Promise<void> => {
   const may = async (): Promise<boolean> => (await client.query<{ may: boolean }>(mayActAs)).rows[0]?.may === true;
@@ -57,6 +75,7 @@ export const ensureTenantRole = async (client: pg.Client, log: Logger): Promise<
       );
       return;
     }
+  await checkRole(client, log);
   await client.query(grants);
 };
 

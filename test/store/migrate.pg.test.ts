@@ -1,8 +1,11 @@
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { migrate, migrationsDir } from "../../src/store/migrate.ts";
+import { ensureTenantRole } from "../../src/store/tenant-role.ts";
+import { createLogger } from "../../src/telemetry/log.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { quietLog } from "../support/shard-owner.ts";
 
@@ -50,4 +53,27 @@ describe("migrations at start", () => {
     await rm(join(dir, "29990101000000_broken"), { recursive: true });
     expect(await migrate(fresh.url, quietLog, dir)).toEqual([]);
   });
+});
+
+it("a role samebox_api that was there is refused where it goes around the policies, and may not change the audit log", async () => {
+  await migrate(fresh.url, quietLog);
+  const lines: string[] = [];
+  const log = createLogger({ level: "error", destination: { write: (line) => void lines.push(line) } });
+  const client = new pg.Client(fresh.url);
+  await client.connect();
+  try {
+    // Rolled back: the role is every database's.
+    await client.query("begin; alter role samebox_api bypassrls");
+    await expect(ensureTenantRole(client, log)).rejects.toThrow(/goes around row-level security/);
+    await client.query("alter role samebox_api nobypassrls login; grant all on audit_log to samebox_api");
+    await ensureTenantRole(client, log);
+    expect(lines.join("")).toContain("nologin");
+    const { rows } = await client.query<{ may: boolean }>(
+      "select has_table_privilege('samebox_api', 'audit_log', 'update, delete, truncate') as may",
+    );
+    expect(rows).toEqual([{ may: false }]);
+  } finally {
+    await client.query("rollback");
+    await client.end();
+  }
 });

@@ -238,7 +238,8 @@ test("keys from such an address are looked up one at a time", async () => {
   for (let tried = 0; tried < 2; tried += 1) await ask(`sbx_wrong_${tried}`);
   await limited.db.transaction(async (tx) => {
     await tx.query({ text: "lock table api_keys in access exclusive mode" });
-    const asked = Array.from({ length: 5 }, (_, n) => ask(`sbx_wrong_x${n}`));
+    // Well-formed: others are told by their looks.
+    const asked = Array.from({ length: 5 }, (_, n) => ask(`${made.body.key.slice(0, -4)}000${n}`));
     // Only one of them waits for the table.
     const answers = asked.map((answer) => answer.then(({ status }) => status));
     const quick: number[] = [];

@@ -64,7 +64,7 @@ const main = async (): Promise<void> => {
   const spool = await openSpoolFolder(join(config.dataDir, "spool"));
   const { allowPrivateHosts, allowCleartext, maxMessageBytes } = config;
   const drivers = driversFor({ allowPrivateHosts, allowCleartext, maxMessageBytes, spoolDir: spool.dir });
-  const sealer = createSealer(secret);
+  const sealer = createSealer(secret, config.otherSecretKeys);
   const unseal = (owner: AccountState, { id, sealedCredentials }: EndpointState) =>
     sealer.openCredentials(db, { tenantId: owner.tenantId, accountId: owner.id, endpointId: id }, sealedCredentials);
   try {

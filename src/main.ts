@@ -21,7 +21,7 @@ import { forgetActions } from "./store/audit.ts";
 import { forgetInputs } from "./store/inputs.ts";
 import { type ChangeListener, openChangeListener } from "./store/change-listener.ts";
 import { type Database, openDatabase } from "./store/database.ts";
-import { rotateSecrets } from "./store/key-rotation.ts";
+import { rotateSecrets, tellOfUnknownKeys } from "./store/key-rotation.ts";
 import { ensureInstallation } from "./store/leases.ts";
 import { migrate } from "./store/migrate.ts";
 import { createSealer, type Sealer } from "./store/sealing.ts";
@@ -193,6 +193,8 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
   const secretKey =
     config.secretKey ??
     Buffer.from((await keepSecret(config.dataDir, "secret-key", () => randomBytes(32).toString("base64"))).secret, "base64");
+  const sealer = createSealer(secretKey, config.otherSecretKeys);
+  await tellOfUnknownKeys(db, sealer, log);
   const bell = await openBell(config, databaseUrl, log);
   started.add("queue", () => bell.close());
   const parser = openParser({ threads: parserThreads, timeoutMs: 10_000, maxHeapMb: 256, log });
@@ -208,7 +210,7 @@ const start = async (config: Config, log: Logger, started: Started): Promise<voi
     log,
     db,
     bell,
-    sealer: createSealer(secretKey, config.otherSecretKeys),
+    sealer,
     shards,
     parser,
     parsing,

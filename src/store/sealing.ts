@@ -36,14 +36,52 @@ export interface Sealer {
    * the others are what it was, or will be, under another SAMEBOX_SECRET_KEY.
    */
   digests(parts: readonly (string | Buffer)[]): readonly [Buffer, ...Buffer[]];
-  /** Ids of the known keys that are not today's, as the second part of what is sealed names them. */
+  /** Id of today's key, as the second part of what is sealed names it. */
+  readonly todaysKey: string;
+  /** Ids of the other known keys. */
   readonly foreignKeys: readonly string[];
   /**
-   * Wraps up to 500 of them under today's key; how many it were. What they seal stays as it is and can be opened throughout, by
-   * every daemon that knows both keys.
+   * Wraps up to 500 of them under today's key. What they seal stays as it is and can be opened throughout, by every daemon that
+   * knows both keys.
    */
-  rewrapDataKeys(tx: Tx): Promise<number>;
+  readonly rewrapDataKeys: ResealStep<DataKeyAt>;
 }
+
+/** A step through rows in the order of their keys. Whatever cannot be opened is passed by and stays as it is. */
+export type ResealStep<At> = (tx: Tx, after: At | null) => Promise<Resealed<At>>;
+
+export interface Resealed<At> {
+  readonly done: number;
+  /** Ids of the rows that could not be opened. */
+  readonly refused: readonly string[];
+  /** Where to go on; null: there was nothing more. */
+  readonly last: At | null;
+}
+
+interface DataKeyAt {
+  readonly account_id: AccountId;
+  readonly id: string;
+}
+
+/** What `open` answers for each row; `refused` has those for which it throws a SealError. */
+export const openEach = <Row extends { readonly id: string }, Opened>(
+  rows: readonly Row[],
+  open: (row: Row) => Opened,
+): { readonly opened: readonly Opened[]; readonly refused: readonly string[] } => {
+  const opened: Opened[] = [];
+  const refused: string[] = [];
+  for (const row of rows)
+    try {
+      opened.push(open(row));
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error;
+      refused.push(row.id);
+    }
+  return { opened, refused };
+};
+
+/** Before all ids. */
+export const firstId = "00000000-0000-0000-0000-000000000000";
 
 interface SealingKey {
   readonly kekId: string;
@@ -128,9 +166,7 @@ const digestOf = (key: InstallationKey, parts: readonly (string | Buffer)[]): Bu
 
 const rewrapBatch = 500;
 
-interface WrappedRow {
-  readonly account_id: AccountId;
-  readonly id: string;
+interface WrappedRow extends DataKeyAt {
   readonly tenant_id: TenantId;
   readonly wrapped: string;
 }
@@ -174,24 +210,28 @@ const readKeyRing = (secretKey: Buffer, others: readonly Buffer[]): KeyRing => {
   };
 };
 
-const rewrap = async (tx: Tx, { foreign, today, wrap, unwrap }: KeyRing): Promise<number> => {
-  if (foreign.length === 0) return 0;
+const rewrap = async (
+  tx: Tx,
+  { foreign, today, wrap, unwrap }: KeyRing,
+  after: DataKeyAt | null,
+): Promise<Resealed<DataKeyAt>> => {
   const { rows } = await tx.query<WrappedRow>({
     name: "data_keys_to_rewrap",
-    text: `select account_id, id, tenant_id, wrapped from data_keys where kek_id = any($1) limit ${rewrapBatch} for update skip locked`,
-    values: [foreign],
+    text: `select account_id, id, tenant_id, wrapped from data_keys where kek_id = any($1) and (account_id, id) > ($2, $3)
+           order by account_id, id limit ${rewrapBatch} for update skip locked`,
+    values: [foreign, after?.account_id ?? firstId, after?.id ?? firstId],
   });
-  const wrapped = rows.map((row) => {
+  const { opened, refused } = openEach(rows, (row) => {
     const owner = { tenantId: row.tenant_id, accountId: row.account_id };
-    return wrap(owner, unwrap(owner, row.id, row.wrapped));
+    return { account_id: row.account_id, id: row.id, wrapped: wrap(owner, unwrap(owner, row.id, row.wrapped)) };
   });
   await tx.query({
     name: "data_keys_rewrapped",
     text: `update data_keys k set kek_id = $4, wrapped = w.wrapped from unnest($1::uuid[], $2::uuid[], $3::text[]) as w(account_id, id, wrapped)
            where k.account_id = w.account_id and k.id = w.id`,
-    values: [rows.map((row) => row.account_id), rows.map((row) => row.id), wrapped, today.kekId],
+    values: [opened.map((row) => row.account_id), opened.map((row) => row.id), opened.map((row) => row.wrapped), today.kekId],
   });
-  return rows.length;
+  return { done: opened.length, refused, last: rows.at(-1) ?? null };
 };
 
 /**
@@ -246,7 +286,8 @@ export const createSealer = (secretKey: Buffer, others: readonly Buffer[] = []):
       return decrypt({ kekId: key.kekId, dekId: ownDekId, secret: key.text }, context, envelope).toString("utf8");
     },
     digests: (parts) => [digestOf(today, parts), ...ring.all.slice(1).map((key) => digestOf(key, parts))],
+    todaysKey: kekId,
     foreignKeys: ring.foreign,
-    rewrapDataKeys: (tx) => rewrap(tx, ring),
+    rewrapDataKeys: (tx, after) => rewrap(tx, ring, after),
   };
 };

@@ -6,7 +6,7 @@ import type { Fence } from "../model/account.ts";
 import type { AccountId, TenantId, WebhookId } from "../model/ids.ts";
 import type { Delivery, DisabledBecause, Webhook } from "../model/webhook.ts";
 import type { Database, Queryable } from "./database.ts";
-import type { Sealer } from "./sealing.ts";
+import { openEach, type Sealer } from "./sealing.ts";
 import { secretContext, webhookColumns } from "./webhooks.ts";
 
 /** Days without one success after which a webhook is disabled. */
@@ -78,7 +78,6 @@ export interface SendableWebhook extends Pick<Webhook, "id" | "tenantId" | "url"
 interface SealedRow extends Webhook {
   readonly secret: string;
   readonly old_secret: string | null;
-  readonly test_id: string | null;
   readonly version: number;
 }
 
@@ -89,7 +88,7 @@ const toSendable = (sealer: Sealer, row: SealedRow): SendableWebhook => ({
   ),
 });
 
-const sealedColumns = `${webhookColumns}, w.secret, case when w.old_secret_until > now() then w.old_secret end as old_secret, w.test_id, w.version`;
+const sealedColumns = `${webhookColumns}, w.secret, case when w.old_secret_until > now() then w.old_secret end as old_secret, w.version`;
 
 /** The webhook of a lane, to send to now; null when it is disabled, gone, was changed since the lane was read, or its breaker is open. With a breaker half open, only one gets it. */
 export const takeWebhook = async (
@@ -121,16 +120,22 @@ export const giveBackWebhook = async (db: Queryable, { id, failures }: SendableW
   });
 };
 
-/** Webhooks that wait for a test event, also disabled ones. */
+interface AskedTest {
+  readonly webhook: SendableWebhook;
+  readonly testId: string;
+}
+
+/** Webhooks that wait for a test event, also disabled ones; `refused`: the ids of those whose secret cannot be opened. */
 export const listAskedTests = async (
   db: Queryable,
   sealer: Sealer,
-): Promise<{ readonly webhook: SendableWebhook; readonly testId: string }[]> => {
-  const { rows } = await db.query<SealedRow>({
+): Promise<{ readonly tests: readonly AskedTest[]; readonly refused: readonly string[] }> => {
+  const { rows } = await db.query<SealedRow & { readonly test_id: string }>({
     name: "webhook_tests_asked",
-    text: `select ${sealedColumns} from webhooks w where w.test_id is not null order by w.id limit 100`,
+    text: `select ${sealedColumns}, w.test_id from webhooks w where w.test_id is not null order by random() limit 100`,
   });
-  return rows.flatMap((row) => (row.test_id === null ? [] : [{ webhook: toSendable(sealer, row), testId: row.test_id }]));
+  const { opened, refused } = openEach(rows, (row) => ({ webhook: toSendable(sealer, row), testId: row.test_id }));
+  return { tests: opened, refused };
 };
 
 /** Whoever gets true sends it: once, whatever becomes of it. */

@@ -153,8 +153,10 @@ export class WebhookSender {
   }
 
   async #sendTests(): Promise<void> {
-    const { db, sealer, rules } = this.#options;
-    for (const { webhook, testId } of await listAskedTests(db, sealer)) {
+    const { db, sealer, rules, log } = this.#options;
+    const { tests, refused } = await listAskedTests(db, sealer);
+    if (refused.length > 0) log.warn({ webhooks: refused }, "secrets of webhooks cannot be opened: no test events for them");
+    for (const { webhook, testId } of tests) {
       if (!(await takeTest(db, webhook, testId))) continue;
       const sending = sendTestEvent(webhook, testId, rules, this.#stopping.signal).then(async (delivery) => {
         await noteTest(db, webhook, delivery);

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Credentials } from "../../src/model/endpoint.ts";
 import type { AccountId, EndpointId, TenantId } from "../../src/model/ids.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
-import { countUnderOtherKeys, rotateSecrets } from "../../src/store/key-rotation.ts";
+import { countUnderOtherKeys, rotateSecrets, tellOfUnknownKeys } from "../../src/store/key-rotation.ts";
 import { createSealer, type CredentialsOwner, SealError } from "../../src/store/sealing.ts";
+import { listAskedTests } from "../../src/store/webhook-lanes.ts";
 import { createWebhook, secretContext } from "../../src/store/webhooks.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
@@ -130,6 +131,7 @@ describe("another SAMEBOX_SECRET_KEY", () => {
 
   test("takes over while credentials are in use, and the old one is not needed any more", async () => {
     const old = createSealer(oldKey);
+    const others = await countUnderOtherKeys(db, old);
     const sealed = await Promise.all(accounts.map((who) => old.sealCredentials(db, who, credentials)));
     // More than fit into one step.
     await db.transaction(async (tx) => {
@@ -143,15 +145,18 @@ describe("another SAMEBOX_SECRET_KEY", () => {
     );
     const both = createSealer(newKey, [oldKey]);
     const stillOld = createSealer(oldKey, [newKey]);
-    expect(await countUnderOtherKeys(db, both)).toBe(count + accounts.length + 1);
+    expect(await countUnderOtherKeys(db, both)).toBe(others + count + accounts.length + 1);
     const log = createLogger({ level: "silent" });
     const rotation = Promise.all([both, both].map((one) => rotateSecrets(db, one, { log, budgetMs: 60_000 })));
     for (const [index, who] of accounts.entries())
       for (const one of [both, stillOld]) expect(await one.openCredentials(db, who, sealed[index] ?? "")).toEqual(credentials);
     await rotation;
-    expect(await countUnderOtherKeys(db, both)).toBe(0);
+    expect(await countUnderOtherKeys(db, both)).toBe(others);
     const later = createSealer(newKey);
-    const { rows } = await db.query<{ secret: string }>({ text: "select secret from webhooks" });
+    const { rows } = await db.query<{ secret: string }>({
+      text: "select secret from webhooks where id = $1",
+      values: [webhook.id],
+    });
     expect(later.openText(secretContext(webhook.tenantId, webhook.id), rows[0]?.secret ?? "")).toBe(secret);
     for (const [index, who] of accounts.entries()) {
       expect(await later.openCredentials(db, who, sealed[index] ?? "")).toEqual(credentials);
@@ -165,6 +170,74 @@ describe("another SAMEBOX_SECRET_KEY", () => {
     expect(both.openText(["a"], old.sealText(["a"], "secret"))).toBe("secret");
     expect(() => createSealer(newKey).openText(["a"], old.sealText(["a"], "secret"))).toThrow(SealError);
     expect(both.digests(["x"])).toEqual([...createSealer(newKey).digests(["x"]), ...old.digests(["x"])]);
+  });
+});
+
+describe("a secret that cannot be opened", () => {
+  const oldKey = randomBytes(32);
+  const old = createSealer(oldKey);
+  const both = createSealer(randomBytes(32), [oldKey]);
+  const log = createLogger({ level: "silent" });
+  const kekOf = async ({ accountId }: CredentialsOwner): Promise<string | undefined> =>
+    (await db.query<{ kek: string }>({ text: "select kek_id as kek from data_keys where account_id = $1", values: [accountId] }))
+      .rows[0]?.kek;
+
+  test("keeps no other from being sealed anew or from its test event", async () => {
+    const [broken, well] = [owner("e1"), owner("e2")];
+    for (const who of [broken, well]) await old.sealCredentials(db, who, credentials);
+    await db.query({
+      text: "update data_keys set wrapped = (select wrapped from data_keys where account_id = $2) where account_id = $1",
+      values: [broken.accountId, well.accountId],
+    });
+    const make = (): ReturnType<typeof createWebhook> =>
+      db.transaction((tx) =>
+        createWebhook(tx, old, { tenantId: well.tenantId, url: "https://example.test/", accountIds: null, kinds: null }),
+      );
+    const [first, second] = [await make(), await make()];
+    await db.query({
+      text: "update webhooks set test_id = id where id = any($1)",
+      values: [[first.webhook.id, second.webhook.id]],
+    });
+    await db.query({
+      text: "update webhooks set secret = (select secret from webhooks where id = $2) where id = $1",
+      values: [first.webhook.id, second.webhook.id],
+    });
+    const { tests, refused } = await listAskedTests(db, both);
+    expect([tests.map(({ testId }) => testId), refused]).toEqual([[second.webhook.id], [first.webhook.id]]);
+    await rotateSecrets(db, both, { log });
+    expect([await kekOf(broken), await kekOf(well)]).toEqual([old.todaysKey, both.todaysKey]);
+    const { rows } = await db.query<{ secret: string }>({
+      text: "select secret from webhooks where id = any($1) order by id",
+      values: [[first.webhook.id, second.webhook.id]],
+    });
+    expect(rows.map(({ secret }) => secret.split(".")[1])).toEqual([old.todaysKey, both.todaysKey]);
+  });
+
+  test("is counted and told of although its key is not known any more", async () => {
+    const lines: string[] = [];
+    const listening = createLogger({ level: "error", destination: { write: (line) => void lines.push(line) } });
+    const forgetful = createSealer(randomBytes(32));
+    await old.sealCredentials(db, owner("e3"), credentials);
+    const { rows } = await db.query<{ n: bigint }>({ text: "select count(*) as n from data_keys" });
+    expect(await countUnderOtherKeys(db, forgetful)).toBeGreaterThanOrEqual(Number(rows[0]?.n));
+    await tellOfUnknownKeys(db, forgetful, listening);
+    expect(lines.join("")).toMatch(/"dataKeys":[1-9].*SAMEBOX_OTHER_SECRET_KEYS/);
+  });
+
+  test("was the one before the last rotation and signs no more: it is dropped", async () => {
+    const { webhook } = await db.transaction((tx) =>
+      createWebhook(tx, old, { tenantId: owner("01").tenantId, url: "https://example.test/", accountIds: null, kinds: null }),
+    );
+    await db.query({
+      text: "update webhooks set old_secret = 'v1.unknown', old_secret_until = now() - interval '1 hour' where id = $1",
+      values: [webhook.id],
+    });
+    await rotateSecrets(db, both, { log });
+    const { rows } = await db.query<{ secret: string; old: string | null }>({
+      text: "select secret, old_secret as old from webhooks where id = $1",
+      values: [webhook.id],
+    });
+    expect([rows[0]?.secret.split(".")[1], rows[0]?.old]).toEqual([both.todaysKey, null]);
   });
 });
 

@@ -120,7 +120,23 @@ const byKey = <T>(members: readonly T[], key: (member: T) => string | null): Map
   return groups;
 };
 
-type Key = (one: Pick<Unbound, "objectId" | "size" | "head">) => string | null;
+type Told = Pick<Unbound, "objectId" | "size" | "head">;
+type Key = (one: Told) => string | null;
+
+/** Ids that a server gives to more than one content, seen by their sizes or as more than one message: these tell nothing. */
+const repeatedIds = (old: readonly Unbound[], items: readonly NumberedItem[]): ReadonlySet<string> => {
+  const repeated = new Set<string>();
+  const seen = new Map<string, { size: number; messageId: MessageId | null }>();
+  const see = ({ objectId, size }: Told, messageId: MessageId | null): void => {
+    if (objectId === null || size === 0) return;
+    const first = seen.get(objectId);
+    if (first === undefined) seen.set(objectId, { size, messageId });
+    else if (first.size !== size || (messageId !== null && first.messageId !== messageId)) repeated.add(objectId);
+  };
+  for (const one of old) see(one, one.messageId);
+  for (const item of items) see(item, null);
+  return repeated;
+};
 
 /** From strong to weak. An id of the server's is believed where the size agrees with it. */
 const levels: readonly (readonly [Rebound["level"], Key])[] = [
@@ -134,7 +150,10 @@ const levels: readonly (readonly [Rebound["level"], Key])[] = [
  */
 export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]): Rebound[] => {
   const pairs: Rebound[] = [];
-  for (const [level, key] of levels) {
+  const repeated = repeatedIds(old, items);
+  const isTold = ({ objectId }: Told): boolean => objectId === null || !repeated.has(objectId);
+  for (const [level, keyAt] of levels) {
+    const key: Key = (one) => (level !== "L1" || isTold(one) ? keyAt(one) : null);
     const bound = new Set<number | PlacementId>(pairs.flatMap(({ uid, placementId }) => [uid, placementId]));
     const free = byKey(
       old.filter(({ placementId }) => !bound.has(placementId)),

@@ -108,6 +108,22 @@ const writeNode = (
   return [{ id, created, name, parentId, role, roleSource, subscribed, lifecycle: "live", change }];
 };
 
+/** So many are never gone at once: the server is another one then, or has not all of it yet. */
+const areMost = (lost: number, listed: number): boolean => lost >= 5 && lost * 2 > listed;
+
+/**
+ * Is it not single mailboxes that were replaced (D9), but nearly everything? `ids`: by which the server knows now what has the place
+ * of each; none: it tells of nothing there.
+ */
+export const isRebuilt = (known: readonly MailboxView[], ids: ReadonlyMap<MailboxId, string | null>): boolean => {
+  const listed = known.filter(({ upstream }) => upstream !== null);
+  const others = listed.filter(({ id, upstream }) => {
+    const objectId = upstream?.objectId ?? null;
+    return objectId !== null && upstream?.path !== "INBOX" && (ids.get(id) ?? null) !== objectId;
+  });
+  return areMost(others.length, listed.length);
+};
+
 /** Why it is over, without any more listings that lack it; null: it takes those. */
 const endOf = (view: MailboxView, replaced: readonly MailboxId[]): "own" | "replaced" | null => {
   if (isOwnRemoval(view)) return "own";
@@ -126,7 +142,8 @@ const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waitin
   if (!input.complete) return { waiting: [], gone: [] };
   const gone = missing.filter((view) => endOf(view, input.replaced) !== null);
   const lost = missing.filter((view) => endOf(view, input.replaced) === null);
-  if (lost.length >= 5 && lost.length * 2 > listed.length) return { waiting: [], gone };
+  const replaced = gone.filter((view) => endOf(view, input.replaced) === "replaced");
+  if (areMost(lost.length + replaced.length, listed.length)) return { waiting: [], gone };
   const waiting: UpstreamWrite[] = [];
   for (const view of lost) {
     const { id, upstream } = view;

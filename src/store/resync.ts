@@ -1,8 +1,9 @@
 /** Wishes to read everything of an account anew: each is kept with its endpoints until their lanes have done it. */
 import type { AccountId, EndpointId, MailboxId, MessageId } from "../model/ids.ts";
-import { partSize } from "../model/octets.ts";
+import { type Octets, partSize } from "../model/octets.ts";
 import type { AccountTx } from "./account-tx.ts";
 import { requestSync } from "./account-writes.ts";
+import { storeBlobsIn } from "./blob-writes.ts";
 import type { Queryable, Tx } from "./database.ts";
 
 /** Asks all endpoints. One that is at it already reads to its end and then once more, for what it had passed before. */
@@ -80,4 +81,20 @@ const itemsOf = async (
     values: [accountId, endpointId, lost.map(({ id }) => id), lost.map(({ sha256 }) => sha256)],
   });
   return rows.map((row) => ({ ...row, uid: Number(row.uid) }));
+};
+
+/** Stores lost octets again. @returns whether they were still wanted: what was purged since is not brought back. */
+export const restoreOctets = async (
+  account: AccountTx,
+  { messageId, sha256 }: Pick<LostOctets, "messageId" | "sha256">,
+  octets: Octets,
+): Promise<boolean> => {
+  const { rowCount } = await account.tx.query({
+    name: "octets_lost_wanted",
+    text: `select from messages where account_id = $1 and id = $2 and sha256 = $3 and durability = 'durable'`,
+    values: [account.accountId, messageId, sha256],
+  });
+  if (rowCount === 0) return false;
+  await storeBlobsIn(account.tx, account, [octets]);
+  return true;
 };

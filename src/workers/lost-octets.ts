@@ -2,19 +2,20 @@
 import type { MaildropItem, MaildropSession, Session } from "../endpoints/endpoint.ts";
 import type { Octets } from "../model/octets.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
-import { storeBlobsIn } from "../store/blob-writes.ts";
-import { listLostOctets, type LostOctets } from "../store/resync.ts";
+import { inAccount } from "../store/account-tx.ts";
+import { listLostOctets, type LostOctets, restoreOctets } from "../store/resync.ts";
 import type { LaneContext } from "./lane-state.ts";
 import type { MaildropContext } from "./maildrop-commit.ts";
 
-type Owner = Pick<LaneContext, "db" | "log" | "accountId" | "tenantId">;
+type Owner = Pick<LaneContext, "db" | "log" | "accountId" | "fence">;
 
 /** Keeps them where they are what was lost: another wording of the message is none of it. */
 const restore = async (owner: Owner, lost: LostOctets, octets: Octets): Promise<void> => {
   const { messageId: message } = lost;
   if (octets.sha256.equals(lost.sha256)) {
-    await owner.db.transaction((tx) => storeBlobsIn(tx, owner, [octets]));
-    owner.log.warn({ message }, "lost octets read again");
+    const { db, fence, accountId } = owner;
+    if (await inAccount(db, fence, accountId, (account) => restoreOctets(account, lost, octets)))
+      owner.log.warn({ message }, "lost octets read again");
   } else owner.log.error({ message }, "lost octets are not what the server shows");
 };
 

@@ -118,7 +118,9 @@ const listsNothing = (): SyncError =>
 /** Brings the stored tree in step, where the listing is another one than the last that it was taken from. */
 const followTree = async ({ context, memory }: PassInput, survey: Survey): Promise<void> => {
   const print = treePrint(survey.mailboxes);
-  if (print !== memory.treePrint || memory.treeWaiting || replacedIn(context).length > 0) {
+  // Names that were swapped look the same; what is below them does not.
+  const isDoubted = memory.treeWaiting || replacedIn(context).length > 0 || strangersIn(context).length > 0;
+  if (print !== memory.treePrint || isDoubted) {
     const { waiting, gone } = await applySurvey(context, survey);
     memory.treeWaiting = waiting;
     memory.listingDoubted = waiting && survey.complete && print !== memory.treePrint;
@@ -228,6 +230,7 @@ export const runPass = async (input: PassInput): Promise<PassResult> => {
   const looked = news === null ? await followSurvey(input, await session.survey(signal)) : await followNews(input, news);
   const followed =
     strangersIn(context).length === 0 ? looked : sumOf(looked, await followSurvey(input, await session.survey(signal)));
+  const left = replacedIn(context).length;
   await settle(input);
   await readAgain(input);
   if (!backfillPending(context)) return { again: false, ...followed };
@@ -237,5 +240,6 @@ export const runPass = async (input: PassInput): Promise<PassResult> => {
     memory.candidates = await inAccount(context.db, context.fence, context.accountId, hasCandidates);
     await settle(input);
   }
-  return { again: again || replacedIn(context).length > 0, ...followed };
+  // What a listing has left, as one that was cut short does, waits for the next one.
+  return { again: again || replacedIn(context).length > left, ...followed };
 };

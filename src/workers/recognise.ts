@@ -3,17 +3,18 @@
  * body is read twice. The same way a mailbox is known that a new endpoint shows.
  */
 import type { Session } from "../endpoints/endpoint.ts";
-import type { PlacementId } from "../model/ids.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { UidRange } from "../model/observation.ts";
 import { acceptsEpoch, type Rebound } from "../reconciler/epoch.ts";
+import { isRebuilt } from "../reconciler/mailboxes.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { inAccount, type InputTx } from "../store/account-tx.ts";
 import { countRebound } from "../store/epochs.ts";
 import { closeHold, epochDecision, type HoldOutcome, keepHold, loadHolds } from "../store/holds.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { readObjectId, writeObjectId } from "../store/mailbox-writes.ts";
-import { loadBoundUids } from "../store/slices.ts";
+import { loadBoundUids, loadMailboxes } from "../store/slices.ts";
 import { commitItems, emptyBatch } from "./commit.ts";
 import { epochHeld, settleLeftOver } from "./epoch-holds.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
@@ -23,14 +24,20 @@ import { Recognition } from "./recognition.ts";
 /** Items bound in one transaction. */
 const batchSize = 2_000;
 
-const isOld = (known: Recognition): ReadonlySet<string> =>
-  new Set(known.old.flatMap(({ placementId, lost }) => (lost ? [placementId] : [])));
+/** Those by which the mailbox is judged: what has no octets cannot be found again by them. */
+const judgedOf = ({ old }: Recognition): ReadonlySet<string> => {
+  const lost = old.filter((one) => one.lost);
+  const stored = lost.filter(({ sha256 }) => sha256 !== null);
+  return new Set((stored.length > 0 ? stored : lost).map(({ placementId }) => placementId));
+};
 
 interface RecognisedFacts {
   readonly scope: Scope;
   readonly role: Role | null;
   /** By which the server knows what it lists now; null: it does not tell. */
   readonly objectId: string | null;
+  /** The same of all mailboxes. */
+  readonly ids: readonly (readonly [MailboxId, string | null])[];
   /** Placements that were in it, and how many of them were found again among what is listed. */
   readonly old: number;
   readonly found: number;
@@ -42,9 +49,13 @@ type Recognised = Pick<MailboxLane, "held" | "replaced">;
 
 /**
  * ID-8, B4, D9: what it holds says that it is the mailbox that it was, whatever id it has now, for servers that lose their indexes
- * give new ones. Where it does not, another id says that it is another mailbox; of INBOX there is only one (D12).
+ * give new ones. Where it does not, another id says that it is another mailbox; of INBOX there is only one (D12), and where most
+ * have other ids the server may still be filled again: then nothing ends.
  */
-const decideRecognised = async (account: InputTx, { scope, role, objectId, ...seen }: RecognisedFacts): Promise<Recognised> => {
+const decideRecognised = async (
+  account: InputTx,
+  { scope, role, objectId, ids, ...seen }: RecognisedFacts,
+): Promise<Recognised> => {
   const { endpointId, mailboxId, epoch } = scope;
   const already = await countRebound(account.tx, account.accountId, scope);
   const counts = { before: already + seen.old, rebound: already + seen.found, listed: seen.listed };
@@ -58,7 +69,7 @@ const decideRecognised = async (account: InputTx, { scope, role, objectId, ...se
     if (isOther) await writeObjectId(account, scope, objectId);
     return { held: 0, replaced: false };
   }
-  if (isOther && role !== "inbox") {
+  if (isOther && role !== "inbox" && !isRebuilt(await loadMailboxes(account, endpointId), new Map(ids))) {
     await end("released");
     return { held: 0, replaced: true };
   }
@@ -77,12 +88,13 @@ const accept = async (
   known: Recognition,
   pairs: readonly Rebound[],
 ): Promise<boolean> => {
-  const old = isOld(known);
+  const old = judgedOf(known);
   const { role, objectId } = mailbox;
   const recognised = await ingest(context, mailboxRecognised, {
     scope: scopeOf(context, mailbox),
     role,
     objectId,
+    ids: [...context.mailboxes.values()].map((one) => [one.mailboxId, one.objectId] as const),
     old: old.size,
     found: pairs.filter(({ placementId }) => old.has(placementId)).length,
     listed: mailbox.bound + known.items.length,

@@ -48,6 +48,20 @@ class FlagLists {
   }
 }
 
+/** Those of the ranges in which at least one of the UIDs is. Neither has to be in order; it takes n log n. */
+export const rangesWith = (ranges: readonly UidRange[], uids: readonly number[]): UidRange[] => {
+  const ascending = Float64Array.from(uids).sort();
+  return ranges.filter(({ from, to }) => {
+    let [low, high] = [0, ascending.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((ascending[middle] ?? 0) < from) low = middle + 1;
+      else high = middle;
+    }
+    return (ascending[low] ?? Infinity) <= to;
+  });
+};
+
 interface Old extends Omit<Unbound, "head"> {
   head: string | null;
   /** It lost its item to the new epoch. */
@@ -143,7 +157,7 @@ export class Recognition {
     const old = this.old.filter(({ placementId }) => !told.has(placementId));
     const uids = this.items.flatMap(({ uid }) => (told.has(uid) ? [] : [uid]));
     const isListed = this.items.length > 0;
-    const ranges = this.ranges.filter(({ from, to }) => !isListed || uids.some((uid) => uid >= from && uid <= to));
+    const ranges = isListed ? rangesWith(this.ranges, uids) : [...this.ranges];
     // Where one side is told whole there is nothing to compare the other one with.
     this.unread = old.length === 0 || ranges.length === 0 ? { ranges: [], old: [] } : { ranges, old };
     return this.unread;

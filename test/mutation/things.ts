@@ -112,7 +112,7 @@ const mailboxes: readonly Mutant[] = [
       ["D9", "a mailbox that was replaced goes on", 'return replaced.includes(view.id) ? "replaced" : null;', "return null;"],
       ["D2", "one listing is enough", "input.at - absentSince >= absentForMs", "true"],
       ["D2", "a listing that was cut short is enough", "if (!input.complete) return", "if (false) return"],
-      ["D2", "most mailboxes may go at once", "lost.length >= 5 && lost.length * 2 > listed.length", "false"],
+      ["D2", "most mailboxes may go at once", "lost >= 5 && lost * 2 > listed", "false"],
       ["D9", "a mailbox that goes leaves its mail as it was", "gone: gone.map(({ id }) => id)", "gone: []"],
       ["D12", "INBOX is removed", '&& view.upstream?.path !== "INBOX"', ""],
     ],

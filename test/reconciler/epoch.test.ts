@@ -53,6 +53,18 @@ describe("a mailbox that is numbered anew (ID-8)", () => {
     expect(pairsOf([old(1, copies), old(2, copies)], [item(3, 1, id), item(4, 1, id)])).toEqual(["3=p1 L1", "4=p2 L1"]);
   });
 
+  it("believes no id that a server gives to more than one content (L1)", () => {
+    const id = { objectId: "all" };
+    const before = [old(1, { ...id, size: 1234 }), old(2, { ...id, size: 99 })];
+    const items = [item(1, 2, { ...id, size: 99 }), item(2, 7, { ...id, size: 1234 })];
+    expect(pairsOf(before, items)).toEqual(["1=p2 L4"]);
+    // One size is enough where they are known to be two messages, and where what is listed has two.
+    expect(pairsOf([old(1, id), old(2, id)], [item(1, 2, id), item(2, 7, id)])).toEqual(["1=p2 L4"]);
+    expect(pairsOf([old(1, id)], [item(1, 7, id), item(2, 8, { ...id, size: 5 })])).toEqual([]);
+    // Of what has no octets no size is known.
+    expect(pairsOf([old(1, id), old(2, { ...id, size: 0, head: null })], [item(1, 7, id)])).toEqual(["1=p1 L1"]);
+  });
+
   it("leaves to octets what headers do not tell: another body, another size, no headers, and one more than there was (L3)", () => {
     const twins = { head: headKey("same", 100) };
     expect(pairsOf([old(1, twins), old(2, twins)], [item(1, 1, twins), item(2, 2, twins)])).toEqual([]);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { EndpointId, MailboxId } from "../../src/model/ids.ts";
 import type { SurveyedMailbox } from "../../src/model/survey.ts";
-import { reconcileSurvey } from "../../src/reconciler/mailboxes.ts";
+import { isRebuilt, reconcileSurvey } from "../../src/reconciler/mailboxes.ts";
 import type { MailboxView } from "../../src/reconciler/state.ts";
 
 const endpointId = "e" as EndpointId;
@@ -224,6 +224,36 @@ describe("a survey", () => {
       expect(decision.upstream.map(({ path, objectId }) => [path, objectId])).toEqual([["Proj", "q"]]);
       const cutShort = survey(now, stored(before), 0, false, [idOf("Proj")]);
       expect([cutShort.changes, cutShort.gone]).toEqual([[], []]);
+    });
+
+    const names = ["a", "b", "c", "d", "e", "f", "g"];
+    const many = stored([box("INBOX", { objectId: "i" }), ...names.map((name) => box(name, { objectId: name }))]).map((view) => ({
+      ...view,
+      id: `old ${view.name}` as MailboxId,
+    }));
+
+    it("believes that single ones were replaced, and not that most of all were at once", () => {
+      const told = (paths: readonly string[], now: string | null): boolean =>
+        isRebuilt(
+          many,
+          new Map(
+            many.map(({ id, upstream }) => [id, paths.includes(upstream?.path ?? "") ? now : (upstream?.objectId ?? null)]),
+          ),
+        );
+      expect(told([], "x")).toBe(false);
+      expect(told(["INBOX", ...names.slice(0, 4)], "x")).toBe(false);
+      expect(told(names.slice(0, 5), "x")).toBe(true);
+      // Not there yet is as good as another.
+      expect(told(names.slice(0, 5), null)).toBe(true);
+      expect(isRebuilt(stored(before), new Map())).toBe(false);
+    });
+
+    it("counts what was replaced among what is missing, before it believes that most of all is (D2)", () => {
+      const replaced = ["old a", "old b"] as MailboxId[];
+      const now = [box("INBOX", { objectId: "i" }), ...["a", "b", "c"].map((name) => box(name, { objectId: `new ${name}` }))];
+      const decision = survey([...now, box("g", { objectId: "g" })], many, 0, true, replaced);
+      expect(decision.gone).toEqual(replaced);
+      expect(decision.upstream.filter(({ absentSince }) => absentSince !== null)).toEqual([]);
     });
 
     it("follows a mailbox whose name another one took, and two that changed names", () => {

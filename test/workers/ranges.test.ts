@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { SurveyedMailbox, UidRange } from "../../src/model/observation.ts";
 import { planRanges, withoutBound } from "../../src/workers/backfill.ts";
+import { rangesWith } from "../../src/workers/recognition.ts";
 import { treePrint } from "../../src/workers/tree.ts";
 
 const uidsOf = (ranges: readonly UidRange[]): number[] =>
@@ -50,6 +51,26 @@ describe("ranges to read", () => {
         expect(rest).toEqual(rest.toSorted((a, b) => b.from - a.from));
       }),
     );
+  });
+});
+
+describe("ranges in which there is one of some UIDs", () => {
+  const range = fc.tuple(fc.integer({ min: 1, max: 300 }), fc.nat(40)).map(([from, width]) => ({ from, to: from + width }));
+
+  it("are those and no others, in their order", () => {
+    fc.assert(
+      fc.property(fc.array(range), fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 8 }), (ranges, uids) => {
+        expect(rangesWith(ranges, uids)).toEqual(ranges.filter(({ from, to }) => uids.some((uid) => uid >= from && uid <= to)));
+      }),
+    );
+  });
+
+  it("are found of hundreds of thousands at once", () => {
+    const uids = Array.from({ length: 300_000 }, (_, at) => 2 * at + 1);
+    const ranges = uids.map((uid) => ({ from: uid + 1, to: uid + 1 }));
+    const began = performance.now();
+    expect(rangesWith(ranges, uids)).toEqual([]);
+    expect(performance.now() - began).toBeLessThan(5_000);
   });
 });
 

@@ -4,6 +4,7 @@ import { changesOf, mailboxesOf, messagesOf, type SeenChange, statusOf } from ".
 import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { startFaultProxy } from "../support/fault-proxy.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { sweep } from "../support/pop3-account.ts";
 import type { ScriptRule } from "../support/script.ts";
@@ -121,6 +122,48 @@ describe("a server that tells ids of its own", () => {
       await device.rename({ from: "Empty", to: "Other" });
       await eventually("it is renamed", async () => (await mailboxesOf(daemon, accountId)).has("Other"), patience);
       expect((await mailboxesOf(daemon, accountId)).get("Other")?.id).toBe(id);
+    },
+  );
+});
+
+describe("a server that tells none", () => {
+  it(
+    "S54: two mailboxes whose names a device swaps between two looks keep their ids and their mail",
+    { timeout: 90_000 },
+    async () => {
+      const { user } = server.account(3);
+      const held = { INBOX: ["a"], Proj: proj, Work: ["w"] };
+      for (const [mailbox, subjects] of Object.entries(held))
+        await server.deliver({ user, mailbox, messages: subjects.map(mail) });
+      let swapped: Promise<void> | null = null;
+      const before = async (piece: Buffer): Promise<void> => {
+        await swapped;
+        // A word that the server does not know.
+        const at = piece.indexOf("X-GUID");
+        if (at !== -1) piece.write("Y", at);
+      };
+      await using proxy = await startFaultProxy({ port: server.imapPort, faults: { toServer: { before } } });
+      const accountId = await liveAccount(daemon, dovecotAccount(server, 3, { port: proxy.port }));
+      expect((await statusOf(daemon, accountId)).endpoint.profile).toMatchObject({ objectIds: "none" });
+      const [mailboxes, messages] = [await mailboxesOf(daemon, accountId), await messagesOf(daemon, accountId)];
+      const logged = (await changesOf(daemon, accountId)).length;
+      await using device = await server.device(3);
+      swapped = (async () => {
+        await device.rename({ from: "Proj", to: "Between" });
+        await device.rename({ from: "Work", to: "Proj" });
+        await device.rename({ from: "Between", to: "Work" });
+      })();
+      await swapped;
+      const idOf = async (name: string) => (await mailboxesOf(daemon, accountId)).get(name)?.id;
+      await eventually("they are told apart", async () => (await idOf("Work")) === mailboxes.get("Proj")?.id, patience);
+      expect(await idOf("Proj")).toBe(mailboxes.get("Work")?.id);
+      await device.append("Proj", mail("new"));
+      await eventually("mail goes on", async () => (await whereIs(accountId, "new"))?.[0] === "Proj", patience);
+      const now = await messagesOf(daemon, accountId);
+      for (const subject of proj) expect(now.get(subject)).toEqual({ ...messages.get(subject), in: ["Work"] });
+      expect(now.get("w")).toEqual({ ...messages.get("w"), in: ["Proj"] });
+      const kinds = new Set((await since(accountId, logged)).map(({ kind }) => kind));
+      expect([...kinds].sort()).toEqual(["mailbox.renamed", "message.created"]);
     },
   );
 });

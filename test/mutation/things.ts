@@ -70,6 +70,7 @@ const identity: readonly Mutant[] = [
         "",
       ],
       ["ID-8", "an id is believed whatever the size", "`${objectId} ${size}`", "objectId"],
+      ["ID-8", "an id is believed that more than one content has", "repeated.add(objectId);", "return;"],
       ["ID-4", "what is alike is the same", "if (tellsApart(candidates, alike)) pairs.push", "pairs.push"],
       [
         "ID-6",
@@ -113,6 +114,7 @@ const mailboxes: readonly Mutant[] = [
       ["D2", "one listing is enough", "input.at - absentSince >= absentForMs", "true"],
       ["D2", "a listing that was cut short is enough", "if (!input.complete) return", "if (false) return"],
       ["D2", "most mailboxes may go at once", "lost >= 5 && lost * 2 > listed", "false"],
+      ["D9", "most mailboxes are replaced at once", "return areMost(others.length, listed.length);", "return false;"],
       ["D9", "a mailbox that goes leaves its mail as it was", "gone: gone.map(({ id }) => id)", "gone: []"],
       ["D12", "INBOX is removed", '&& view.upstream?.path !== "INBOX"', ""],
     ],

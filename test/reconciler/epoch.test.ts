@@ -47,6 +47,7 @@ describe("a mailbox that is numbered anew (ID-8)", () => {
     const id = { objectId: "a", head: null };
     expect(pairsOf([old(1, id)], [item(1, 1, { ...id, size: 101 })])).toEqual([]);
     expect(pairsOf([old(1, { objectId: "a" })], [item(1, 1, { objectId: "a", size: 101 })])).toEqual(["1=p1 L4"]);
+    expect(pairsOf([old(1, { ...id, size: 0 })], [item(1, 1, id)])).toEqual([]);
     expect(pairsOf([old(1, id), old(2, id)], [item(1, 1, id)])).toEqual([]);
     const copies = { ...id, messageId: "m" as MessageId };
     expect(pairsOf([old(1, copies)], [item(1, 1, id), item(2, 1, id)])).toEqual([]);

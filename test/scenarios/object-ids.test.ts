@@ -17,7 +17,7 @@ let server: Dovecot;
 beforeAll(async () => {
   fresh = await freshDatabase();
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-  server = await startDovecot({ users: 4 });
+  server = await startDovecot({ users: 6 });
 });
 
 afterAll(async () => {
@@ -30,10 +30,14 @@ const patience = { timeoutMs: 60_000 };
 const mail = (subject: string): Buffer =>
   Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@object-ids.test>\r\n\r\nbody of ${subject}\r\n`);
 
-const begin = async (n: number, held: Readonly<Record<string, readonly string[]>>): Promise<string> => {
+const begin = async (
+  n: number,
+  held: Readonly<Record<string, readonly string[]>>,
+  at: { readonly port?: number } = {},
+): Promise<string> => {
   const { user } = server.account(n);
   for (const [mailbox, subjects] of Object.entries(held)) await server.deliver({ user, mailbox, messages: subjects.map(mail) });
-  const accountId = await liveAccount(daemon, dovecotAccount(server, n));
+  const accountId = await liveAccount(daemon, dovecotAccount(server, n, at));
   expect((await statusOf(daemon, accountId)).endpoint.profile).toMatchObject({ objectIds: "guid" });
   return accountId;
 };
@@ -124,6 +128,30 @@ describe("a server that tells ids of its own", () => {
       expect((await mailboxesOf(daemon, accountId)).get("Other")?.id).toBe(id);
     },
   );
+
+  it("B4: where most mailboxes are others at once none is taken for replaced", { timeout: 90_000 }, async () => {
+    const names = Array.from({ length: 10 }, (_, at) => `N${at}`);
+    let rebuilt: Promise<void> | null = null;
+    const before = async (): Promise<void> => void (await rebuilt);
+    await using proxy = await startFaultProxy({ port: server.imapPort, faults: { toServer: { before } } });
+    const held = Object.fromEntries(names.map((name) => [name, [`in ${name}`]]));
+    const accountId = await begin(6, { INBOX: ["a"], ...held }, { port: proxy.port });
+    const [mailboxes, messages] = [await mailboxesOf(daemon, accountId), await messagesOf(daemon, accountId)];
+    const logged = (await changesOf(daemon, accountId)).length;
+    await using device = await server.device(6);
+    rebuilt = (async () => {
+      for (const name of names) await device.remove(name);
+      for (const name of names) await device.create(name);
+    })();
+    await rebuilt;
+    await eventually("all are held", async () => (await statusOf(daemon, accountId)).holds.length === names.length, {
+      timeoutMs: 20_000,
+    });
+    expect(await mailboxesOf(daemon, accountId)).toEqual(mailboxes);
+    expect(await messagesOf(daemon, accountId)).toEqual(messages);
+    const kinds = new Set((await since(accountId, logged)).map(({ kind }) => kind));
+    expect([...kinds].filter((kind) => /removed|created/.test(kind))).toEqual([]);
+  });
 });
 
 describe("a server that tells none", () => {
@@ -131,7 +159,7 @@ describe("a server that tells none", () => {
     "S54: two mailboxes whose names a device swaps between two looks keep their ids and their mail",
     { timeout: 90_000 },
     async () => {
-      const { user } = server.account(3);
+      const { user } = server.account(5);
       const held = { INBOX: ["a"], Proj: proj, Work: ["w"] };
       for (const [mailbox, subjects] of Object.entries(held))
         await server.deliver({ user, mailbox, messages: subjects.map(mail) });
@@ -143,11 +171,11 @@ describe("a server that tells none", () => {
         if (at !== -1) piece.write("Y", at);
       };
       await using proxy = await startFaultProxy({ port: server.imapPort, faults: { toServer: { before } } });
-      const accountId = await liveAccount(daemon, dovecotAccount(server, 3, { port: proxy.port }));
+      const accountId = await liveAccount(daemon, dovecotAccount(server, 5, { port: proxy.port }));
       expect((await statusOf(daemon, accountId)).endpoint.profile).toMatchObject({ objectIds: "none" });
       const [mailboxes, messages] = [await mailboxesOf(daemon, accountId), await messagesOf(daemon, accountId)];
       const logged = (await changesOf(daemon, accountId)).length;
-      await using device = await server.device(3);
+      await using device = await server.device(5);
       swapped = (async () => {
         await device.rename({ from: "Proj", to: "Between" });
         await device.rename({ from: "Work", to: "Proj" });

@@ -16,7 +16,8 @@ export const countUnderOtherKeys = async (db: Queryable, { todaysKey }: Pick<Sea
   const { rows } = await db.query<{ n: bigint }>({
     name: "secrets_foreign",
     text: `select (select count(*) from data_keys where kek_id <> $1)
-                + (select count(*) from webhooks where split_part(secret, '.', 2) <> $1 or split_part(old_secret, '.', 2) <> $1) as n`,
+                + (select count(*) from webhooks where split_part(secret, '.', 2) <> $1
+                     or (old_secret_until > now() and split_part(old_secret, '.', 2) <> $1)) as n`,
     values: [todaysKey],
   });
   return Number(rows[0]?.n ?? 0);

@@ -28,6 +28,7 @@ export type FailureCode =
   | "host_not_allowed"
   | "maildrop_in_use"
   | "mailbox_unavailable"
+  | "mailbox_renumbered"
   | "stopped";
 
 export interface FailureDetails {

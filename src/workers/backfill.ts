@@ -1,4 +1,5 @@
 /** The first reading of an account: newest first, in large UID ranges, in bounded slices that can be cut off anywhere. */
+import { SyncError } from "../model/failure.ts";
 import type { Session } from "../endpoints/endpoint.ts";
 import { batchMessages, type FetchedItem, type UidRange } from "../model/observation.ts";
 import { partSize } from "../model/octets.ts";
@@ -177,6 +178,8 @@ const guarded = async (slice: Slice, mailbox: MailboxLane, work: () => Promise<v
   } catch (error) {
     // A failure of an earlier commit is told here, and is nobody's in particular.
     await slice.commits.drain();
+    // Nothing is wrong with it: the next look begins its new epoch.
+    if (error instanceof SyncError && error.code === "mailbox_renumbered") throw error;
     await park(slice.context, mailbox, error, slice.session);
     slice.lowRead.delete(mailbox);
   }

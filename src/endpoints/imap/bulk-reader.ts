@@ -267,7 +267,7 @@ const cutShort: ReadonlySet<string> = new Set(["MESSAGELIMIT", "LIMIT", "PARTIAL
 
 const newEpoch = (): SyncError =>
   new SyncError("transient", "mailbox", {
-    code: "mailbox_unavailable",
+    code: "mailbox_renumbered",
     message: "The server has numbered this mailbox anew.",
     action: "Nothing; it is looked at anew by itself.",
   });

@@ -42,7 +42,7 @@ export interface Reading {
 
 const otherEpoch = (): SyncError =>
   new SyncError("transient", "mailbox", {
-    code: "mailbox_unavailable",
+    code: "mailbox_renumbered",
     message: "The server has numbered this mailbox anew since it was looked at.",
     action: "Nothing; it is looked at again.",
   });

@@ -20,6 +20,16 @@ const forget = async ({ tx, accountId }: InputTx, endpointId: EndpointId): Promi
   });
 };
 
+/** Asked by lanes that may not have heard yet that their endpoint is gone. */
+export const endpointIsThere = async ({ tx, accountId }: InputTx, endpointId: EndpointId): Promise<boolean> => {
+  const { rowCount } = await tx.query({
+    name: "endpoint_is_there",
+    text: `select from endpoints where account_id = $1 and id = $2`,
+    values: [accountId, endpointId],
+  });
+  return rowCount === 1;
+};
+
 /** What lanes wrote of it when it was removed already. */
 export const endpointForgotten = defineInput("intent", "endpoint.forgotten", forget);
 

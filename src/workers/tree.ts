@@ -8,6 +8,7 @@ import { returnFromGone } from "../reconciler/target-gone.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
+import { endpointIsThere } from "../store/endpoint-removal.ts";
 import { applyMailboxDecision, readUpstream } from "../store/mailbox-writes.ts";
 import { livePlacements, loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
@@ -69,6 +70,8 @@ interface SurveyFacts {
 }
 
 const decideSurvey = async (account: InputTx, { endpointId, survey, replaced }: SurveyFacts) => {
+  // A lane that has not heard yet would find none of its mailboxes, take all for new ones and read them once more.
+  if (!(await endpointIsThere(account, endpointId))) return { waiting: false, gone: false };
   const known = await loadMailboxes(account, endpointId);
   const freshIds = Array.from({ length: 2 * survey.mailboxes.length + 2 }, () => account.input.freshId());
   const decided = reconcileSurvey({

@@ -1,6 +1,6 @@
 /** Mail that is gone from IMAP: much of an account, what a server removes by age, and what a POP3 device takes in one go. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { changesOf, mailboxesOf, type SeenChange, statusOf } from "../support/account-view.ts";
+import { alteredChangesOf, mailboxesOf, type SeenChange, statusOf } from "../support/account-view.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
 import { queryOnce } from "../support/database-server.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
@@ -36,7 +36,7 @@ const expunge = (n: number, mailbox: string, ...which: readonly string[]): Promi
   server.doveadm("expunge", "-u", server.account(n).user, "mailbox", mailbox, ...which);
 
 const decisionsOf = async (accountId: string): Promise<readonly SeenChange[]> =>
-  (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.kept" || kind === "message.removed");
+  (await alteredChangesOf(daemon, accountId)).filter(({ kind }) => kind === "message.kept" || kind === "message.removed");
 
 /** Waits until so many were decided about. */
 const decided = (accountId: string, count: number): Promise<readonly SeenChange[]> =>
@@ -133,7 +133,7 @@ describe("a server that empties Trash by age", () => {
       eventually(
         `${count} are in Trash`,
         async () => {
-          const log = (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.moved");
+          const log = (await alteredChangesOf(daemon, accountId)).filter(({ kind }) => kind === "message.moved");
           return log.length === count && log.every(({ after }) => after?.["mailboxId"] === trash);
         },
         patience,

@@ -164,6 +164,8 @@ export interface BatchRequest {
   readonly reason: "backfilled" | "delivered";
   /** False: an item is bound to what is there or left; mail is made from IMAP only. */
   readonly mayCreate: boolean;
+  /** IMAP does not show it: what may be known already, in another mailbox or as removed, is left alone. */
+  readonly onlyNews: boolean;
   /** IMAP shows this mail as a rule, and is down. */
   readonly besideImap: boolean;
   /** How far the first reading is with this batch; null: it is over. */
@@ -176,7 +178,8 @@ interface ReadFacts extends Omit<BatchRequest, "came" | "besideImap"> {
   readonly meant: Meant;
 }
 
-const decideRead = async (account: InputTx, { prepared, meant, scope, mayCreate, reason, progress }: ReadFacts) => {
+const decideRead = async (account: InputTx, facts: ReadFacts) => {
+  const { prepared, meant, scope, mayCreate, onlyNews, reason, progress } = facts;
   const { at } = account.input;
   const known = await loadAlike(
     account,
@@ -193,7 +196,7 @@ const decideRead = async (account: InputTx, { prepared, meant, scope, mayCreate,
   const { items: identified } = identify({ items, claimable: saying, known, imap: "none", regenerated });
   const decision = reconcileMaildrop({
     scope,
-    identified: mayCreate ? identified : identified.map(onlyBound),
+    identified: onlyNews ? identified.map(onlyNew) : mayCreate ? identified : identified.map(onlyBound),
     receivedAt: prepared.map(({ content }) => content.receivedAt.getTime()),
     views,
     freshIds: Array.from({ length: 2 * prepared.length }, () => account.input.freshId()),
@@ -231,6 +234,11 @@ export const commitRead = async (
   messagesStored.inc({ op: "created" }, created.length);
   if (request.reason === "delivered") measureArrivals("pop3", created, came);
   return { bound, created: created.length };
+};
+
+const onlyNew = (found: Identified): Identified => {
+  const isKnown = found.kind === "copy" || (found.kind === "bind" && (found.rule === "ID-5c" || found.rule === "ID-5d"));
+  return isKnown ? { kind: "provisional", rule: "K12" } : found;
 };
 
 const onlyBound = (found: Identified): Identified => (found.kind === "bind" ? found : { kind: "provisional", rule: "K12" });

@@ -50,6 +50,7 @@ const freshMemory = ({ listingWindow = null }: EndpointProfile): MaildropMemory 
   emptySince: 0,
   lookedAt: 0,
   refusedUntil: new Map(),
+  lackedSince: new Map(),
   seekLost: false,
 });
 
@@ -60,7 +61,7 @@ export class MaildropLane implements EndpointLane {
   private readonly ground: LaneGround;
   private readonly witness: MaildropWitness;
   /** The IMAP side of the same account; null: it has none. */
-  private readonly imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn"> | null;
+  private readonly imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn" | "pop3ShowsAll"> | null;
   private readonly health: HealthBook;
   private readonly resync: Resync;
   private loaded: Loaded | null = null;
@@ -79,7 +80,7 @@ export class MaildropLane implements EndpointLane {
   /** The last session ended without a goodbye: the server may take it for alive, and what holds the maildrop may be ourselves. */
   private mayLinger = false;
 
-  constructor(ground: LaneGround, witness: MaildropWitness, imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn"> | null) {
+  constructor(ground: LaneGround, witness: MaildropWitness, imapSide: MaildropLane["imapSide"]) {
     this.ground = ground;
     this.witness = witness;
     this.imapSide = imapSide;
@@ -235,7 +236,11 @@ export class MaildropLane implements EndpointLane {
     try {
       const onListed = (keys: ReadonlySet<string>): void => this.witness.hear(beganAt, keys);
       const onOwed = (): void => this.imapSide()?.owe();
-      const result = await runMaildropPass({ context, session, memory, imap, onListed, onOwed, signal });
+      const onAlone = (): void => this.imapSide()?.standIn();
+      // IMAP looks once in this time at least.
+      const lackedMs = this.imapSide()?.pop3ShowsAll === true ? Number.POSITIVE_INFINITY : 2 * services.pollMs;
+      const told = { onListed, onOwed, onAlone };
+      const result = await runMaildropPass({ context, session, memory, imap, lackedMs, ...told, signal });
       if (imap === "down") this.retrievals = true;
       else if (imap === "read" && this.retrievals)
         this.retrievals = await this.settleRetrievals(!result.again && !result.waiting);

@@ -14,6 +14,7 @@ import { endFirstReading, makeMailboxes, type MaildropContext, renameItems, star
 import { commitGone } from "./maildrop-gone.ts";
 import { bindKnown, type IdentityMemory, type ImapSide, type Look, stillHold } from "./maildrop-identity.ts";
 import { rereadLostItems } from "./lost-octets.ts";
+import { lackedLong, readLacked } from "./maildrop-lacked.ts";
 import { readWhole } from "./maildrop-reading.ts";
 import { commitStubs, readStubs, refusedMs } from "./maildrop-stubs.ts";
 import { settleRemovals } from "./server-copy.ts";
@@ -35,6 +36,8 @@ export interface MaildropMemory extends IdentityMemory {
   lookedAt: number;
   /** When an item that could not be read is tried again, in ms since 1970. */
   readonly refusedUntil: Map<string, number>;
+  /** Since when items are listed that IMAP does not show though all of its mail was read, in ms since 1970. */
+  readonly lackedSince: Map<string, number>;
   /** Octets that the store has lost are to be read again. */
   seekLost: boolean;
 }
@@ -44,8 +47,12 @@ export interface MaildropPassInput {
   readonly session: MaildropSession;
   readonly memory: MaildropMemory;
   readonly imap: ImapSide;
+  /** For so long IMAP is waited for to show what is listed here, in ms. */
+  readonly lackedMs: number;
   /** Something is owed to the IMAP server. */
   readonly onOwed: () => void;
+  /** Mail was made that IMAP does not show. */
+  readonly onAlone: () => void;
   /** Is told what a complete listing shows, if that can be believed. */
   readonly onListed: (keys: ReadonlySet<string>) => void;
   readonly signal: AbortSignal;
@@ -287,7 +294,9 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   // Newest first; what IMAP is going to bring is not read here (K10).
   const wanted = [...ambiguous, ...(imap === "read" ? [] : unmatched)].toSorted((a, b) => b.number - a.number);
   const had = listed.length - reading.fresh.length + bound;
-  const read = await readWanted(input, scope, { wanted, readOnce, had, total: listed.length });
+  const shown = await readWanted(input, scope, { wanted, readOnce, had, total: listed.length });
+  const alone = await readLacked(input, scope, lackedLong(input, unmatched));
+  const read = { bound: shown.bound + alone.bound, created: shown.created + alone.created };
   const unknown = reading.fresh.length - bound - read.bound;
   const missing = listing.complete ? await listMissing(input, scope, { bound: maildrop.bound, reading, unknown }) : [];
   const slid = reading.slid.map((index) => maildrop.bound[index] as BoundItem);
@@ -301,7 +310,7 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
     complete: listing.complete,
   };
   const waiting = (await settleGone(input, scope, lacks)) || removing;
-  const again = wanted.length > read.bound && read.bound > 0;
+  const again = wanted.length > shown.bound && shown.bound > 0;
   if (!again && !readOnce && listing.complete) await endFirstReading(context, scope, listed.length);
   const unbound = fresh.length - bound - read.bound;
   if (unbound === 0 && !waiting) memory.settledPrint = print;

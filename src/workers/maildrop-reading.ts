@@ -16,8 +16,11 @@ interface Reading {
   readonly context: MaildropContext;
   readonly session: MaildropSession;
   readonly scope: Scope;
-  /** `read`: nothing is made of it and nothing may be marked, for IMAP brings the mail. `down`: what is marked is journaled. */
-  readonly imap: ImapSide;
+  /**
+   * `read`: nothing is made of it and nothing may be marked, for IMAP brings the mail. `down`: what is marked is journaled.
+   * `lacking`: mail is made of what nothing here is like, and nothing may be marked, for IMAP does not show it.
+   */
+  readonly imap: ImapSide | "lacking";
   /** Items of the listing, and how many of them are bound already, of the first reading; null: it is over. */
   readonly first: { readonly total: number; readonly had: number } | null;
   /** When mail that is news may have come. */
@@ -39,7 +42,7 @@ export const readWhole = async (reading: Reading, items: readonly MaildropItem[]
   const { context, session, scope, imap, first, came, signal } = reading;
   const began = Date.now();
   const mayCreate = imap !== "read";
-  const mayMark = imap === "down" ? (some: readonly MaildropItem[]) => journalRetrievals(context, scope, some) : mayCreate;
+  const mayMark = imap === "down" ? (some: readonly MaildropItem[]) => journalRetrievals(context, scope, some) : imap === "none";
   const reason = first === null ? "delivered" : "backfilled";
   const sums = { bound: 0, created: 0 };
   const retrieved = new Set<string>();
@@ -59,6 +62,7 @@ export const readWhole = async (reading: Reading, items: readonly MaildropItem[]
           reason,
           mayCreate,
           besideImap: imap === "down",
+          onlyNews: imap === "lacking",
           progress,
           came,
         });

@@ -21,8 +21,8 @@ const mail = (subject: string): Buffer =>
   Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@views.test>\r\n\r\nbody of ${subject}\r\n`);
 const many = (count: number): Buffer[] => Array.from({ length: count }, (_, at) => mail(`m${at}`));
 
-const run = (): Promise<Daemon> =>
-  startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "600", SAMEBOX_LEASE_SECONDS: "2" } });
+const run = (env: Readonly<Record<string, string>> = {}): Promise<Daemon> =>
+  startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "600", SAMEBOX_LEASE_SECONDS: "2", ...env } });
 
 beforeAll(async () => {
   imap = await startDovecot({ users: 8 });
@@ -137,6 +137,51 @@ describe("mail that IMAP lacks and POP3 shows", () => {
     const connection = await openDovecot(pop3, 1);
     expect((await connection.stat(forever)).count).toBe(16);
     await connection.quit(forever);
+  });
+
+  it("S135: what POP3 alone lists is fetched, once IMAP has looked and does not show it", { timeout: 180_000 }, async () => {
+    const accountId = await split(6, 4);
+    await pop3.deliver({ user: pop3.account(6).user, mailbox: "INBOX", messages: [mail("alone1"), mail("alone2")] });
+    // Of this one the account has another copy already, which the maildrop does not show as one of INBOX.
+    const elsewhere = mail("elsewhere");
+    await imap.deliver({ user: imap.account(6).user, mailbox: "Work", messages: [elsewhere] });
+    await pop3.deliver({ user: pop3.account(6).user, mailbox: "INBOX", messages: [elsewhere] });
+    await daemon.stop();
+    daemon = await run({ SAMEBOX_POLL_SECONDS: "1" });
+    const alone = await eventually(
+      "two more are here",
+      async () => {
+        const found = (await mailOf(daemon, accountId)).filter(({ placements }) =>
+          placements.every(({ bindings }) => bindings.every(({ protocol }) => protocol === "pop3")),
+        );
+        return found.length === 2 && found;
+      },
+      { timeoutMs: 60_000 },
+    );
+    expect(alone.map(({ placements }) => placements.map(({ state }) => state))).toEqual([["live"], ["live"]]);
+    expect(await mailOf(daemon, accountId)).toHaveLength(7);
+    await staysQuiet(daemon, accountId, fresh.url, 2);
+    expect(await mailOf(daemon, accountId)).toHaveLength(7);
+    expect(await decisions(accountId)).toEqual([]);
+    // They were read without a mark.
+    await using device = await pop3.device(6);
+    await device.select("INBOX");
+    expect([...(await device.flags()).values()].filter((flags) => flags.includes("\\Seen"))).toEqual([]);
+    // When IMAP shows one of them after all it is the same message.
+    await imap.deliver({ user: imap.account(6).user, mailbox: "INBOX", messages: [mail("alone1")] });
+    await eventually(
+      "it is one",
+      async () => {
+        const mails = await mailOf(daemon, accountId);
+        const protocols = mails.map(({ placements }) =>
+          placements.flatMap(({ bindings }) => bindings.map((one) => one.protocol)),
+        );
+        return mails.length === 7 && protocols.filter((some) => some.length === 1 && some[0] === "pop3").length === 1;
+      },
+      { timeoutMs: 60_000 },
+    );
+    await daemon.stop();
+    daemon = await run();
   });
 
   it("is held by a new process, too, and decided when POP3 lacks it as well", { timeout: 180_000 }, async () => {

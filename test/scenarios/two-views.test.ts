@@ -140,12 +140,12 @@ describe("mail that IMAP lacks and POP3 shows", () => {
   });
 
   it("S135: what POP3 alone lists is fetched, once IMAP has looked and does not show it", { timeout: 180_000 }, async () => {
-    const accountId = await split(6, 4);
-    await pop3.deliver({ user: pop3.account(6).user, mailbox: "INBOX", messages: [mail("alone1"), mail("alone2")] });
+    const accountId = await split(8, 4);
+    await pop3.deliver({ user: pop3.account(8).user, mailbox: "INBOX", messages: [mail("alone1"), mail("alone2")] });
     // Of this one the account has another copy already, which the maildrop does not show as one of INBOX.
     const elsewhere = mail("elsewhere");
-    await imap.deliver({ user: imap.account(6).user, mailbox: "Work", messages: [elsewhere] });
-    await pop3.deliver({ user: pop3.account(6).user, mailbox: "INBOX", messages: [elsewhere] });
+    await imap.deliver({ user: imap.account(8).user, mailbox: "Work", messages: [elsewhere] });
+    await pop3.deliver({ user: pop3.account(8).user, mailbox: "INBOX", messages: [elsewhere] });
     await daemon.stop();
     daemon = await run({ SAMEBOX_POLL_SECONDS: "1" });
     const alone = await eventually(
@@ -164,11 +164,11 @@ describe("mail that IMAP lacks and POP3 shows", () => {
     expect(await mailOf(daemon, accountId)).toHaveLength(7);
     expect(await decisions(accountId)).toEqual([]);
     // They were read without a mark.
-    await using device = await pop3.device(6);
+    await using device = await pop3.device(8);
     await device.select("INBOX");
     expect([...(await device.flags()).values()].filter((flags) => flags.includes("\\Seen"))).toEqual([]);
     // When IMAP shows one of them after all it is the same message.
-    await imap.deliver({ user: imap.account(6).user, mailbox: "INBOX", messages: [mail("alone1")] });
+    await imap.deliver({ user: imap.account(8).user, mailbox: "INBOX", messages: [mail("alone1")] });
     await eventually(
       "it is one",
       async () => {

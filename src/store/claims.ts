@@ -388,15 +388,3 @@ export const storeHashes = async (
     ],
   });
 };
-
-/** Is there mail in the mailbox of which nothing is known yet that would tell it again? */
-export const hasUnfinished = async (db: Queryable, accountId: AccountId, mailboxId: MailboxId): Promise<boolean> => {
-  const { rows } = await db.query<{ unfinished: boolean }>({
-    name: "claims_unfinished",
-    text: `select exists (
-             select from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
-             where p.account_id = $1 and p.mailbox_id = $2 and p.lifecycle = 'live' and m.durability <> 'durable') as unfinished`,
-    values: [accountId, mailboxId],
-  });
-  return rows[0]?.unfinished === true;
-};

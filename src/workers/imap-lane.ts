@@ -82,11 +82,6 @@ export class ImapLane implements EndpointLane {
     return backfillPending(context) ? "behind" : "read";
   }
 
-  /** Its maildrop shows mail of every mailbox. */
-  get pop3ShowsAll(): boolean {
-    return (this.session?.profile ?? this.loaded?.endpoint.profile)?.pop3ShowsAll ?? false;
-  }
-
   /** Another endpoint of the account takes mail in its place: what it does not show has to be counted anew. */
   standIn(): void {
     for (const mailbox of this.loaded?.context.mailboxes.values() ?? []) mailbox.unshown = null;

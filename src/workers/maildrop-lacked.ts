@@ -2,17 +2,28 @@
  * Mail that the maildrop alone has, of an account that IMAP reads as well: two views that disagree (V4). IMAP decides what it
  * shows itself (K9); of what it has not shown for so long that it is not going to, somebody has to keep the octets.
  */
-import type { MaildropItem } from "../endpoints/endpoint.ts";
+import type { MaildropItem, MaildropSession } from "../endpoints/endpoint.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
-import { hasUnfinished } from "../store/claims.ts";
-import type { MaildropPassInput } from "./maildrop-pass.ts";
+import { hasUnfinished } from "../store/stubs.ts";
+import type { MaildropContext } from "./maildrop-commit.ts";
+import type { ImapSide } from "./maildrop-identity.ts";
 import { readWhole } from "./maildrop-reading.ts";
 import { refusedMs } from "./maildrop-stubs.ts";
 
+interface LackedLook {
+  readonly context: MaildropContext;
+  readonly session: MaildropSession;
+  readonly memory: { readonly lackedSince: Map<string, number>; readonly lookedAt: number };
+  readonly imap: ImapSide;
+  readonly lackedMs: number;
+  readonly onAlone: () => void;
+  readonly signal: AbortSignal;
+}
+
 /** Of what nothing in INBOX is like: what both views were complete without for `lackedMs`. */
 export const lackedLong = (
-  { memory: { lackedSince }, imap, lackedMs }: Pick<MaildropPassInput, "memory" | "imap" | "lackedMs">,
+  { memory: { lackedSince }, imap, lackedMs }: Pick<LackedLook, "memory" | "imap" | "lackedMs">,
   unmatched: readonly MaildropItem[],
 ): MaildropItem[] => {
   const before = new Map(lackedSince);
@@ -28,7 +39,7 @@ export const lackedLong = (
  * left alone for an hour; so is everything while INBOX has mail without octets, which it may be.
  */
 export const readLacked = async (
-  input: MaildropPassInput,
+  input: LackedLook,
   scope: Scope,
   lacked: readonly MaildropItem[],
 ): Promise<{ readonly bound: number; readonly created: number }> => {

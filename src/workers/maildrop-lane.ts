@@ -54,6 +54,10 @@ const freshMemory = ({ listingWindow = null }: EndpointProfile): MaildropMemory 
   seekLost: false,
 });
 
+/** IMAP looks once in this time at least, in ms; of a maildrop that shows every mailbox nothing is ever lacking in INBOX. */
+const lackedMsOf = ({ endpoints }: AccountState, pollMs: number): number =>
+  endpoints.some(({ profile }) => profile.pop3ShowsAll === true) ? Number.POSITIVE_INFINITY : 2 * pollMs;
+
 export class MaildropLane implements EndpointLane {
   endpointId: EndpointId | null = null;
   dueAt = 0;
@@ -61,7 +65,7 @@ export class MaildropLane implements EndpointLane {
   private readonly ground: LaneGround;
   private readonly witness: MaildropWitness;
   /** The IMAP side of the same account; null: it has none. */
-  private readonly imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn" | "pop3ShowsAll"> | null;
+  private readonly imapSide: () => Pick<ImapLane, "side" | "owe" | "standIn"> | null;
   private readonly health: HealthBook;
   private readonly resync: Resync;
   private loaded: Loaded | null = null;
@@ -236,10 +240,8 @@ export class MaildropLane implements EndpointLane {
     try {
       const onListed = (keys: ReadonlySet<string>): void => this.witness.hear(beganAt, keys);
       const onOwed = (): void => this.imapSide()?.owe();
-      const onAlone = (): void => this.imapSide()?.standIn();
-      // IMAP looks once in this time at least.
-      const lackedMs = this.imapSide()?.pop3ShowsAll === true ? Number.POSITIVE_INFINITY : 2 * services.pollMs;
-      const told = { onListed, onOwed, onAlone };
+      const lackedMs = lackedMsOf(account, services.pollMs);
+      const told = { onListed, onOwed, onAlone: () => this.imapSide()?.standIn() };
       const result = await runMaildropPass({ context, session, memory, imap, lackedMs, ...told, signal });
       if (imap === "down") this.retrievals = true;
       else if (imap === "read" && this.retrievals)

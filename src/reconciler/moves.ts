@@ -1,4 +1,5 @@
 /** What becomes of a planned move or removal: drawn from the state when it is looked at, confirmed by where the item is (C2, C7). */
+import type { CommandVerb } from "../model/command.ts";
 import {
   type AppendStep,
   type CommandView,
@@ -61,6 +62,23 @@ export const reviewExpunge = (
   if (lifecycle === "removed" && !durable) return wait(lookAgainMs, "not_durable");
   if (isSpent(command)) return end("failed", "no_effect");
   return room ? { kind: "send", uid: binding.uid } : wait(lookAgainMs, "outbound_breaker");
+};
+
+/**
+ * Nobody wants it any more, and nothing of it can be on its way, so that its end need not wait until it could be tried again. A
+ * store adds nothing that would have to be looked for.
+ */
+export const isMoot = ({
+  verb,
+  reason,
+  status,
+  placement,
+}: Pick<CommandView, "reason" | "status" | "placement"> & { readonly verb: CommandVerb }): boolean => {
+  if (status !== "planned" && verb !== "store") return false;
+  if (placement === null) return true;
+  const { lifecycle, kept } = placement;
+  if (verb === "expunge") return lifecycle === "live";
+  return lifecycle !== "live" || (kept && reason !== "restored_after_drain");
 };
 
 /** Most of our own removals in one mailbox within ten minutes that nobody named one by one (B5). */

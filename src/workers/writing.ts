@@ -5,6 +5,7 @@
 import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import { unbound } from "../reconciler/commands.ts";
+import { isMoot } from "../reconciler/moves.ts";
 import { listOpenCommands, type OpenCommand } from "../store/commands.ts";
 import type { WriteInput } from "./command-run.ts";
 import { expungeItems } from "./expunge-items.ts";
@@ -61,9 +62,10 @@ const senders = [
   ["expunge", expungeItems],
 ] as const;
 
-/** What waits for an item, or looks for it, need not wait longer once it is there; nor do flags once it is decided that it is gone. */
-const dueTime = ({ verb, status, dueAt, outcome, placement }: OpenCommand): number => {
-  if (verb === "store" && (placement === null || placement.lifecycle !== "live" || placement.kept)) return 0;
+/** What waits for an item, or looks for it, need not wait longer once it is there; nor does what nobody wants any more. */
+const dueTime = (command: OpenCommand): number => {
+  const { verb, status, dueAt, outcome, placement } = command;
+  if (isMoot(command)) return 0;
   const isBound = placement?.binding?.active === true;
   const isFound =
     status === "unknown" && (verb === "move" || verb === "append") && placement?.binding?.mailboxId === placement?.mailboxId;

@@ -1,11 +1,12 @@
 /** Moves and removals that operations want: what is done next, drawn from where the item is. */
 import { describe, expect, it } from "vitest";
+import type { CommandVerb } from "../../src/model/command.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import type { Role } from "../../src/model/mail.ts";
-import type { CommandView } from "../../src/reconciler/commands.ts";
+import { type CommandView, reviewAppend, reviewStore } from "../../src/reconciler/commands.ts";
 import { contestSeen } from "../../src/reconciler/contests.ts";
 import { rankOf, rankOfMove } from "../../src/reconciler/location.ts";
-import { mostExpunged, reviewExpunge, reviewMove, type Succession, successionOf } from "../../src/reconciler/moves.ts";
+import { isMoot, mostExpunged, reviewExpunge, reviewMove, type Succession, successionOf } from "../../src/reconciler/moves.ts";
 import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
 
 const [inbox, work, trash] = ["inbox", "work", "trash"] as MailboxId[] as [MailboxId, MailboxId, MailboxId];
@@ -33,6 +34,36 @@ const command = (placement: PlacementView | null, rest: Partial<CommandView> = {
 });
 
 const reviewed = (view: CommandView, durable = true) => reviewMove(view, { durable });
+
+describe("a command that nobody wants any more", () => {
+  const verbs = ["append", "move", "store", "expunge"] as const;
+  const view = { remove: null, modseq: null, permanentFlags: null, durable: true, room: true } as const;
+  const review = (verb: CommandVerb, wanted: CommandView) => {
+    if (verb === "append") return reviewAppend(wanted, { wanted: true, awaited: false });
+    if (verb === "move") return reviewMove(wanted, view);
+    return verb === "store" ? reviewStore({ ...wanted, ...view }) : reviewExpunge(wanted, { ...view, succession: "coming" });
+  };
+
+  it("C5 I16: ends at once, whatever it waits for, and only then", () => {
+    const placements: (PlacementView | null)[] = [null];
+    for (const lifecycle of ["live", "removed", "purged"] as const)
+      for (const kept of [false, true]) placements.push(placementOf({ lifecycle, kept }));
+    const moot = verbs
+      .flatMap((verb) =>
+        (["planned", "sent", "unknown"] as const).flatMap((status) =>
+          (["api_write", "restored_after_drain"] as const).flatMap((reason) =>
+            placements.map((placement) => ({ verb, wanted: command(placement, { status, reason }) })),
+          ),
+        ),
+      )
+      .filter(({ verb, wanted }) => isMoot({ ...wanted, verb }));
+    for (const { verb, wanted } of moot) expect(review(verb, wanted)).toMatchObject({ kind: "end", status: "superseded" });
+    expect(isMoot({ ...command(placementOf({ lifecycle: "removed" })), verb: "append" })).toBe(true);
+    expect(isMoot({ ...command(placementOf({ kept: true }), { reason: "restored_after_drain" }), verb: "append" })).toBe(false);
+    for (const verb of verbs)
+      expect(isMoot({ ...command(placementOf({ lifecycle: verb === "expunge" ? "removed" : "live" })), verb })).toBe(false);
+  });
+});
 
 describe("a move", () => {
   it("I2: of what is not stored waits, and what was sent is looked for all the same", () => {

@@ -75,6 +75,10 @@ describe("a limit in the way of a write", () => {
     await eventually("v2 is refused", async () => (await refused()) === 1, { timeoutMs: 30_000 });
     await write(daemon, accountId, "v2", { body: { keywords: { $flagged: true } } });
     await call(accountId, "sync");
+    // It waits for an hour again, and nobody asks for what is wanted no more.
+    const again = async () =>
+      (await commandsOf(fresh.url, accountId)).some(({ attempts, status }) => attempts > 1 && status === "planned");
+    await eventually("v2 is refused again", again, { timeoutMs: 30_000 });
     await save(accountId, v2, "v3");
     await eventually(
       "v2 is wanted no more, v3 is refused",

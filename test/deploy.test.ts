@@ -113,6 +113,15 @@ describe("the containers", () => {
     const dockerfile = await read("deploy/Dockerfile");
     for (const [, paths = ""] of dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm))
       for (const path of paths.split(" ")) await expect(readdir(pathOf(".")), path).resolves.toContain(path);
+    // As Docker reads it: lines of comment go first, then what ends with a backslash is joined.
+    const instructions = dockerfile
+      .replaceAll(/^\s*#.*\n/gm, "")
+      .replaceAll(/\\\n\s*/g, "")
+      .split("\n")
+      .filter((line) => line !== "");
+    for (const line of instructions)
+      expect(line).toMatch(/^(?:FROM|WORKDIR|COPY|RUN|ENV|USER|VOLUME|EXPOSE|CMD) |^HEALTHCHECK (?:--\S+ )*CMD \[/);
+    expect(instructions.filter((line) => line.startsWith("CMD "))).toHaveLength(1);
     expect([...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image)).toEqual(["node:24-slim", "node:24-slim"]);
   });
 });

@@ -24,6 +24,8 @@ export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, s
     move: {
       cursor: { uidValidity: status.uidValidity, uidNext: status.uidNext, highestModseq: status.highestModseq },
       backfillLow: status.messages === 0 ? 1 : status.uidNext,
+      // From here its audits are counted (G6); with mail in it that begins when the backfill ends.
+      audited: status.messages === 0,
     },
   });
 };

@@ -115,3 +115,10 @@ it("a maildrop that shows its newest items only has lost none of the others (G9)
   const { oracle } = await simulate(plan(mails, looks, rest));
   expect(oracle.held.placements.filter(({ lifecycle, kept }) => lifecycle === "live" && !kept)).toHaveLength(56);
 });
+
+it("a mailbox that was empty at first is looked at whole once a day, too (G6)", async () => {
+  const mark = { do: "mark", box: 0, item: 0, flag: "\\Answered", set: true } as const;
+  const script = [mail, mark, { do: "lose modseqs", box: 0 }, mail] as const;
+  const { oracle } = await simulate(plan(script, [11, 0, 0, 0, 11, 11], { quirks: { ...noQuirks, push: "poll" } }));
+  expect(oracle.log.filter(({ kind }) => kind === "message.keywords")).toHaveLength(1);
+});

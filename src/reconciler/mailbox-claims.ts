@@ -56,23 +56,18 @@ const isWhereItWas = (boxes: Boxes, replaced: ReadonlySet<MailboxId>, { id, upst
   return box.path === "INBOX" || now === null || upstream.uidValidity === null || now === upstream.uidValidity;
 };
 
-/**
- * D1: known mailboxes that a listed path continues, although they stood elsewhere: same object id, or same epoch and no other claim.
- * An epoch proves nothing of a mailbox at whose own path there is still one that is none of the others: numbers that are all given
- * anew can be those that others had before. `replaced`: known to have another mailbox in their place.
- */
-export const findRenames = (
-  boxes: Boxes,
-  known: readonly MailboxView[],
-  replaced: ReadonlySet<MailboxId>,
-): Map<string, MailboxView> => {
+/** Mailboxes by the path where they are now. */
+type Moved = Map<string, MailboxView>;
+
+/** What object ids say of known mailboxes that are not where they were, and, of those without, epochs that nobody else has. */
+const findClaims = (boxes: Boxes, known: readonly MailboxView[], replaced: ReadonlySet<MailboxId>): Moved => {
   const lost = known.filter((view) => view.upstream !== null && !isWhereItWas(boxes, replaced, view));
   const knownPaths = new Set(known.flatMap((view) => (isWhereItWas(boxes, replaced, view) ? (view.upstream?.path ?? []) : [])));
   const fresh = [...boxes.values()].filter((box) => !knownPaths.has(box.path));
   const claims = new Map<number, number>();
   for (const box of boxes.values())
     if (box.status !== null) claims.set(box.status.uidValidity, (claims.get(box.status.uidValidity) ?? 0) + 1);
-  const renames = new Map<string, MailboxView>();
+  const moved: Moved = new Map();
   const used = new Set<MailboxId>();
   for (const box of fresh) {
     const match = lost.find((view) => {
@@ -87,13 +82,45 @@ export const findRenames = (
     });
     if (match === undefined) continue;
     used.add(match.id);
-    renames.set(box.path, match);
+    moved.set(box.path, match);
   }
+  return moved;
+};
+
+/** Of these the certain ones; `proven`: paths where the mail itself was seen. */
+const certainOf = (boxes: Boxes, claims: Moved, proven: ReadonlySet<string>): Moved => {
+  const certain = new Map(claims);
   const isCertain = (path: string, { upstream }: MailboxView): boolean =>
-    boxes.get(path)?.objectId != null || upstream === null || !boxes.has(upstream.path) || renames.has(upstream.path);
-  for (let before = Infinity; renames.size < before;) {
-    before = renames.size;
-    for (const [path, view] of renames) if (!isCertain(path, view)) renames.delete(path);
+    proven.has(path) ||
+    boxes.get(path)?.objectId != null ||
+    upstream === null ||
+    !boxes.has(upstream.path) ||
+    certain.has(upstream.path);
+  for (let before = Infinity; certain.size < before;) {
+    before = certain.size;
+    for (const [path, view] of certain) if (!isCertain(path, view)) certain.delete(path);
   }
-  return renames;
+  return certain;
+};
+
+export interface RenameEvidence {
+  /** Known to have another mailbox in their place. */
+  readonly replaced: ReadonlySet<MailboxId>;
+  /** Paths of a listing where some of the mail of whose epoch they show was seen, under its own numbers. */
+  readonly proven: ReadonlySet<string>;
+}
+
+/**
+ * D1: known mailboxes that a listed path continues, although they stood elsewhere: same object id, or same epoch and no other claim.
+ * An epoch proves nothing of a mailbox at whose own path there is still one that is none of the others: numbers that are all given
+ * anew can be those that others had before. Its mail does (`proven`).
+ */
+export const findRenames = (boxes: Boxes, known: readonly MailboxView[], { replaced, proven }: RenameEvidence): Moved =>
+  certainOf(boxes, findClaims(boxes, known, replaced), proven);
+
+/** By path, what would be followed there if some of its mail were seen. */
+export const findDoubtful = (boxes: Boxes, known: readonly MailboxView[], replaced: ReadonlySet<MailboxId>): Moved => {
+  const claims = findClaims(boxes, known, replaced);
+  for (const path of certainOf(boxes, claims, new Set()).keys()) claims.delete(path);
+  return claims;
 };

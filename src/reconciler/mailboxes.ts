@@ -16,6 +16,8 @@ export interface SurveyInput {
   readonly known: readonly MailboxView[];
   /** Those of them that were compared with what has their name now, and are not that (D9). */
   readonly replaced: readonly MailboxId[];
+  /** Paths at which mail was seen that tells which mailbox it is (D1). */
+  readonly proven: readonly string[];
   /** Unused ids; two per surveyed mailbox are enough (itself and a parent nobody listed). */
   readonly freshIds: readonly string[];
   /** Time of the survey in ms since 1970. */
@@ -202,7 +204,8 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
   const own = findOwn(boxes, known);
   // A listing that was cut short may lack the place where it is now.
   const replaced = new Set(input.complete ? input.replaced : []);
-  const tree = new Tree({ known, own, moved: findRenames(boxes, known, replaced), replaced, freshIds, at });
+  const moved = findRenames(boxes, known, { replaced, proven: new Set(input.proven) });
+  const tree = new Tree({ known, own, moved, replaced, freshIds, at });
   for (const box of [...boxes.values()].toSorted(
     (a, b) => segmentsOf(a).length - segmentsOf(b).length || (a.path < b.path ? -1 : 1),
   ))

@@ -127,3 +127,29 @@ export const forgetEpochs = async (account: InputTx, scope: Scope): Promise<void
     values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch],
   });
 };
+
+/** An item that is bound, and the octets that it has. */
+export interface BoundSample {
+  readonly uid: number;
+  readonly sha256: Buffer;
+  readonly size: number;
+}
+
+/** The newest items of a mailbox of which the octets are stored. */
+export const sampleBound = async (
+  db: Queryable,
+  accountId: AccountId,
+  { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+  limit: number,
+): Promise<BoundSample[]> => {
+  const { rows } = await db.query<{ uid: bigint; sha256: Buffer; size: bigint }>({
+    name: "bound_sample",
+    text: `select b.uid, m.sha256, m.size
+           from bindings b join placements p on p.account_id = b.account_id and p.id = b.placement_id
+           join messages m on m.account_id = p.account_id and m.id = p.message_id and m.durability = 'durable'
+           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.active and b.uidl = ''
+           order by b.uid desc limit $4`,
+    values: [accountId, endpointId, mailboxId, limit],
+  });
+  return rows.map(({ uid, sha256, size }) => ({ uid: Number(uid), sha256, size: Number(size) }));
+};

@@ -85,13 +85,18 @@ interface Slice {
 
 const lowOf = (slice: Slice, mailbox: MailboxLane): number => slice.lowRead.get(mailbox) ?? mailbox.backfillLow ?? 1;
 
+/** Is it open of a mailbox which mail it has after it was numbered anew? */
+const isRenumbered = ({ mailboxes }: LaneContext): boolean =>
+  [...mailboxes.values()].some((mailbox) => mailbox.epoch > 0 && !backfillDone(mailbox));
+
 /** The batch and, where `low` is given, the word that everything from there up is read. */
 const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBatch, low: number | null): Promise<void> => {
   const { cursor } = mailbox;
   if (cursor === null) return;
   const move = low === null ? null : { cursor, backfillLow: low, audited: low <= 1 };
-  // What a new epoch shows beside the mail that was there may have been moved here.
-  if (mailbox.epoch > 0) await missSourcesOf(slice.context, slice.session, mailbox, batch, slice.signal);
+  // What a new epoch shows beside the mail that was there may have been moved here, as may what another one does not show any more.
+  if (mailbox.epoch > 0 || isRenumbered(slice.context))
+    await missSourcesOf(slice.context, slice.session, mailbox, batch, slice.signal);
   await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move, unbound: !slice.partlyBound.has(mailbox) });
 };
 

@@ -42,12 +42,8 @@ export const epochBreakOf = ({ cursor }: MailboxLane, seen: MailboxObservation):
 };
 
 /** Is it perhaps not renumbered, but another mailbox by now? Only a listing of all names can tell, and then it has told. */
-export const isStranger = (context: LaneContext, mailbox: MailboxLane, { uidValidity }: MailboxObservation): boolean => {
-  const { mailboxId, role, stranger } = mailbox;
-  if (role === "inbox" || stranger === "listed") return false;
-  const others = [...context.mailboxes.values()].filter((other) => other.mailboxId !== mailboxId);
-  return uidValidity !== mailbox.cursor?.uidValidity && others.some(({ cursor }) => cursor?.uidValidity === uidValidity);
-};
+export const isStranger = ({ role, stranger, cursor }: MailboxLane, { uidValidity }: MailboxObservation): boolean =>
+  role !== "inbox" && stranger !== "listed" && uidValidity !== cursor?.uidValidity;
 
 interface ParkedFacts {
   readonly endpointId: EndpointId;

@@ -131,7 +131,7 @@ export const updateMailbox = async (
   const seen = await look(session, mailbox, options, signal);
   mailbox.exists = seen.exists;
   const broken = epochBreakOf(mailbox, seen);
-  if (broken === "renumbered" && isStranger(context, mailbox, seen)) {
+  if (broken === "renumbered" && isStranger(mailbox, seen)) {
     mailbox.stranger = "doubted";
     return { candidates: false, created: 0 };
   }

@@ -58,7 +58,7 @@ export interface MailboxLane {
   held: number;
   /** Flags that much of it lost at once are held (B3), and perhaps somebody has said what they are. */
   flagsHeld: "no" | "held" | "decided";
-  /** What stands at its path has the number of another mailbox, which may have taken its name (D1), and perhaps names were listed since. */
+  /** What stands at its path has another epoch, and may be one that has taken its name (D1); and perhaps names were listed since. */
   stranger: "no" | "doubted" | "listed";
 }
 

@@ -15,8 +15,9 @@ import { updateMailbox } from "./incremental.ts";
 import { auditIsDue, backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { park } from "./parking.ts";
+import { applyListing } from "./renames.ts";
 import { dueStubs, readStubs } from "./stubs.ts";
-import { applySurvey, inboxFirst, replacedIn, treePrint } from "./tree.ts";
+import { inboxFirst, replacedIn, treePrint } from "./tree.ts";
 
 /** Servers without mod-sequences show a change of flags only to a whole listing: INBOX at every sweep, the rest this often. */
 const fullPollMs = 15 * 60_000;
@@ -116,12 +117,12 @@ const listsNothing = (): SyncError =>
   });
 
 /** Brings the stored tree in step, where the listing is another one than the last that it was taken from. */
-const followTree = async ({ context, memory }: PassInput, survey: Survey): Promise<void> => {
+const followTree = async ({ context, session, memory, signal }: PassInput, survey: Survey): Promise<void> => {
   const print = treePrint(survey.mailboxes);
   // Names that were swapped look the same; what is below them does not.
   const isDoubted = memory.treeWaiting || replacedIn(context).length > 0 || strangersIn(context).length > 0;
   if (print !== memory.treePrint || isDoubted) {
-    const { waiting, gone } = await applySurvey(context, survey);
+    const { waiting, gone } = await applyListing(context, session, survey, signal);
     memory.treeWaiting = waiting;
     memory.listingDoubted = waiting && survey.complete && print !== memory.treePrint;
     memory.candidates ||= gone;

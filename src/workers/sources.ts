@@ -7,9 +7,10 @@ import { markMissing } from "../store/candidates.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
 import { commitObservation, formsOf, type PreparedBatch } from "./commit.ts";
-import { beginEpoch, epochBreakOf } from "./epoch.ts";
+import { beginEpoch, epochBreakOf, isStranger } from "./epoch.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { lackedBy } from "./recognise.ts";
+import { applyListing } from "./renames.ts";
 
 /** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
 export const compare = async (
@@ -41,6 +42,11 @@ const missSource = async (
   if (cursor === null || backfillLow === null) return false;
   const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
   const broken = epochBreakOf(source, seen);
+  if (broken === "renumbered" && isStranger(source, seen)) {
+    const { gone } = await applyListing(context, session, await session.survey(signal), signal);
+    source.stranger = "listed";
+    return (context.mailboxes.has(source.mailboxId) && (await missSource(context, session, { source, uids }, signal))) || gone;
+  }
   if (broken === "renumbered") await beginEpoch(context, source, seen);
   if (broken !== null) return false;
   const { gone, missed } =

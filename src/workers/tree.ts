@@ -34,6 +34,8 @@ export const refreshMailboxes = async (context: LaneContext, bound: ReadonlyMap<
     const known = context.mailboxes.get(row.mailboxId);
     if (known === undefined) context.mailboxes.set(row.mailboxId, toMailboxLane(row, bound.get(row.mailboxId) ?? 0));
     else {
+      // What had its place is not under its new name.
+      if (known.path !== row.path) known.replaced = false;
       known.path = row.path;
       known.selectable = row.selectable;
       known.role = row.role;
@@ -67,9 +69,10 @@ interface SurveyFacts {
   readonly endpointId: EndpointId;
   readonly survey: Pick<Survey, "complete" | "mailboxes" | "endedAt">;
   readonly replaced: readonly MailboxId[];
+  readonly proven: readonly string[];
 }
 
-const decideSurvey = async (account: InputTx, { endpointId, survey, replaced }: SurveyFacts) => {
+const decideSurvey = async (account: InputTx, { endpointId, survey, replaced, proven }: SurveyFacts) => {
   // A lane that has not heard yet would find none of its mailboxes, take all for new ones and read them once more.
   if (!(await endpointIsThere(account, endpointId))) return { waiting: false, gone: false };
   const known = await loadMailboxes(account, endpointId);
@@ -80,6 +83,7 @@ const decideSurvey = async (account: InputTx, { endpointId, survey, replaced }: 
     surveyed: survey.mailboxes,
     known,
     replaced,
+    proven,
     freshIds,
     at: survey.endedAt.getTime(),
   });
@@ -92,16 +96,17 @@ const decideSurvey = async (account: InputTx, { endpointId, survey, replaced }: 
 const surveySeen = defineInput("observation", "imap.survey", decideSurvey);
 
 /**
- * Decides what a survey means for the tree and writes it.
+ * Decides what a survey means for the tree and writes it. `proven`: paths where mail says which mailbox it is.
  * @returns whether mailboxes are waited for that may be gone (so that the next equal survey counts too), and whether any went.
  */
 export const applySurvey = async (
   context: LaneContext,
   { complete, mailboxes, endedAt }: Survey,
+  proven: readonly string[],
 ): Promise<{ waiting: boolean; gone: boolean }> => {
   step("before tree");
   const replaced = replacedIn(context);
-  const facts = { endpointId: context.endpointId, survey: { complete, mailboxes, endedAt }, replaced };
+  const facts = { endpointId: context.endpointId, survey: { complete, mailboxes, endedAt }, replaced, proven };
   const decision = await ingest(context, surveySeen, facts);
   step("after tree");
   await refreshMailboxes(context, new Map());

@@ -101,8 +101,9 @@ const mailboxes: readonly Mutant[] = [
     "reconciler/mailbox-claims.ts",
     ["reconciler/mailboxes.test.ts"],
     [
-      ["D1", "a mailbox that is renamed is another one", "renames.set(box.path, match);", ""],
+      ["D1", "a mailbox that is renamed is another one", "moved.set(box.path, match);", ""],
       ["D1", "a shared UIDVALIDITY is proof", "claims.get(uidValidity) === 1", "true"],
+      ["D1", "mail that is seen is no proof", "proven.has(path) ||", ""],
       ["D1", "a name says more than an id", "box.objectId === upstream.objectId;", "true;"],
     ],
   ),

@@ -158,7 +158,16 @@ describe("a survey while something is pending", () => {
   };
   const survey = (paths: readonly SurveyedMailbox[], known: readonly MailboxView[], at = 1000) => {
     const freshIds = Array.from({ length: 20 }, (_, n) => `new${n}`);
-    return reconcileSurvey({ endpointId: "e" as EndpointId, complete: true, surveyed: paths, known, replaced: [], freshIds, at });
+    return reconcileSurvey({
+      endpointId: "e" as EndpointId,
+      complete: true,
+      surveyed: paths,
+      known,
+      replaced: [],
+      proven: [],
+      freshIds,
+      at,
+    });
   };
   const renaming = (name: string, at: number, fence: PendingMailbox["fence"] = null): MailboxView =>
     view(name, { path: "Proj", pending: { verb: "place", at, deviceId: "A1", fence } });

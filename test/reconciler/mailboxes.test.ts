@@ -25,6 +25,7 @@ const survey = (
   at = 0,
   complete = true,
   replaced: readonly MailboxId[] = [],
+  proven: readonly string[] = [],
 ) =>
   reconcileSurvey({
     endpointId,
@@ -32,6 +33,7 @@ const survey = (
     surveyed,
     known,
     replaced,
+    proven,
     at,
     freshIds: Array.from({ length: 50 }, (_, n) => `new${n}`),
   });
@@ -86,9 +88,9 @@ describe("a survey", () => {
     status: { messages: uidNext - 1, uidNext, uidValidity, unseen: 0, highestModseq: 5n },
   });
   /** What becomes of the mailboxes of `before`, by the names they had. */
-  const namesIn = (before: MailboxView[], now: SurveyedMailbox[]) => {
+  const namesIn = (before: MailboxView[], now: SurveyedMailbox[], proven: readonly string[] = []) => {
     const known = before.map((view) => ({ ...view, id: `old ${view.id}` as MailboxId }));
-    const { mailboxes, upstream, changes } = survey([box("INBOX"), ...now], known);
+    const { mailboxes, upstream, changes } = survey([box("INBOX"), ...now], known, 0, true, [], proven);
     const old = new Map(known.map(({ id, name }) => [id, name]));
     return {
       kinds: changes.map(({ kind }) => kind),
@@ -117,6 +119,14 @@ describe("a survey", () => {
     const known = stored([box("INBOX"), box("A", numbered(7)), box("B", numbered(8)), box("C", numbered(9))]);
     const anew = [box("A", numbered(8)), box("B", numbered(9)), box("C", numbered(10))];
     expect(namesIn(known, anew)).toEqual({ kinds: [], moved: [], waited: [] });
+  });
+
+  it("follows a mailbox whose name a new one has where its mail was seen, and not before (D1)", () => {
+    const known = stored([box("INBOX"), box("A", numbered(7))]);
+    const now = [box("A", numbered(9, 1)), box("B", numbered(7))];
+    expect(namesIn(known, now)).toEqual({ kinds: ["mailbox.created"], moved: ["new to B"], waited: [] });
+    const seen = namesIn(known, now, ["B"]);
+    expect(seen).toEqual({ kinds: ["mailbox.created", "mailbox.renamed"], moved: ["A to B", "new to A"], waited: [] });
   });
 
   it("does not take a mailbox for renamed when its UIDVALIDITY is shared", () => {

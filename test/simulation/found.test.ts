@@ -102,6 +102,38 @@ it.each(["notify", "poll"] as const)("a mailbox that takes the name of another o
   ]);
 });
 
+/** A mailbox with two mails is renamed, another one is made under its old name, and mail comes there. */
+const nameTaken = (meanwhile: readonly Action[], push: "notify" | "poll"): Plan => {
+  const mails = [
+    { ...mail, box: 2 },
+    { ...mail, content: 1, box: 2 },
+  ];
+  const taken = [rename(2, 0), ...meanwhile, { do: "make mailbox", name: 1 } as const, { ...mail, content: 2, box: 3 }];
+  const script = [rename(1, 1), ...mails, ...taken];
+  const schedule = [0, 0, 0, 2, ...taken.map(() => 0), push === "notify" ? 2 : 8];
+  return plan(script, schedule, { quirks: { ...noQuirks, push }, undisturbed: true });
+};
+
+it.each(["notify", "poll"] as const)(
+  "a mailbox whose name a new one takes between two looks is what it was (D1): %s",
+  async (push) => {
+    const { oracle } = await simulate(nameTaken([], push));
+    expect(oracle.log.map(({ kind }) => kind).filter((kind) => /removed|epoch|hold|moved/.test(kind))).toEqual([]);
+    const places = oracle.held.placements.map(({ content, path }) => `${content} in ${path}`);
+    expect(places.toSorted()).toEqual(["mail 0 in Work", "mail 1 in Work", "mail 2 in Plans"]);
+  },
+);
+
+it.each(["notify", "poll"] as const)(
+  "mail of such a mailbox whose numbers are new, too, is followed by itself (ID-5a, B4): %s",
+  async (push) => {
+    const { oracle } = await simulate(nameTaken([renumber(2)], push));
+    expect(oracle.log.map(({ kind }) => kind).filter((kind) => /message/.test(kind))).toEqual([
+      ...["message.created", "message.created", "message.moved", "message.moved", "message.created"],
+    ]);
+  },
+);
+
 it("a mark that is answered and not set is set again where it is all that can be done (C1, C7)", async () => {
   const purge = { do: "api throws away", device: 0, message: 0, how: "purge", twice: false } as const;
   const { world } = await simulate(plan([mail, purge], [0, 2], { quirks: { ...noQuirks, uidplus: false, deafStore: true } }));

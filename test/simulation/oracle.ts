@@ -269,7 +269,9 @@ export class Oracle {
       ({ placement_id: id }) => id ?? "",
     );
     for (const [id, entries] of changes) {
-      const content = this.held.placements.find((one) => one.id === id)?.content ?? "";
+      const content = this.held.placements.find((one) => one.id === id)?.content ?? null;
+      // What is purged does not tell what it was.
+      if (content === null) continue;
       const said = this.#world.server.occurrences
         .filter((one) => one.content === content)
         .flatMap(({ assertions }) => assertions);

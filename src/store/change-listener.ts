@@ -3,7 +3,7 @@
  * nothing, may come twice, and after a lost connection everybody is woken, since notifications may have been missed.
  */
 import pg from "pg";
-import type { AccountId } from "../model/ids.ts";
+import type { AccountId, WebhookId } from "../model/ids.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { dbErrors } from "../telemetry/metrics.ts";
 
@@ -14,11 +14,15 @@ export interface ChangeListener {
   subscribe(accountId: string, wake: () => void): () => void;
   /** The same for every account; null: it may be any of them. */
   subscribeAll(wake: (accountId: AccountId | null) => void): () => void;
+  /** Calls `wake` when a webhook was changed or removed. */
+  subscribeWebhooks(wake: (webhookId: WebhookId) => void): () => void;
   close(): Promise<void>;
 }
 
 /** PostgreSQL channel of the change log; the payload is the account's id, or nothing: for who follows all of them. */
 const channel = "samebox_changes";
+/** Webhooks that were changed, by id. */
+const webhookChannel = "samebox_webhooks";
 /** A connection that a firewall has forgotten looks open for ever; asking finds out. */
 const heartbeatMs = 15_000;
 const answerMs = 5_000;
@@ -31,6 +35,7 @@ class PgChangeListener implements ChangeListener {
   private readonly log: Logger;
   private readonly wakes = new Map<string, Set<() => void>>();
   private readonly wakesOfAll = new Set<(accountId: AccountId | null) => void>();
+  private readonly wakesOfWebhooks = new Set<(webhookId: WebhookId) => void>();
   private readonly stop = new AbortController();
   private readonly running: Promise<void>;
   private resolveListening: () => void = () => undefined;
@@ -64,6 +69,12 @@ class PgChangeListener implements ChangeListener {
     const entry: typeof wake = (accountId) => wake(accountId);
     this.wakesOfAll.add(entry);
     return () => void this.wakesOfAll.delete(entry);
+  }
+
+  subscribeWebhooks(wake: (webhookId: WebhookId) => void): () => void {
+    const entry: typeof wake = (webhookId) => wake(webhookId);
+    this.wakesOfWebhooks.add(entry);
+    return () => void this.wakesOfWebhooks.delete(entry);
   }
 
   async close(): Promise<void> {
@@ -114,11 +125,14 @@ class PgChangeListener implements ChangeListener {
     });
     // It may be lost before anybody waits for it.
     lost.catch(() => undefined);
-    client.on("notification", (message) => this.wake(message.payload ?? ""));
+    client.on("notification", ({ channel: from, payload = "" }) => {
+      if (from === channel) this.wake(payload);
+      else for (const wake of this.wakesOfWebhooks) wake(payload as WebhookId);
+    });
     this.client = client;
     try {
       await client.connect();
-      await client.query(`listen ${channel}`);
+      await client.query(`listen ${channel}; listen ${webhookChannel}`);
       this.resolveListening();
       onListening();
       this.wakeAll();

@@ -125,6 +125,11 @@ export interface WebhookPatch {
   readonly enabled?: boolean;
 }
 
+/** Tells whoever is sending to it, once this transaction commits: what it sends as the webhook was before is broken off. */
+const tellSenders = async (tx: Tx, id: WebhookId): Promise<void> => {
+  await tx.query({ name: "webhook_tell", text: `select pg_notify('samebox_webhooks', $1)`, values: [id] });
+};
+
 /** `webhook` as it was locked. Whatever is changed deserves a new try at once; what is being sent as it was before has no effect any more. */
 export const patchWebhook = async (tx: Tx, webhook: Webhook, patch: WebhookPatch): Promise<Webhook> => {
   const { url = webhook.url, accountIds = webhook.accountIds, kinds = webhook.kinds } = patch;
@@ -144,6 +149,7 @@ export const patchWebhook = async (tx: Tx, webhook: Webhook, patch: WebhookPatch
     text: `update webhook_lanes set due_at = null where webhook_id = $1 and due_at is not null`,
     values: [webhook.id],
   });
+  await tellSenders(tx, webhook.id);
   return patched;
 };
 
@@ -161,6 +167,7 @@ export const deleteWebhook = async (tx: Tx, owner: WebhookOwner, id: WebhookId):
     text: `delete from webhook_deliveries where webhook_id = $1`,
     values: [id],
   });
+  await tellSenders(tx, id);
   return true;
 };
 
@@ -174,12 +181,14 @@ export const rotateSecret = async (
   const secret = makeSecret();
   const { rows } = await tx.query<Webhook>({
     name: "webhook_rotate",
-    text: `update webhooks w set old_secret = secret, old_secret_until = now() + make_interval(hours => $3), secret = $2
+    text: `update webhooks w set old_secret = secret, old_secret_until = now() + make_interval(hours => $3), secret = $2,
+             version = version + 1
            where w.id = $1 returning ${webhookColumns}`,
     values: [id, sealer.sealText(secretContext(tenantId, id), secret), overlapHours],
   });
   const webhook = rows[0];
   if (webhook === undefined) throw new Error("the webhook was locked and is gone");
+  await tellSenders(tx, id);
   return { webhook, secret };
 };
 

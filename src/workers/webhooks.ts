@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Fence } from "../model/account.ts";
-import type { AccountId } from "../model/ids.ts";
+import type { AccountId, WebhookId } from "../model/ids.ts";
 import type { ChangeListener } from "../store/change-listener.ts";
 import {
   forgetDeliveries,
@@ -30,17 +30,24 @@ const mostOfOne = 4;
 const mostAtOnce = 64;
 
 export interface WebhookSenderOptions extends LaneRunServices {
-  readonly changes: Pick<ChangeListener, "subscribeAll">;
+  readonly changes: Pick<ChangeListener, "subscribeAll" | "subscribeWebhooks">;
   readonly shards: number;
   readonly fences: () => readonly Fence[];
 }
 
 const keyOf = ({ webhookId, accountId }: WebhookLane): string => `${webhookId} ${accountId}`;
 
+interface Running {
+  readonly webhookId: WebhookId;
+  readonly done: Promise<void>;
+  /** Breaks it off: the webhook is not what it was. */
+  readonly outdated: AbortController;
+}
+
 export class WebhookSender {
   readonly #options: WebhookSenderOptions;
   readonly #stopping = new AbortController();
-  readonly #running = new Map<string, { readonly webhookId: string; readonly done: Promise<void> }>();
+  readonly #running = new Map<string, Running>();
   /** Accounts with news since the last look; null: any account may have some. */
   #woken: Set<AccountId> | null = null;
   /** Accounts with a lane that got no turn. */
@@ -48,7 +55,7 @@ export class WebhookSender {
   /** Some lane got no turn at the last look at everything. */
   #crowded = false;
   #rung = Promise.withResolvers<void>();
-  #unsubscribe: () => void = () => undefined;
+  readonly #unsubscribe: (() => void)[] = [];
   #looping: Promise<void> = Promise.resolve();
 
   constructor(options: WebhookSenderOptions) {
@@ -56,14 +63,18 @@ export class WebhookSender {
   }
 
   start(): void {
-    this.#unsubscribe = this.#options.changes.subscribeAll((accountId) => this.#ring(accountId));
+    const { changes } = this.#options;
+    this.#unsubscribe.push(
+      changes.subscribeAll((accountId) => this.#ring(accountId)),
+      changes.subscribeWebhooks((webhookId) => this.#outdate(webhookId)),
+    );
     this.#looping = this.#loop();
   }
 
   /** Ends what is under way: what was not taken by then is sent again by whoever owns the shard next. Harmless when repeated. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#unsubscribe();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#rung.resolve();
     await this.#looping;
     await Promise.all([...this.#running.values()].map(({ done }) => done));
@@ -81,6 +92,12 @@ export class WebhookSender {
     if (accountId === null) this.#woken = null;
     else this.#woken?.add(accountId);
     this.#rung.resolve();
+  }
+
+  /** What is under way to it goes on as it is now: to another address, under other secrets, or not at all. */
+  #outdate(webhookId: WebhookId): void {
+    for (const running of this.#running.values()) if (running.webhookId === webhookId) running.outdated.abort();
+    this.#ring(null);
   }
 
   async #loop(): Promise<void> {
@@ -130,26 +147,32 @@ export class WebhookSender {
     const key = keyOf(lane);
     const ofWebhook = [...this.#running.values()].filter(({ webhookId }) => webhookId === lane.webhookId).length;
     if (ofWebhook >= mostOfOne || this.#running.size >= mostAtOnce) return false;
-    const running = runWebhookLane(this.#options, fence, lane, this.#stopping.signal);
-    this.#track(key, lane.webhookId, running, () => {
-      for (const accountId of [lane.accountId, ...this.#waiting]) this.#ring(accountId);
-      this.#waiting.clear();
-    });
+    this.#track(
+      key,
+      lane.webhookId,
+      (signal) => runWebhookLane(this.#options, fence, lane, signal),
+      () => {
+        for (const accountId of [lane.accountId, ...this.#waiting]) this.#ring(accountId);
+        this.#waiting.clear();
+      },
+    );
     return true;
   }
 
   /** What failed, or was found to be another's, waits for the sweep: it would fail at once again. */
-  #track(key: string, webhookId: string, work: Promise<boolean>, onDone: () => void): void {
-    const done = work
+  #track(key: string, webhookId: WebhookId, work: (signal: AbortSignal) => Promise<boolean>, onDone: () => void): void {
+    const outdated = new AbortController();
+    const signal = AbortSignal.any([this.#stopping.signal, outdated.signal]);
+    const done = work(signal)
       .catch((err: unknown) => {
-        if (!this.#stopping.signal.aborted) this.#options.log.warn({ err, webhook: webhookId }, "webhook lane gave up");
+        if (!signal.aborted) this.#options.log.warn({ err, webhook: webhookId }, "webhook lane gave up");
         return false;
       })
       .then((well) => {
         this.#running.delete(key);
-        if (well) onDone();
+        if (well || outdated.signal.aborted) onDone();
       });
-    this.#running.set(key, { webhookId, done });
+    this.#running.set(key, { webhookId, done, outdated });
   }
 
   async #sendTests(): Promise<void> {
@@ -158,11 +181,12 @@ export class WebhookSender {
     if (refused.length > 0) log.warn({ webhooks: refused }, "secrets of webhooks cannot be opened: no test events for them");
     for (const { webhook, testId } of tests) {
       if (!(await takeTest(db, webhook, testId))) continue;
-      const sending = sendTestEvent(webhook, testId, rules, this.#stopping.signal).then(async (delivery) => {
-        await noteTest(db, webhook, delivery);
+      // Tried once: not broken off, whatever becomes of the webhook.
+      const send = async (): Promise<boolean> => {
+        await noteTest(db, webhook, await sendTestEvent(webhook, testId, rules, this.#stopping.signal));
         return true;
-      });
-      this.#track(testId, webhook.id, sending, () => undefined);
+      };
+      this.#track(testId, webhook.id, send, () => undefined);
     }
   }
 }

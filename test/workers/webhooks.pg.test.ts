@@ -138,6 +138,41 @@ test("after a rotation both secrets sign, and only the new one where the old has
   ]);
 });
 
+test("a change breaks off what is under way: it goes on at the new address, under the new secret alone, or not at all", async () => {
+  await using hanging = await startReceiver();
+  await using receiver = await startReceiver();
+  const hang = (): void => undefined;
+  hanging.answer(hang);
+  const rows = await MailRows.account(api.db);
+  const webhook = await make(hanging.url, only(rows));
+  await addChanges(rows, 3);
+  await eventually("it hangs", () => hanging.received.length === 1, soon);
+  const began = Date.now();
+  receiver.answer(hang);
+  await api.request(webhook.path, { method: "PATCH", json: { url: receiver.url } });
+  await eventually("it goes on elsewhere", () => receiver.received.length === 1, soon);
+  const { secret } = (await api.request(`${webhook.path}/secret`, { json: { overlapHours: 0 } })).body;
+  await eventually("it is signed anew", () => receiver.received.length === 2, soon);
+  await api.request(webhook.path, { method: "PATCH", json: { enabled: false } });
+  receiver.answer(null);
+  await api.request(webhook.path, { method: "PATCH", json: { enabled: true } });
+  await eventually("all came", () => receiver.seqs().at(-1) === 3, soon);
+  // None of it waited for an answer that never comes (15 s each).
+  expect(Date.now() - began).toBeLessThan(14_000);
+  expect(receiver.seqs().filter((seq) => seq > 1)).toEqual([2, 3]);
+  expect(
+    new Set([...hanging.received, ...receiver.received].filter(({ event }) => event.data.seq === 1).map(({ id }) => id)).size,
+  ).toBe(1);
+  const signedBy = receiver.received.map((message) => [webhook.secret, secret].map((one) => isSigned(message, one)));
+  expect(signedBy.slice(0, 2)).toEqual([
+    [true, false],
+    [false, true],
+  ]);
+  await eventually("none of it is a failure", async () => (await owner.deliveriesOf(webhook)).length === 3, soon);
+  expect((await owner.deliveriesOf(webhook)).map(({ result }) => result)).toEqual(["2xx", "2xx", "2xx"]);
+  await api.request(webhook.path, { method: "DELETE" });
+});
+
 test("a replay sends again from any state, under the same ids", async () => {
   await using receiver = await startReceiver();
   const rows = await MailRows.account(api.db);

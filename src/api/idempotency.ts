@@ -28,7 +28,7 @@ type Keeping = "plain" | "sealed";
  * Runs `work` in a transaction, once for each Idempotency-Key of the tenant, and sets the answer's status. What `work` throws
  * undoes it all, and the key stays free.
  * @returns the body to answer with: of this run, or of the first one.
- * @throws ProblemError `idempotency_in_progress`, `idempotency_key_reused`; what `work` throws.
+ * @throws ProblemError `idempotency_in_progress`, `idempotency_key_reused`, `idempotency_answer_lost`; what `work` throws.
  */
 export const answerOnce = async <Body>(
   deps: Pick<ApiDeps, "db" | "sealer">,
@@ -89,5 +89,10 @@ export const answerOnce = async <Body>(
       );
     case "reused":
       throw new ProblemError("idempotency_key_reused", "This Idempotency-Key was used for another request. Use a new one.");
+    case "lost":
+      throw new ProblemError(
+        "idempotency_answer_lost",
+        "A request with this Idempotency-Key was carried out before the installation's secret key was changed. Look at what it did, and use a new Idempotency-Key for the next.",
+      );
   }
 };

@@ -12,6 +12,7 @@ const kinds = {
   request_timeout: [408, "The request took too long to arrive."],
   conflict: [409, "The request contradicts what is stored."],
   idempotency_in_progress: [409, "A request with this Idempotency-Key is still running."],
+  idempotency_answer_lost: [409, "The first answer to this Idempotency-Key cannot be read any more."],
   cannot_calculate_changes: [409, "The changes since that state are not kept any more."],
   mailbox_not_empty: [409, "The mailbox still holds messages."],
   mailbox_exists: [409, "There is a mailbox of this name."],

@@ -4,6 +4,7 @@
  */
 import type { TenantId } from "../model/ids.ts";
 import type { Database, Transactor, Tx } from "./database.ts";
+import { underOneKey } from "./sealing.ts";
 
 export interface OnceRequest {
   readonly tenantId: TenantId;
@@ -21,7 +22,9 @@ export type Once<Answer> =
   | { readonly outcome: "done"; readonly answer: Answer }
   | { readonly outcome: "replayed"; readonly stored: StoredAnswer }
   | { readonly outcome: "running" }
-  | { readonly outcome: "reused" };
+  | { readonly outcome: "reused" }
+  /** It ran under a SAMEBOX_SECRET_KEY that is not known any more: neither the request nor the answer can be recognised. */
+  | { readonly outcome: "lost" };
 
 /** Runs `work` unless it ran before; what it throws leaves no trace. `stored` is what a replay will answer. */
 export const once = <Answer>(
@@ -42,10 +45,12 @@ export const once = <Answer>(
       values: [request.tenantId, request.key],
     });
     const known = rows[0];
-    if (known !== undefined)
-      return request.fingerprints.some((one) => known.fingerprint.equals(one))
-        ? { outcome: "replayed", stored: { status: known.status, body: known.body } }
-        : { outcome: "reused" };
+    if (known !== undefined) {
+      const alike = request.fingerprints.find((one) => underOneKey(one, known.fingerprint));
+      if (alike === undefined) return { outcome: "lost" };
+      if (!alike.equals(known.fingerprint)) return { outcome: "reused" };
+      return { outcome: "replayed", stored: { status: known.status, body: known.body } };
+    }
     const { answer, stored } = await work(tx);
     await tx.query({
       name: "idempotency_store",

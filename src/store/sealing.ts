@@ -33,7 +33,7 @@ export interface Sealer {
   openText(context: readonly string[], sealed: string): string;
   /**
    * Keyed digests (HMAC-SHA256): what went in cannot be guessed and checked by whoever reads the database. The first is today's;
-   * the others are what it was, or will be, under another SAMEBOX_SECRET_KEY.
+   * the others are what it was, or will be, under another SAMEBOX_SECRET_KEY. Each begins with the id of its key.
    */
   digests(parts: readonly (string | Buffer)[]): readonly [Buffer, ...Buffer[]];
   /** Id of today's key, as the second part of what is sealed names it. */
@@ -82,6 +82,12 @@ export const openEach = <Row extends { readonly id: string }, Opened>(
 
 /** Before all ids. */
 export const firstId = "00000000-0000-0000-0000-000000000000";
+
+const keyIdLength = 8;
+
+/** Were both digests made under one key? If not, they say nothing about each other. */
+export const underOneKey = (one: Buffer, other: Buffer): boolean =>
+  one.subarray(0, keyIdLength).equals(other.subarray(0, keyIdLength));
 
 interface SealingKey {
   readonly kekId: string;
@@ -161,7 +167,7 @@ const readInstallationKey = (secretKey: Buffer): InstallationKey => {
 const digestOf = (key: InstallationKey, parts: readonly (string | Buffer)[]): Buffer => {
   const hmac = createHmac("sha256", key.digest);
   for (const part of parts) hmac.update(`${Buffer.byteLength(part)}:`).update(part);
-  return hmac.digest();
+  return Buffer.concat([Buffer.from(key.kekId, "hex"), hmac.digest()]);
 };
 
 const rewrapBatch = 500;

@@ -1,7 +1,7 @@
 /** `Idempotency-Key`: the same request sent twice has one effect and one answer. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Tx } from "../store/database.ts";
-import { once } from "../store/idempotency.ts";
+import { type Once, once } from "../store/idempotency.ts";
 import { noteAction } from "../store/audit.ts";
 import { toEntry } from "./audit.ts";
 import { callerOf } from "./auth.ts";
@@ -23,6 +23,20 @@ export interface Answer<Body> {
 
 /** An answer with a secret in it is kept sealed; any other as it is. */
 type Keeping = "plain" | "sealed";
+
+/** Why there is no answer, neither a new one nor the first one. */
+const refusals: Readonly<Record<Exclude<Once<never>["outcome"], "done" | "replayed">, () => ProblemError>> = {
+  running: () =>
+    new ProblemError("idempotency_in_progress", "A request with this Idempotency-Key is still running. Try again in a moment.", {
+      headers: { "retry-after": "1" },
+    }),
+  reused: () => new ProblemError("idempotency_key_reused", "This Idempotency-Key was used for another request. Use a new one."),
+  lost: () =>
+    new ProblemError(
+      "idempotency_answer_lost",
+      "A request with this Idempotency-Key was carried out before the installation's secret key was changed. Look at what it did, and use a new Idempotency-Key for the next.",
+    ),
+};
 
 /**
  * Runs `work` in a transaction, once for each Idempotency-Key of the tenant, and sets the answer's status. What `work` throws
@@ -79,20 +93,7 @@ export const answerOnce = async <Body>(
       if (exchange.keep !== "sealed") return result.stored.body as Body;
       return JSON.parse(deps.sealer.openText(context, (result.stored.body as { sealed: string }).sealed)) as Body;
     }
-    case "running":
-      throw new ProblemError(
-        "idempotency_in_progress",
-        "A request with this Idempotency-Key is still running. Try again in a moment.",
-        {
-          headers: { "retry-after": "1" },
-        },
-      );
-    case "reused":
-      throw new ProblemError("idempotency_key_reused", "This Idempotency-Key was used for another request. Use a new one.");
-    case "lost":
-      throw new ProblemError(
-        "idempotency_answer_lost",
-        "A request with this Idempotency-Key was carried out before the installation's secret key was changed. Look at what it did, and use a new Idempotency-Key for the next.",
-      );
+    default:
+      throw refusals[result.outcome]();
   }
 };

@@ -135,6 +135,8 @@ export class Supervisor {
       return lane.run(hint.because, signal);
     });
     this.owned.set(fence.shard, { fence, answering, lanes });
+    // The housekeeping goes with it, and is begun at once: a daemon may have been started for its sake (a new key).
+    if (fence.shard === 0) this.lastRefresh = 0;
     this.ringMany(
       fence.shard,
       [...lanes.keys()].map((accountId) => ({ accountId, because: "recovery" })),

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Fence } from "../model/account.ts";
-import type { AccountId, WebhookId } from "../model/ids.ts";
+import type { AccountId, TenantId, WebhookId } from "../model/ids.ts";
 import type { ChangeListener } from "../store/change-listener.ts";
 import {
   forgetDeliveries,
@@ -25,7 +25,10 @@ const sweepMs = 5_000;
 const crowdedSweepMs = 1_000;
 /** Wake-ups that come within so many ms are one. */
 const gatherMs = 50;
-/** Lanes at once: of one webhook, and of all. A receiver that hangs holds no more than its own. */
+/**
+ * Lanes at once: of one webhook, and of all. A receiver that hangs holds no more than its own, and a tenant no more than it leaves
+ * free (dynamic thresholds, Choudhury and Hahne 1998): whoever comes next finds some.
+ */
 const mostOfOne = 4;
 const mostAtOnce = 64;
 
@@ -39,6 +42,7 @@ const keyOf = ({ webhookId, accountId }: WebhookLane): string => `${webhookId} $
 
 interface Running {
   readonly webhookId: WebhookId;
+  readonly tenantId: TenantId;
   readonly done: Promise<void>;
   /** Breaks it off: the webhook is not what it was. */
   readonly outdated: AbortController;
@@ -142,14 +146,19 @@ export class WebhookSender {
     }
   }
 
+  #hasTurn({ tenantId }: Pick<Running, "tenantId">): boolean {
+    const ofTenant = [...this.#running.values()].filter((running) => running.tenantId === tenantId).length;
+    return ofTenant < mostAtOnce - this.#running.size;
+  }
+
   /** @returns whether it has its turn. */
   #begin(fence: Fence, lane: WebhookLane): boolean {
     const key = keyOf(lane);
     const ofWebhook = [...this.#running.values()].filter(({ webhookId }) => webhookId === lane.webhookId).length;
-    if (ofWebhook >= mostOfOne || this.#running.size >= mostAtOnce) return false;
+    if (ofWebhook >= mostOfOne || !this.#hasTurn(lane)) return false;
     this.#track(
       key,
-      lane.webhookId,
+      lane,
       (signal) => runWebhookLane(this.#options, fence, lane, signal),
       () => {
         for (const accountId of [lane.accountId, ...this.#waiting]) this.#ring(accountId);
@@ -160,7 +169,12 @@ export class WebhookSender {
   }
 
   /** What failed, or was found to be another's, waits for the sweep: it would fail at once again. */
-  #track(key: string, webhookId: WebhookId, work: (signal: AbortSignal) => Promise<boolean>, onDone: () => void): void {
+  #track(
+    key: string,
+    { webhookId, tenantId }: Pick<Running, "webhookId" | "tenantId">,
+    work: (signal: AbortSignal) => Promise<boolean>,
+    onDone: () => void,
+  ): void {
     const outdated = new AbortController();
     const signal = AbortSignal.any([this.#stopping.signal, outdated.signal]);
     const done = work(signal)
@@ -172,7 +186,7 @@ export class WebhookSender {
         this.#running.delete(key);
         if (well || outdated.signal.aborted) onDone();
       });
-    this.#running.set(key, { webhookId, done, outdated });
+    this.#running.set(key, { webhookId, tenantId, done, outdated });
   }
 
   async #sendTests(): Promise<void> {
@@ -180,13 +194,13 @@ export class WebhookSender {
     const { tests, refused } = await listAskedTests(db, sealer);
     if (refused.length > 0) log.warn({ webhooks: refused }, "secrets of webhooks cannot be opened: no test events for them");
     for (const { webhook, testId } of tests) {
-      if (!(await takeTest(db, webhook, testId))) continue;
+      if (!this.#hasTurn(webhook) || !(await takeTest(db, webhook, testId))) continue;
       // Tried once: not broken off, whatever becomes of the webhook.
       const send = async (): Promise<boolean> => {
         await noteTest(db, webhook, await sendTestEvent(webhook, testId, rules, this.#stopping.signal));
         return true;
       };
-      this.#track(testId, webhook.id, send, () => undefined);
+      this.#track(testId, { webhookId: webhook.id, tenantId: webhook.tenantId }, send, () => undefined);
     }
   }
 }

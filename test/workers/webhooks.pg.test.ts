@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Fence } from "../../src/model/account.ts";
-import type { AccountId } from "../../src/model/ids.ts";
+import { type AccountId, formatId } from "../../src/model/ids.ts";
 import { type ChangeListener, openChangeListener } from "../../src/store/change-listener.ts";
 import { createSealer } from "../../src/store/sealing.ts";
 import { WebhookSender } from "../../src/workers/webhooks.ts";
@@ -100,6 +100,28 @@ test("a receiver that hangs holds up no other, nor another account's changes to 
   await addChanges(quick, 2);
   await eventually("the others came", () => receiver.received.length === 4 && hanging.received.length === 3, soon);
   expect(hanging.seqs().sort()).toEqual([1, 1, 2]);
+});
+
+test("a tenant with many receivers that hang leaves another one its turn", async () => {
+  await using hanging = await startReceiver();
+  await using receiver = await startReceiver();
+  hanging.answer(() => undefined);
+  const tenantId = await MailRows.tenant(api.db);
+  const headers = { "x-tenant-id": formatId("ten", tenantId) };
+  const theirs = await Promise.all(range(1, 4).map(() => MailRows.account(api.db, tenantId)));
+  const hung: string[] = [];
+  for (const n of range(1, 18)) {
+    const made = await api.request("/v1/webhooks", { json: { url: `${hanging.url}&n=${n}` }, headers });
+    hung.push(`/v1/webhooks/${made.body.id}`);
+  }
+  for (const rows of theirs) await addChanges(rows, 1);
+  await eventually("they have their share of the turns", () => hanging.received.length >= 28, soon);
+  const rows = await MailRows.account(api.db);
+  await make(receiver.url, only(rows));
+  await addChanges(rows, 3);
+  await eventually("the other one is served", () => receiver.received.length === 3, { timeoutMs: 10_000, everyMs: 5 });
+  expect(hanging.received.length).toBeLessThanOrEqual(32);
+  for (const path of hung) await api.request(path, { method: "DELETE", headers });
 });
 
 test("410 disables; enabled again it goes on where it stood", async () => {

@@ -16,8 +16,9 @@ const drainPolicy = "To have such mail treated otherwise, set the policy `onPop3
 const expungePolicy = "To keep what is deleted upstream, set the policy `onUserExpunge` to `keep`; ask …/policy/simulate first.";
 const holdChoice = "Decide it: POST …/holds/{holdId}/approve or …/reject.";
 const writeAgain = "It is not tried again by itself: repeat the operation when the server allows it.";
+const nameAgain = "To have it tried again, PATCH …/mailboxes/{mailboxId} with its name, or give it another one.";
 
-/** By reason; of reasons that stand for several kinds of change, `kind reason`. */
+/** By reason; where it means something else in one kind of change, `kind reason`, and of a mailbox `mailbox reason`. */
 const tellings: Readonly<Record<string, Telling>> = {
   backfilled: { text: "It was there when the account was first read." },
   delivered: { text: "It came in." },
@@ -48,7 +49,7 @@ const tellings: Readonly<Record<string, Telling>> = {
     text: "The name has the character in it that separates levels on the mail server; here it stands.",
     otherwise: "Give it another name: PATCH …/mailboxes/{mailboxId}.",
   },
-  no_parent: { text: "The mailbox it lies in is not on the mail server; here it stands.", otherwise: writeAgain },
+  no_parent: { text: "The mailbox it lies in is not on the mail server; here it stands.", otherwise: nameAgain },
   mailbox_not_empty: {
     text: "The mailbox was to be removed, but there is mail in it by now that nobody said a place for, or mail comes into it all the time; it stays.",
     otherwise: "Remove it again, with ?moveMessagesTo=, when nothing puts mail into it any more.",
@@ -62,7 +63,7 @@ const tellings: Readonly<Record<string, Telling>> = {
   shown_by_both: { text: "POP3 and IMAP show the same mail; it is one message with the older id." },
   weak_seen: {
     text: "The server marked it as read because a POP3 device retrieved it. Nobody opened it, so that it stays unread.",
-    otherwise: "To believe the server, set the policy `pop3Seen` to `accept`.",
+    otherwise: "If somebody did read it, set `$seen`; to believe the server always, set the policy `pop3Seen` to `accept`.",
   },
   self_inflicted_seen: { text: "Samebox had to retrieve it over POP3, which marked it as read; that was taken back." },
   revert_refused: { text: "The server refused to mark it as unread again, so that it is read here, too." },
@@ -136,6 +137,28 @@ const tellings: Readonly<Record<string, Telling>> = {
     text: "Two devices put it in different places without knowing of each other; one had to give way.",
     otherwise: "Move it again: a move made now comes after both.",
   },
+  "write.failed epoch": {
+    text: "The mail server numbered the mailbox anew, again and again, before this could be done; here it stands.",
+    otherwise: writeAgain,
+  },
+  mailbox_refused: {
+    text: "The mailbox it is to be in is not on the mail server, or takes no mail there; here it stands, and it goes there as soon as it can.",
+    otherwise: "Give that mailbox another name (PATCH …/mailboxes/{mailboxId}), or move it to another one.",
+  },
+  no_mailbox: { text: "The mail server had no such mailbox, again and again; here it stands.", otherwise: writeAgain },
+  try_later: { text: "The mail server put it off, again and again; here it stands.", otherwise: writeAgain },
+  unsupported_flag: {
+    text: "The mail server keeps no such keyword in this mailbox; here it stands.",
+    otherwise: "It is written there as soon as the mailbox is seen to keep it.",
+  },
+  "mailbox no_permission": { text: "The mail server does not allow this; here it stands.", otherwise: nameAgain },
+  "mailbox unsupported": {
+    text: "The mail server cannot have a mailbox of this name in this place; here it stands.",
+    otherwise: nameAgain,
+  },
+  "mailbox no_effect": { text: "The mail server did not do it, however often it was asked.", otherwise: nameAgain },
+  "mailbox no_answer": { text: "The mail server did not answer, again and again.", otherwise: nameAgain },
+  "mailbox try_later": { text: "The mail server put it off, again and again; here it stands.", otherwise: nameAgain },
   no_permission: { text: "The mail server does not allow this change; here it stands.", otherwise: writeAgain },
   unsupported: { text: "The mail server cannot keep this; here it stands." },
   over_quota: {
@@ -204,8 +227,9 @@ export const hasTelling = (reason: string): boolean => reason in tellings;
 
 /** What happened, and what to do for another outcome (null: nothing is to be done). */
 export const storyOf = (change: DecidedChange): { readonly text: string; readonly otherwise: string | null } => {
-  const { kind, reason, evidence } = change;
-  const told = tellings[reason];
+  const { kind, reason, evidence, messageId } = change;
+  const ofMailbox = messageId === null ? tellings[`mailbox ${reason}`] : undefined;
+  const told = ofMailbox ?? tellings[`${kind} ${reason}`] ?? tellings[reason];
   const policy = evidence.some((one) => typeof one === "object" && one !== null && "policyChanged" in one);
   const by = policy ? " Another policy was set since." : "";
   const text = `${told?.text ?? byKind[kind] ?? "Something changed."}${keywordsTold(change)}${certainty(change)}${reason.startsWith("api_") ? "" : (standsFor[kind] ?? "")}${by}${loserIn(evidence)}`;

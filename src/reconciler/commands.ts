@@ -104,6 +104,9 @@ export interface StoreView extends CommandView {
 /** Where it would be sent is not to be had now. */
 export const outOfReach = (): Waiting => wait(lookAgainMs, "no_mailbox");
 
+/** Where it would be sent is nothing that takes mail, and nothing is on its way there: somebody has to do something about that. */
+export const awaitsMailbox = (): Waiting => wait(lookAgainMs, "mailbox_refused");
+
 /** One direction of a difference between what is wanted and what is shown. */
 interface StoreHalf {
   readonly change: "add" | "remove";

@@ -3,7 +3,7 @@ import type { DecidedChange } from "../model/change.ts";
 import type { MailboxId } from "../model/ids.ts";
 import type { MailboxPlan } from "../model/mailbox-command.ts";
 import type { MailboxOp, MailboxPatch, MailboxRejection, MailboxResult } from "../model/mailbox-intent.ts";
-import { freeName } from "./mailbox-names.ts";
+import { freeName, segmentsOf } from "./mailbox-names.ts";
 import { describeMailbox, type MailboxDecision, type MailboxWrite, removeMailbox } from "./mailboxes.ts";
 import type { MailboxView } from "./state.ts";
 
@@ -162,6 +162,9 @@ const logOvertaken = ({ input, ...draft }: Draft, view: MailboxView, patch: Mail
   say({ input, ...draft }, view.id, why);
 };
 
+/** Does the server have it under its name? */
+const isNamedSo = ({ name, upstream }: MailboxView): boolean => upstream !== null && segmentsOf(upstream).at(-1) === name;
+
 type Update = Extract<MailboxOp, { op: "mailbox.update" }>;
 
 /** What it shall be, or why it cannot. */
@@ -200,8 +203,9 @@ const update = (draft: Draft, op: Update): MailboxIntentDecision => {
   if (change !== null || roleSource !== view.roleSource)
     mailboxes.push({ ...after, id, created: false, roleSource, subscribed, lifecycle: "live", change });
   const result = { status: "applied", reason: change === null ? "unchanged" : "updated", mailboxId: id } as const;
-  // Whoever changes a mailbox that is to be removed wants it to stay.
-  const plans = isMoved || view.pending?.verb === "remove" ? plansFor(input, id, after.parentId) : [];
+  // Whoever changes a mailbox that is to be removed wants it to stay; whoever repeats what the server refused wants it tried again.
+  const again = op.name !== undefined && view.pending === null && !isNamedSo(view);
+  const plans = isMoved || again || view.pending?.verb === "remove" ? plansFor(input, id, after.parentId) : [];
   return { changes, mailboxes, result, plans, moveTo: null };
 };
 

@@ -1,5 +1,5 @@
 /** What commands that were sent or ended tell of what may be sent now. */
-import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
+import type { AccountId, EndpointId, MessageId, PlacementId } from "../model/ids.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import type { AccountTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
@@ -40,4 +40,20 @@ export const listMaskedStores = async (
     values: [account.accountId, endpointId, mailboxId, after, limit],
   });
   return rows.map((row) => ({ opId: row.op_id, placement: toView(row) }));
+};
+
+/** Placements of messages of which the server did not do something that an operation wanted. */
+export const loadRefused = async (
+  account: AccountTx,
+  endpointId: EndpointId,
+  messageIds: readonly MessageId[],
+): Promise<ReadonlySet<PlacementId>> => {
+  const { rows } = await account.tx.query<{ id: PlacementId }>({
+    name: "commands_refused",
+    text: `select p.id from placements p where p.account_id = $1 and p.message_id = any($3::uuid[]) and p.lifecycle <> 'purged'
+             and exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.endpoint_id = $2
+                           and c.op_id is not null and c.status in ('masked', 'failed'))`,
+    values: [account.accountId, endpointId, messageIds],
+  });
+  return new Set(rows.map(({ id }) => id));
 };

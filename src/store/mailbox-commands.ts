@@ -118,7 +118,7 @@ export const wakeWaiting = async (account: InputTx, endpointId: EndpointId): Pro
   await account.tx.query({
     name: "commands_wake",
     text: `update commands set due_at = null
-           where account_id = $1 and endpoint_id = $2 and status = 'planned' and outcome in ('no_mailbox', 'name_in_use', 'not_empty_yet')`,
+           where account_id = $1 and endpoint_id = $2 and status = 'planned' and outcome in ('no_mailbox', 'mailbox_refused', 'name_in_use', 'not_empty_yet')`,
     values: [account.accountId, endpointId],
   });
 };

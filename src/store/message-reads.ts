@@ -1,4 +1,5 @@
 /** Messages as the API shows them: headers, what parsing gave, and every placement with its bindings. */
+import type { CommandVerb } from "../model/command.ts";
 import type { Protocol } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import { type Address, type AttachmentInfo, keywordsOfFlags } from "../model/mail.ts";
@@ -85,8 +86,8 @@ interface PlacementRow {
   readonly kept: boolean;
   readonly reason: string;
   readonly recoverable_until: Date | null;
-  /** Verbs of what the server refused for ever. */
-  readonly masked: string[];
+  /** Verbs of what the server refused for ever, or never did. */
+  readonly refused: CommandVerb[];
   /** An operation wants something of the server that is not done yet. */
   readonly owed: boolean;
   /** Something is held back in a mailbox that it is in, here or there. */
@@ -105,20 +106,28 @@ const sameSet = (a: readonly string[], b: readonly string[]): boolean => {
   return new Set(a).size === other.size && a.every((word) => other.has(word));
 };
 
-/** Upstream shows the placement as the canonical store has it. POP3 can show neither keywords nor mailboxes. */
-const agrees = (row: PlacementRow): boolean =>
-  row.lifecycle === "live" &&
-  (row.protocol === "pop3" ||
-    (row.b_mailbox_id === row.mailbox_id && sameSet(keywordsOfFlags(row.b_shadow_flags), row.keywords)));
+/** What would bring upstream to what the canonical store has; nothing: it shows that. POP3 can show neither keywords nor mailboxes. */
+const lacking = (row: PlacementRow): readonly CommandVerb[] => {
+  if (row.lifecycle !== "live") return ["expunge"];
+  if (row.protocol === "pop3") return [];
+  return [
+    ...(row.b_mailbox_id === row.mailbox_id ? [] : (["move"] as const)),
+    ...(sameSet(keywordsOfFlags(row.b_shadow_flags), row.keywords) ? [] : (["store"] as const)),
+  ];
+};
 
 const syncOf = (placement: PlacementRow, bound: readonly PlacementRow[]): StoredPlacement["sync"] => {
-  const { masked } = placement;
+  const { refused } = placement;
   if (placement.lifecycle === "live" && bound.concat(placement).some(({ held }) => held)) return "held";
   if (placement.owed) return "pending";
   // A maildrop has neither keywords nor mailboxes to agree on (K2).
   if (bound.length > 0 && bound.every(({ protocol }) => protocol === "pop3")) return "canonical_only";
-  if (bound.length > 0) return bound.every(agrees) ? "synced" : masked.includes("store") ? "masked" : "pending";
-  if (placement.kept && masked.includes("append")) return "masked";
+  if (bound.length > 0) {
+    const verbs = bound.flatMap(lacking);
+    if (verbs.length === 0) return "synced";
+    return verbs.some((verb) => refused.includes(verb)) ? "masked" : "pending";
+  }
+  if (placement.lifecycle === "live" && refused.includes("append")) return "masked";
   // Removed here and gone there is agreement, too.
   return placement.lifecycle === "removed" ? "synced" : "canonical_only";
 };
@@ -158,7 +167,7 @@ const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly
   const { rows } = await db.query<PlacementRow>({
     name: "placements_read",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.reason, p.recoverable_until,
-             array(select c.verb from commands c where c.account_id = $1 and c.placement_id = p.id and c.status = 'masked') as masked, e.protocol,
+             array(select c.verb from commands c where c.account_id = $1 and c.placement_id = p.id and c.status in ('masked', 'failed')) as refused, e.protocol,
              exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.op_id is not null and c.ended_at is null) as owed,
              exists (select from holds h where h.account_id = $1 and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
                        and h.reason <> 'octets_damaged') as held,

@@ -3,12 +3,13 @@ import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandReason } from "../model/command.ts";
 import type { EndpointId, MailboxId } from "../model/ids.ts";
-import { afterSetback, type Ending, type Waiting } from "../reconciler/commands.ts";
+import { afterSetback, awaitsMailbox, type Ending, outOfReach, type Waiting } from "../reconciler/commands.ts";
 import { acceptSeen } from "../reconciler/pop3-seen.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { type CommandMove, fenceCommands, moveCommands, type OpenCommand, planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
+import { listMailboxCommands } from "../store/mailbox-commands.ts";
 import { loadPlacements } from "../store/slices.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
 import type { LaneContext, MailboxLane } from "./lane-state.ts";
@@ -59,10 +60,12 @@ const saidBy = ({ verb, args, opId, placement }: OpenCommand): Record<string, un
     ? { verb, ...args }
     : { verb, mailboxId: placement?.mailboxId, keywords: placement?.keywords };
 
+const waitsForSomebody: ReadonlySet<string | null> = new Set(["over_quota", "mailbox_refused"]);
+
 const changeOf = (endpointId: LaneContext["endpointId"], { command, step }: Verdict): DecidedChange[] => {
   const { placement, reason, attempts, opId, deviceId } = command;
   // It waits for somebody, which is said when it begins to.
-  const held = step.outcome === "over_quota" && command.outcome !== step.outcome;
+  const held = waitsForSomebody.has(step.outcome) && command.outcome !== step.outcome;
   if (placement === null || (step.kind === "wait" ? !held : step.status === "superseded")) return [];
   const applied = step.kind === "end" && (step.status === "confirmed" || step.applied === true);
   return [
@@ -161,6 +164,13 @@ export const settle = ({ context }: Pick<WriteRun, "context">, verdicts: readonl
 export const laneOf = ({ context }: WriteRun, id: MailboxId | undefined): MailboxLane | null => {
   const mailbox = id === undefined ? undefined : context.mailboxes.get(id);
   return mailbox?.selectable === true && mailbox.cursor !== null && mailbox.parkedUntil <= Date.now() ? mailbox : null;
+};
+
+/** Why a mailbox cannot be put into now. */
+export const whyNotInto = async ({ context }: WriteRun, id: MailboxId | undefined): Promise<Waiting> => {
+  if (id === undefined || context.mailboxes.get(id)?.selectable === true) return outOfReach();
+  const coming = await listMailboxCommands(context.db, context.accountId, context.endpointId);
+  return coming.some(({ mailboxId }) => mailboxId === id) ? outOfReach() : awaitsMailbox();
 };
 
 /** C9: an answer that did not come is not a no. The commands wait, each longer than the last time, or end after many. */

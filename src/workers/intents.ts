@@ -12,6 +12,7 @@ import { reconcileIntent } from "../reconciler/intents.ts";
 import { inverseOf } from "../reconciler/undo.ts";
 import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { planIntentCommands } from "../store/commands.ts";
+import { loadRefused } from "../store/ended-commands.ts";
 import type { Tx } from "../store/database.ts";
 import { applyDecision } from "../store/decisions.ts";
 import {
@@ -132,6 +133,8 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
     sliceOf = await loadSlices(session, intents);
   }
   const draft = emptyIntentDraft();
+  const messageIds = intents.map(({ op }) => op.messageId);
+  const refused = session.endpointId === null ? new Set() : await loadRefused(account, session.endpointId, messageIds);
   const head = account.headSeq;
   const base = session.base ?? head;
   const touched: { readonly opId: string; readonly placements: readonly PlacementId[] }[] = [];
@@ -146,7 +149,9 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
     const places = draft.places.slice(before.places);
     const seq = head + BigInt(draft.changes.length);
     const written = [...draft.placements.slice(from[0]), ...draft.newPlacements.slice(from[1])];
-    touched.push({ opId: intent.opId, placements: written.map(({ id }) => id) });
+    // What is so here and was refused upstream is tried again when it is wanted again.
+    const wantedAgain = result.status === "applied" ? slice.placements.map(({ id }) => id).filter((id) => refused.has(id)) : [];
+    touched.push({ opId: intent.opId, placements: [...written.map(({ id }) => id), ...wantedAgain] });
     return {
       opId: intent.opId,
       deviceId,

@@ -16,7 +16,16 @@ import { applyDecision } from "../store/decisions.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBound, loadPlacements } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { commandsFenced, laneOf, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import {
+  commandsFenced,
+  laneOf,
+  noAnswer,
+  settle,
+  settleCommands,
+  type Verdict,
+  whyNotInto,
+  type WriteRun,
+} from "./command-run.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 import { fenceFor, look, lookFirst } from "./put-back.ts";
 import { unmark } from "./store-flags.ts";
@@ -158,9 +167,10 @@ export const moveItems = async (run: WriteRun): Promise<void> => {
     if (next.kind === "look") await look(run, command);
     else if (next.kind === "clear") marked.push(command);
     else if (next.kind !== "send") settled.push({ command, step: next });
-    else if (laneOf(run, command.placement?.binding?.mailboxId) !== null && laneOf(run, command.placement?.mailboxId) !== null)
-      wanted.push(command);
-    else settled.push({ command, step: outOfReach() });
+    else if (laneOf(run, command.placement?.mailboxId) === null)
+      settled.push({ command, step: await whyNotInto(run, command.placement?.mailboxId) });
+    else if (laneOf(run, command.placement?.binding?.mailboxId) === null) settled.push({ command, step: outOfReach() });
+    else wanted.push(command);
   }
   if (settled.length > 0) await settle(run, settled);
   if (marked.length > 0) await unmark(run, marked);

@@ -26,7 +26,7 @@ import { hasStubs, type OpenCommand } from "../store/commands.ts";
 import { ingest } from "../store/inputs.ts";
 import { readSpellings } from "../store/spellings.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { commandsFenced, noAnswer, settle, type WriteRun } from "./command-run.ts";
+import { commandsFenced, noAnswer, settle, whyNotInto, type WriteRun } from "./command-run.ts";
 import { commitItems } from "./commit.ts";
 import { backfillDone, type MailboxLane, scopeOf } from "./lane-state.ts";
 
@@ -194,7 +194,7 @@ const place = async (
   toRestore: () => ReturnType<typeof placeToRestore>,
 ): Promise<boolean> => {
   const where = command.reason === "restored_after_drain" ? await toRestore() : placeOf(run, command);
-  if (where === null) await settle(run, [{ command, step: outOfReach() }]);
+  if (where === null) await settle(run, [{ command, step: await whyNotInto(run, command.placement?.mailboxId) }]);
   else if (where === "made") await settle(run, [{ command, step: wait(newMailboxMs, "no_mailbox") }]);
   else if ("kind" in where) await notNow(run, command, where.why);
   else if (where.cursor === null || where.parkedUntil > Date.now()) await lookFirst(run, command);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import type { DecidedChange } from "../../src/model/change.ts";
+import type { MessageId } from "../../src/model/ids.ts";
 import { hasTelling, storyOf } from "../../src/model/story.ts";
 import { chosenClasses } from "../../src/reconciler/policy-change.ts";
 
@@ -51,6 +52,27 @@ describe("the log in plain words", () => {
     expect(given.length).toBeGreaterThan(20);
     const silent = [...new Set([...given, ...chosenClasses])].filter((reason) => !hasTelling(reason) && !others.has(reason));
     expect(silent).toEqual([]);
+  });
+
+  it("says of all that a server refuses what can be done about it", async () => {
+    const texts = await Promise.all(
+      ["commands", "moves", "mailbox-plan"].map((name) => readFile(join(src, `reconciler/${name}.ts`), "utf8")),
+    );
+    const ends = [...texts.join("").matchAll(/end\("(?:masked|failed)", "([a-z_]+)"/g)].map(([, reason = ""]) => reason);
+    const setbacks = [...(/export type Setback =([^;]*);/.exec(texts[0] ?? "")?.[1] ?? "").matchAll(/"([a-z_]+)"/g)].map(
+      ([, reason = ""]) => reason,
+    );
+    expect(setbacks.length).toBeGreaterThan(5);
+    const nobodys = new Set(["unsupported", "octets_missing", "not_found"]);
+    for (const reason of [...ends, ...setbacks, "mailbox_refused", "unsupported_flag"]) {
+      const told = storyOf(change({ kind: "write.failed", reason, messageId: "m" as MessageId }));
+      expect([reason, told.text.length > 30, told.otherwise !== null]).toEqual([reason, true, !nobodys.has(reason)]);
+    }
+    expect(storyOf(change({ kind: "write.failed", reason: "epoch", messageId: "m" as MessageId })).otherwise).not.toContain(
+      "holds",
+    );
+    for (const reason of ["no_permission", "unsupported", "no_parent", "no_answer"])
+      expect(storyOf(change({ kind: "write.failed", reason })).otherwise).toContain("PATCH");
   });
 
   it("tells what changed, what gave way, how sure it is, and what to do", () => {

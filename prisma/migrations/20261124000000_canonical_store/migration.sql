@@ -398,8 +398,8 @@ create table commands (
 create index commands_open on commands (account_id, endpoint_id) where status in ('planned', 'sent', 'unknown');
 -- What the daemon does of its own accord it does once for each placement and cause.
 create unique index commands_once on commands (account_id, placement_id, reason) where op_id is null;
--- Every page of messages asks which of their writes are refused for ever.
-create index commands_masked on commands (account_id, placement_id) where status = 'masked';
+-- Every page of messages asks which of their writes were refused.
+create index commands_refused on commands (account_id, placement_id) where status in ('masked', 'failed');
 -- Of what a maildrop lacks it is asked whether it was ever put back.
 create index commands_appended on commands (account_id, placement_id) where verb = 'append';
 -- What goes only once something else is there.

@@ -24,6 +24,12 @@ export const report = (name: string, figures: Record<string, unknown>, sentence:
 /** Says what is going on, where it does not disturb the figures. */
 export const progress = (text: string): void => void process.stderr.write(`  ${text}\n`);
 
+/** `--name value` from the command line; null: it is not there. */
+export const namedOption = (name: string): string | null => {
+  const at = process.argv.indexOf(`--${name}`);
+  return at < 0 ? null : (process.argv[at + 1] ?? null);
+};
+
 /** `--name value` from the command line, as a number. */
 export const option = (name: string, fallback: number): number => {
   const at = process.argv.indexOf(`--${name}`);

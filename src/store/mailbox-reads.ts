@@ -64,15 +64,13 @@ const syncOf = (row: MailboxRow): ListedMailbox["sync"] => {
 export const listMailboxes = async (db: Queryable, accountId: AccountId): Promise<ListedMailbox[]> => {
   const { rows } = await db.query<MailboxRow>({
     name: "mailboxes_list",
-    text: `select m.id, m.name, m.parent_id, m.role, coalesce(n.total, 0) as total, coalesce(n.unread, 0) as unread,
+    text: `select m.id, m.name, m.parent_id, m.role, m.total_messages as total, m.unread_messages as unread,
              coalesce(u.upstream, 0) as upstream, coalesce(u.read_whole, false) as read_whole, c.status as command, c.verb,
              exists (select from holds h where h.account_id = m.account_id and h.mailbox_id = m.id and h.closed_at is null
                        and h.reason <> 'octets_damaged') as held
            from mailboxes m
            left join lateral (select status, verb from commands where account_id = $1 and mailbox_id = m.id
                               order by planned_at desc limit 1) c on true
-           left join (select mailbox_id, count(*) as total, count(*) filter (where not keywords @> array['$seen']) as unread
-                      from placements where account_id = $1 and lifecycle = 'live' group by mailbox_id) n on n.mailbox_id = m.id
            left join (select mailbox_id, count(*) as upstream,
                         bool_and(absent_since is null and (not selectable or (coalesce(backfill_low, 2) <= 1 and parked_until is null))) as read_whole
                       from upstream_mailboxes where account_id = $1 group by mailbox_id) u on u.mailbox_id = m.id

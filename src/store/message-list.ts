@@ -3,7 +3,9 @@
  * `(messages.received_at, message id)`, of one mailbox by `(placements.received_at, placement id)`; each is an index, so a page
  * costs the same wherever it begins, and no insert moves a row across a cursor.
  *
- * Words and keywords have no ordered index. A list that asks for them first looks through the newest rows ("probe"),
+ * What wears a keyword, or lacks `$seen`, has its marks (placement_marks) in the same two orders ("marked").
+ *
+ * Words and removed mail have no ordered index. A list that asks for them first looks through the newest rows ("probe"),
  * where most lists find a page; only when those do not fill it, all rows that match are gathered and sorted ("whole").
  * Left to itself the planner walks the whole account row by row for a word nobody uses: 0.2 s at 100,000 messages.
  */
@@ -46,7 +48,7 @@ export interface PageWanted {
   readonly onlyNews: boolean;
 }
 
-type Strategy = "direct" | "probe" | "whole";
+type Strategy = "direct" | "marked" | "probe" | "whole";
 
 /** Rows that a probe looks through: a few milliseconds. */
 const probeRows = 1_000;
@@ -111,11 +113,12 @@ class ListQuery {
       : "";
   }
 
-  /** Ids of all messages with the words, or else (no mailbox given) with the keyword; each id once. */
-  private hits(): string {
+  /** Ids of all messages with the words, or else those that the keyword may be found on. */
+  private hits(mailbox: string | null): string {
     const { text } = this.filter;
     if (text === null)
-      return `select distinct p.message_id from placements p where p.account_id = $1 and ${this.lifecycle("p")} and ${this.wanted("p")}`;
+      return `select message_id from (${this.marks(mailbox)}) k
+              union select p.message_id from placements p where p.account_id = $1 and p.removed_at is not null and ${this.wanted("p")}`;
     return `select samebox_messages_with_words($1, ${this.words(text)}) as message_id
             union all
             select m.id from (select * from ${this.mayBeUnparsed()} m
@@ -135,10 +138,18 @@ class ListQuery {
     return `(${news} union all ${all} and durability = 'stub')`;
   }
 
-  /** A keyword test that some placement must pass; only where `wantsKeyword`. */
+  /** A keyword test that some placement must pass; only where something is `marked`. */
   private wanted(alias: string): string {
     const { keyword, notKeyword } = this.filter;
     return keyword !== null && keyword !== "$seen" ? this.has(alias, keyword) : `not ${this.has(alias, notKeyword ?? "$seen")}`;
+  }
+
+  /** The marks of live placements that pass that test, as rows of the list of the account or of the mailbox. */
+  private marks(mailbox: string | null): string {
+    const of = `placement_marks where account_id = $1 and keyword = ${this.bind(markOf(this.filter))}`;
+    return mailbox === null
+      ? `select distinct received_at, message_id as id, message_id from ${of}`
+      : `select placed_at as received_at, placement_id as id, message_id from ${of} and mailbox_id = ${mailbox}`;
   }
 
   /**
@@ -151,7 +162,7 @@ class ListQuery {
     const fence = strategy === "whole" ? "" : "offset 0";
     const some = (test: string) =>
       `exists (select from placements p where p.account_id = $1 and p.message_id = m.id and ${this.lifecycle("p")} and ${test} ${fence})`;
-    const tests = wantsKeyword(this.filter) ? [] : [some("true")];
+    const tests = markOf(this.filter) === null ? [some("true")] : [];
     if (keyword !== null)
       tests.push(keyword === "$seen" ? `not ${some(`not ${this.has("p", keyword)}`)}` : some(this.has("p", keyword)));
     if (notKeyword !== null)
@@ -180,38 +191,48 @@ class ListQuery {
   }
 
   ofAccount(strategy: Strategy, limit: number): string {
-    const rows = ["m.account_id = $1", ...this.bounds("m")];
+    const by = strategy === "marked" ? "k" : "m";
+    const rows = ["m.account_id = $1", ...this.bounds(by)];
     const tests = [...this.messageTests(strategy), ...this.keywordTests(strategy)];
-    const { hits, source } = this.source(strategy, { table: "messages", alias: "m", rows });
-    return `${hits} select m.id as message_id, m.id, ${microseconds("m.received_at")} as at
+    const { hits, source } = this.source(strategy, { table: "messages", alias: "m", rows, mailbox: null, key: "m.id = k.id" });
+    return `${hits} select m.id as message_id, m.id, ${microseconds(`${by}.received_at`)} as at
             from ${hits === "" ? source : `hits join ${source} on m.id = hits.message_id`} ${this.contents(strategy)}
-            where ${[...rows, ...tests].join(" and ")} order by m.received_at desc, m.id desc limit ${limit}`;
+            where ${[...rows, ...tests].join(" and ")} order by ${by}.received_at desc, ${by}.id desc limit ${limit}`;
   }
 
   ofMailbox(mailboxId: MailboxId, strategy: Strategy, limit: number): string {
     const mailbox = this.bind(mailboxId);
-    const rows = ["p.account_id = $1", `p.mailbox_id = ${mailbox}`, this.lifecycle("p"), ...this.bounds("p")];
+    const by = strategy === "marked" ? "k" : "p";
+    const rows = ["p.account_id = $1", `p.mailbox_id = ${mailbox}`, this.lifecycle("p"), ...this.bounds(by)];
     const tests = [...this.placementTests("p"), ...this.messageTests(strategy), `not ${this.newerTwin(mailbox)}`];
-    const { hits, source } = this.source(strategy, { table: "placements", alias: "p", rows });
+    const { hits, source } = this.source(strategy, { table: "placements", alias: "p", rows, mailbox, key: "p.id = k.id" });
     return `${hits} select p.message_id, p.id, ${microseconds("p.received_at")} as at
             from ${hits === "" ? source : `hits join ${source} on p.message_id = hits.message_id`}
             join messages m on m.account_id = $1 and m.id = p.message_id ${this.contents(strategy)}
-            where ${[...rows, ...tests].join(" and ")} order by p.received_at desc, p.id desc limit ${limit}`;
+            where ${[...rows, ...tests].join(" and ")} order by ${by}.received_at desc, ${by}.id desc limit ${limit}`;
   }
 
   private source(
     strategy: Strategy,
-    from: { table: string; alias: string; rows: readonly string[] },
+    from: { table: string; alias: string; rows: readonly string[]; mailbox: string | null; key: string },
   ): { hits: string; source: string } {
-    const { table, alias, rows } = from;
-    const order = `${alias}.received_at desc, ${alias}.id desc`;
-    const probe = `(select * from ${table} ${alias} where ${rows.join(" and ")} order by ${order} limit ${probeRows}) ${alias}`;
-    // In one mailbox the keywords are in the rows themselves: nothing to look up before.
-    const looksUp = strategy === "whole" && (this.filter.text !== null || this.filter.mailboxId === null);
-    return {
-      hits: looksUp ? `with hits as materialized (${this.hits()})` : "",
-      source: strategy === "probe" ? probe : `${table} ${alias}`,
-    };
+    const { table, alias, rows, mailbox } = from;
+    const all = `${table} ${alias}`;
+    switch (strategy) {
+      case "direct":
+        return { hits: "", source: all };
+      case "marked":
+        return { hits: "", source: `(${this.marks(mailbox)}) k join ${all} on ${from.key}` };
+      case "probe": {
+        const order = `${alias}.received_at desc, ${alias}.id desc`;
+        return {
+          hits: "",
+          source: `(select * from ${all} where ${rows.join(" and ")} order by ${order} limit ${probeRows}) ${alias}`,
+        };
+      }
+      case "whole":
+        return { hits: `with hits as materialized (${this.hits(mailbox)})`, source: all };
+    }
   }
 }
 
@@ -225,15 +246,22 @@ const microseconds = (column: string): string => `(extract(epoch from ${column})
 
 const timestamp = (text: string): string => `('epoch'::timestamptz + (${text}::text || ' microseconds')::interval)`;
 
-/** Some placement must have, or lack, a keyword. The other tests (`$seen`, not another keyword) are for all placements. */
-const wantsKeyword = ({ keyword, notKeyword }: MessageFilter): boolean =>
-  (keyword !== null && keyword !== "$seen") || notKeyword === "$seen";
+/**
+ * The keyword whose marks are those of the placements, one of which a message must have. null: there is none; the other tests
+ * (`$seen`, not another keyword) are for all placements of a message.
+ */
+const markOf = ({ keyword, notKeyword }: MessageFilter): string | null => {
+  if (keyword !== null && keyword !== "$seen") return keyword;
+  return notKeyword === "$seen" ? "$seen" : null;
+};
 
 /** With all or almost all rows passing, the order of the index alone finds a page at once. */
 const strategiesFor = (filter: MessageFilter): readonly Strategy[] => {
-  const { mailboxId, keyword, notKeyword, messageId, text } = filter;
-  const sparse = text !== null || wantsKeyword(filter) || (mailboxId !== null && (keyword ?? notKeyword) !== null);
-  return sparse && messageId === null ? ["probe", "whole"] : ["direct"];
+  const { messageId, text, removed } = filter;
+  const marked = markOf(filter) !== null;
+  if (messageId !== null || (text === null && !marked)) return ["direct"];
+  if (text === null && !removed) return ["marked"];
+  return ["probe", "whole"];
 };
 
 /**

@@ -162,6 +162,9 @@ create table mailboxes (
   lifecycle text not null default 'live',
   created_seq bigint not null,
   changed_seq bigint not null,
+  -- Live placements, and those of them without $seen. Kept by triggers on placements (below).
+  total_messages bigint not null default 0,
+  unread_messages bigint not null default 0,
   constraint mailboxes_pkey primary key (account_id, id),
   constraint mailboxes_role_is_known check (role in ('inbox', 'archive', 'drafts', 'sent', 'junk', 'trash')),
   constraint mailboxes_role_needs_source check (case when role is null then coalesce(role_source, 'api') = 'api' else role_source is not null end),
@@ -297,6 +300,22 @@ create index placements_of_message on placements (account_id, message_id);
 create index placements_kept on placements (account_id, mailbox_id) where kept;
 create index placements_absent on placements (account_id, mailbox_id) where absent_since is not null;
 create index placements_removed on placements (account_id, removed_at) where removed_at is not null;
+
+-- What lists by keyword look through, in their two orders: for each keyword the live placements that wear it, but for $seen those
+-- that lack it, for nearly all mail has it. Kept by triggers on placements (below). Keywords longer than anybody can ask for have none.
+create table placement_marks (
+  account_id uuid not null,
+  keyword text not null,
+  mailbox_id uuid not null,
+  placed_at timestamptz not null,
+  placement_id uuid not null,
+  tenant_id uuid not null,
+  message_id uuid not null,
+  -- The message's; placed_at is the placement's.
+  received_at timestamptz not null,
+  constraint placement_marks_pkey primary key (account_id, keyword, mailbox_id, placed_at, placement_id)
+) partition by hash (account_id);
+create index placement_marks_newest_first on placement_marks (account_id, keyword, received_at desc, message_id desc);
 
 -- Placement ↔ upstream item, with its shadow. IMAP fills uid, POP3 fills uidl and occurrence.
 create table bindings (
@@ -558,12 +577,63 @@ declare
   parent text;
 begin
   foreach parent in array array['accounts', 'data_keys', 'endpoints', 'mailboxes', 'upstream_mailboxes', 'blobs', 'messages',
-    'message_contents', 'placements', 'bindings', 'observations', 'intents', 'commands', 'retrievals', 'inputs', 'holds', 'changes', 'webhook_lanes']
+    'message_contents', 'placements', 'placement_marks', 'bindings', 'observations', 'intents', 'commands', 'retrievals', 'inputs', 'holds', 'changes', 'webhook_lanes']
   loop
     for remainder in 0..15 loop
       execute format('create table %I partition of %I for values with (modulus 16, remainder %s)',
         parent || '_p' || lpad(remainder::text, 2, '0'), parent, remainder);
     end loop;
+  end loop;
+end
+$$;
+
+-- Marks and counters follow the placements in the statement that changes them, whichever it is. What one statement takes away and
+-- gives again costs nothing. Statements are planned once for a connection, perhaps while a table is empty: each row is to be looked up
+-- by its key all the same.
+do $$
+declare
+  event record;
+begin
+  for event in
+    select * from (values
+      ('insert', 'new table as rows_after', 'select 1 as n, a.* from rows_after a'),
+      ('update', 'old table as rows_before new table as rows_after',
+        'select 1 as n, a.* from rows_after a union all select -1, b.* from rows_before b'),
+      ('delete', 'old table as rows_before', 'select -1 as n, b.* from rows_before b')) as e(name, tables, sides)
+  loop
+    execute format($f$
+      create function samebox_placements_%1$s() returns trigger language plpgsql
+        set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $body$
+      declare
+        gone placement_marks[];
+        come placement_marks[];
+      begin
+        select array_agg(mark) filter (where n < 0), array_agg(mark) filter (where n > 0) into gone, come from (
+          select row(account_id, keyword, mailbox_id, received_at, id, tenant_id, message_id, received_at)::placement_marks as mark, sum(n) as n
+          from (%2$s) p cross join lateral unnest(
+            case when '$seen' = any(keywords) then array_remove(keywords, '$seen') else keywords || '$seen'::text end) as keyword
+          where lifecycle = 'live' and length(keyword) <= 255
+          group by account_id, keyword, mailbox_id, received_at, id, tenant_id, message_id having sum(n) <> 0) marks;
+        if gone is not null then
+          delete from placement_marks k using unnest(gone) g
+          where k.account_id = g.account_id and k.keyword = g.keyword and k.mailbox_id = g.mailbox_id and k.placed_at = g.placed_at
+            and k.placement_id = g.placement_id;
+        end if;
+        if come is not null then
+          insert into placement_marks
+          select c.account_id, c.keyword, c.mailbox_id, c.placed_at, c.placement_id, c.tenant_id, c.message_id, m.received_at
+          from unnest(come) c join messages m on m.account_id = c.account_id and m.id = c.message_id;
+        end if;
+        update mailboxes m set total_messages = m.total_messages + d.total, unread_messages = m.unread_messages + d.unread
+        from (select account_id, mailbox_id, sum(n) as total, coalesce(sum(n) filter (where not '$seen' = any(keywords)), 0) as unread
+              from (%2$s) p where lifecycle = 'live' group by account_id, mailbox_id) d
+        where m.account_id = d.account_id and m.id = d.mailbox_id and (d.total <> 0 or d.unread <> 0);
+        return null;
+      end
+      $body$
+    $f$, event.name, event.sides);
+    execute format('create trigger placements_%1$s after %1$s on placements referencing %2$s for each statement execute function samebox_placements_%1$s()',
+      event.name, event.tables);
   end loop;
 end
 $$;

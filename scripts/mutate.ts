@@ -51,6 +51,14 @@ const runOnce = async (copy: string, files: readonly string[], words: string | n
   throw new Error(report.testResults.find(({ message }) => message !== "")?.message ?? said);
 };
 
+/** The test that noticed it last time, by what the table says of it. */
+const runRecorded = async (copy: string, by: string, tests: readonly string[]): Promise<Verdict> => {
+  const [file = "", ...title] = by.replaceAll("\\|", "|").split(": ");
+  // Another test may have taken its place since.
+  if (title.length === 0 || !tests.some((name) => name.split(": ")[0] === file)) return null;
+  return runOnce(copy, [file], RegExp.escape(title.join(": ")));
+};
+
 /** Whole files together, then those of which one test is named. */
 const runTests = async (copy: string, tests: readonly string[]): Promise<Verdict> => {
   const whole = tests.filter((name) => !name.includes(": "));
@@ -72,8 +80,14 @@ const isWanted = ({ rule }: Mutant): boolean =>
 /** A pipe would end a cell of the table. */
 const cell = (text: string): string => text.replaceAll("|", "\\|");
 
-/** Rows of mutants that were not run stay as they are. */
-const writeTable = async (seen: ReadonlyMap<Mutant, string>): Promise<void> => {
+interface Table {
+  readonly before: string;
+  readonly after: string;
+  /** What noticed a mutant when it was run last. */
+  readonly byOf: (mutant: Mutant) => string | undefined;
+}
+
+const readTable = async (): Promise<Table> => {
   const spec = await readFile(specification, "utf8");
   const [before, rest = ""] = spec.split(begin);
   const [table = "", after] = rest.split(end);
@@ -84,10 +98,13 @@ const writeTable = async (seen: ReadonlyMap<Mutant, string>): Promise<void> => {
       return [`${rule} ${off}`, by];
     }),
   );
-  const rows = mutants.map((mutant) => {
-    const { rule, off } = mutant;
-    return [rule, cell(off), seen.get(mutant) ?? known.get(`${rule} ${cell(off)}`) ?? "not run"];
-  });
+  return { before, after, byOf: ({ rule, off }) => known.get(`${rule} ${cell(off)}`) };
+};
+
+/** Rows of mutants that were not run stay as they are. */
+const writeTable = async (seen: ReadonlyMap<Mutant, string>): Promise<void> => {
+  const { before, after, byOf } = await readTable();
+  const rows = mutants.map((mutant) => [mutant.rule, cell(mutant.off), seen.get(mutant) ?? byOf(mutant) ?? "not run"]);
   const lines = [["Rule", "Without it", "Noticed by"], ["---", "---", "---"], ...rows].map((row) => `| ${row.join(" | ")} |`);
   await writeFile(specification, `${before}${begin}\n\n${lines.join("\n")}\n\n${end}${after}`);
   execFileSync(join(root, "node_modules/.bin/oxfmt"), [specification], { cwd: root });
@@ -106,18 +123,26 @@ try {
   if (sound !== null) throw new Error(`fails without any mutant: ${sound}`);
   const seen = new Map<Mutant, string>();
   let survivors = 0;
+  const { byOf } = await readTable();
+  const begun = Date.now();
+  const secondsSince = (from: number): string => `${Math.round((Date.now() - from) / 1000)} s`;
   for (const [index, mutant] of chosen.entries()) {
-    const path = join(copy, "src", mutant.file);
-    await writeFile(path, changed[index] as string);
-    const noticed = await runTests(copy, mutant.tests).catch((cause: unknown) =>
-      Promise.reject(new Error(`${mutant.rule}: ${mutant.off}`, { cause })),
-    );
-    await writeFile(path, sources.get(mutant.file) as string);
+    const { rule, off, file, tests } = mutant;
+    const from = Date.now();
+    await writeFile(join(copy, "src", file), changed[index] as string);
+    const noticed = await runRecorded(copy, byOf(mutant) ?? "", tests)
+      .then((by) => by ?? runTests(copy, tests))
+      .catch((cause: unknown) => {
+        // Nothing was noticed where nothing ran, and the others are run all the same.
+        console.error(`${rule}: ${off}:`, cause);
+        return null;
+      });
+    await writeFile(join(copy, "src", file), sources.get(file) as string);
     if (noticed === null) survivors += 1;
-    console.log(`${noticed === null ? "SURVIVED" : "killed  "} ${mutant.rule}: ${mutant.off}; ${noticed ?? mutant.file}`);
+    console.log(`${noticed === null ? "SURVIVED" : "killed  "} ${rule}: ${off}; ${noticed ?? file} (${secondsSince(from)})`);
     seen.set(mutant, cell(noticed ?? "nothing"));
   }
-  console.log(`${chosen.length} mutants, ${survivors} survived`);
+  console.log(`${chosen.length} mutants, ${survivors} survived, ${secondsSince(begun)}`);
   if (values.write) await writeTable(seen);
   process.exitCode = survivors === 0 ? 0 : 1;
 } finally {

@@ -1,6 +1,6 @@
 /**
- * Takes one rule at a time out of a copy of the tree and sees whether a test notices. `--only F4` or `--only V`: these rules only;
- * `--write`: what was seen goes into the specification of the reconciler.
+ * Takes one rule at a time out of a copy of the tree and sees whether a test notices. `--only F4` or `--only V`: these rules only,
+ * `--only new`: what the table does not have; `--write`: what was seen goes into the specification of the reconciler.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -74,8 +74,9 @@ const runTests = async (copy: string, tests: readonly string[]): Promise<Verdict
 
 const { values } = parseArgs({ options: { only: { type: "string" }, write: { type: "boolean", default: false } } });
 const wanted = values.only?.split(",") ?? [];
-const isWanted = ({ rule }: Mutant): boolean =>
-  wanted.length === 0 || wanted.some((name) => name === rule || name === /^[A-Z]+/u.exec(rule)?.[0]);
+const isWanted = ({ rule }: Mutant, by: string | undefined): boolean =>
+  wanted.length === 0 ||
+  wanted.some((name) => name === rule || name === /^[A-Z]+/u.exec(rule)?.[0] || (name === "new" && by === undefined));
 
 /** A pipe would end a cell of the table. */
 const cell = (text: string): string => text.replaceAll("|", "\\|");
@@ -115,7 +116,8 @@ try {
   for (const path of ["src", "test", "dist", "prisma", "scripts", "package.json", "tsconfig.json", "vitest.config.ts"])
     await cp(join(root, path), join(copy, path), { recursive: true });
   await symlink(join(root, "node_modules"), join(copy, "node_modules"));
-  const chosen = mutants.filter(isWanted);
+  const { byOf } = await readTable();
+  const chosen = mutants.filter((mutant) => isWanted(mutant, byOf(mutant)));
   const sources = new Map<string, string>();
   for (const { file } of chosen) sources.set(file, await readFile(join(copy, "src", file), "utf8"));
   const changed = chosen.map((mutant) => mutate(sources.get(mutant.file) as string, mutant));
@@ -123,7 +125,6 @@ try {
   if (sound !== null) throw new Error(`fails without any mutant: ${sound}`);
   const seen = new Map<Mutant, string>();
   let survivors = 0;
-  const { byOf } = await readTable();
   const begun = Date.now();
   const secondsSince = (from: number): string => `${Math.round((Date.now() - from) / 1000)} s`;
   for (const [index, mutant] of chosen.entries()) {

@@ -123,18 +123,15 @@ const byKey = <T>(members: readonly T[], key: (member: T) => string | null): Map
 type Told = Pick<Unbound, "objectId" | "size" | "head">;
 type Key = (one: Told) => string | null;
 
-/** Ids that a server gives to more than one content, seen by their sizes or as more than one message: these tell nothing. */
-const repeatedIds = (old: readonly Unbound[], items: readonly NumberedItem[]): ReadonlySet<string> => {
+/** Ids that a server gives to contents of more than one size: these tell nothing, of whatever size. */
+const repeatedIds = (told: readonly Told[]): ReadonlySet<string> => {
   const repeated = new Set<string>();
-  const seen = new Map<string, { size: number; messageId: MessageId | null }>();
-  const see = ({ objectId, size }: Told, messageId: MessageId | null): void => {
-    if (objectId === null || size === 0) return;
-    const first = seen.get(objectId);
-    if (first === undefined) seen.set(objectId, { size, messageId });
-    else if (first.size !== size || (messageId !== null && first.messageId !== messageId)) repeated.add(objectId);
-  };
-  for (const one of old) see(one, one.messageId);
-  for (const item of items) see(item, null);
+  const sizes = new Map<string, number>();
+  for (const { objectId, size } of told) {
+    if (objectId === null || size === 0) continue;
+    if ((sizes.get(objectId) ?? size) !== size) repeated.add(objectId);
+    sizes.set(objectId, size);
+  }
   return repeated;
 };
 
@@ -150,7 +147,7 @@ const levels: readonly (readonly [Rebound["level"], Key])[] = [
  */
 export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]): Rebound[] => {
   const pairs: Rebound[] = [];
-  const repeated = repeatedIds(old, items);
+  const repeated = repeatedIds([...old, ...items]);
   const isTold = ({ objectId }: Told): boolean => objectId === null || !repeated.has(objectId);
   for (const [level, keyAt] of levels) {
     const key: Key = (one) => (level !== "L1" || isTold(one) ? keyAt(one) : null);

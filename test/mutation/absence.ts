@@ -194,7 +194,7 @@ const classes: readonly Mutant[] = [
 const breakers: readonly Mutant[] = [
   ...mutantsOf(
     "reconciler/vanish-breaker.ts",
-    [vanish, maildropVanish],
+    ["reconciler/vanish-breaker.test.ts", vanish, maildropVanish],
     [
       ["B1", "thousands may go at once", "if (candidates >= 1000 * part) return true;", ""],
       [

@@ -84,4 +84,196 @@ const removal: readonly Mutant[] = [
   ),
 ];
 
-export const places: readonly Mutant[] = [...gone, ...removal];
+/** A version that takes the place of another, and what is put where it is wanted. */
+const successions: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/moves.ts",
+    ["reconciler/moves.test.ts"],
+    [
+      [
+        "P12",
+        "a draft is removed though the next version never came",
+        'if (succession === "failed") return end("failed", "not_replaced");',
+        "",
+      ],
+      [
+        "P12",
+        "a draft is removed before the next version is there",
+        'if (succession === "coming") return wait(lookAgainMs, "not_replaced");',
+        "",
+      ],
+      [
+        "P12",
+        "what will never come is waited for",
+        'return adding || !isUnplaced(placement) ? "coming" : "failed";',
+        'return "coming";',
+      ],
+      [
+        "P12",
+        "a version that nobody wants there any more keeps the one before it",
+        'if (lifecycle !== "live" || kept || binding?.active === true) return "done";',
+        'if (binding?.active === true) return "done";',
+      ],
+      ["P12", "what is missing and not decided has failed", "adding || !isUnplaced(placement)", "adding"],
+      [
+        "I2",
+        "what is stored nowhere is moved",
+        'if (status === "planned" && !durable) return wait(lookAgainMs, "not_durable");',
+        "",
+      ],
+      ["C7", "a device's mark goes along with what is moved", "isMarked(binding.shadowFlags) ?", "false ?"],
+      [
+        "C2",
+        "what is missing for the moment is moved no more",
+        'return absent || binding.closedReason === "epoch" ? wait(lookAgainMs, unbound) :',
+        "return",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/commands.ts",
+    ["reconciler/commands.test.ts"],
+    [
+      ["I2", "a copy is made of what is stored nowhere", 'if (awaited) return wait(lookAgainMs, "not_durable");', ""],
+      [
+        "C3",
+        "what a server said that it did is done again",
+        'return answered ? end("failed", "not_found")',
+        'return false ? end("failed", "not_found")',
+      ],
+      [
+        "C3",
+        "what waits to be found in a new epoch is put there again",
+        'if (placement.absent || placement.binding?.closedReason === "epoch") return wait(lookAgainMs, unbound);',
+        "",
+      ],
+      ["V18", "what is shown again is put back all the same", 'if (!placement.kept) return end("superseded", "reappeared");', ""],
+      ["V18", "what the policy does not want any more is put back", 'if (!wanted) return end("superseded", "not_wanted");', ""],
+      [
+        "D8",
+        "a mailbox that is filled again and again is emptied for ever",
+        "  tried: true,",
+        "",
+        ["reconciler/mailbox-rules.test.ts"],
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/import.ts",
+    ["reconciler/imports.test.ts"],
+    [
+      ["P12", "what somebody threw away meanwhile is replaced", '&& mailboxes.get(one.mailboxId) !== "trash");', ");"],
+      ["P12", "what is missing upstream is replaced", "isLive(one) && !one.absent &&", "isLive(one) &&"],
+      ["P12", "a draft that is saved without a change removes itself", "if (messageId === by) return [];", ""],
+      ["P12", "the next version loses the keywords of the one before", "keywords.length > 0 ? keywords : before", "keywords"],
+      [
+        "P12",
+        "the next version lies elsewhere than the one before",
+        'earlier?.mailboxId ?? mailboxOfRole(slice, "drafts")',
+        'mailboxOfRole(slice, "drafts")',
+      ],
+      [
+        "P12",
+        "a version that was replaced stays beside the next one",
+        "replacedIds: removeReplaced(draft, deviceId, slice, messageId),",
+        "replacedIds: [],",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/plan.ts",
+    ["reconciler/plan.test.ts", "reconciler/items.test.ts"],
+    [
+      ["V19", "what is kept is owed to the server", "  if (kept) return [];\n", ""],
+      ["V19", "what is gone here stays there", 'return binding?.active === true ? ["expunge"] : [];', "return [];"],
+      ["F9", "what a server lost is lost", "if (keywords.some((keyword) => !shown.includes(keyword)))", "if (false)"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/undo.ts",
+    ["reconciler/undo.test.ts"],
+    [["P6", "a loser cannot be had any more", 'if (typeof found?.loser !== "object") return null;', "return null;"]],
+  ),
+  ...mutantsOf(
+    "reconciler/intent-location.ts",
+    ["api/places.pg.test.ts"],
+    [
+      [
+        "V18",
+        "what a device took is brought back to where it takes it again",
+        'placement.reason === "pop3_drain" && role === "inbox"',
+        "false",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-plan.ts",
+    ["reconciler/mailbox-rules.test.ts"],
+    [
+      [
+        "D8",
+        "a mailbox that is filled again and again never ends",
+        'tried({ kind: "empty", to }, command, "mailbox_not_empty")',
+        '{ kind: "empty", to }',
+      ],
+      [
+        "D8",
+        "what lies in a mailbox upstream goes with it",
+        'if (known.some(({ parentId }) => parentId === view.id)) return end("failed", "mailbox_has_children");',
+        "",
+      ],
+      [
+        "D11",
+        "a name that a server takes for another's is tried for ever",
+        "if (fence?.exists === true && fence.path === path) return numbered(view, known);",
+        "",
+      ],
+      [
+        "D5",
+        "a name that another mailbox has upstream is asked for",
+        "holder.pending === null ? numbered(view, known) :",
+        "false ? numbered(view, known) :",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-claims.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [
+      ["D9", "what another mailbox replaced is where it was", "|| replaced.has(id)) return false;", ") return false;"],
+      ["D1", "an empty mailbox is followed by its number", "uidNext > 1 &&", ""],
+      ["D1", "a mailbox with fewer numbers is the old one", "box.status.uidNext >= uidNext &&", ""],
+      [
+        "D1",
+        "a number proves a rename where the old name is still taken",
+        "if (!isCertain(path, view)) certain.delete(path);",
+        ";",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-roles.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [["D10", "of two claims the one that has the role loses it", "Number(b.holder) - Number(a.holder) ||", ""]],
+  ),
+  ...mutantsOf(
+    "reconciler/mailboxes.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [["D9", "a listing that was cut short tells what was replaced", "input.complete ? input.replaced : []", "input.replaced"]],
+  ),
+  ...mutantsOf(
+    "reconciler/maildrop-items.ts",
+    ["reconciler/maildrop-items.test.ts"],
+    [
+      ["K9", "a maildrop brings back what IMAP decides about", 'if (found.rule === "ID-3" || found.rule === "ID-4") return;', ""],
+      [
+        "ID-5c",
+        "what a maildrop shows again stays as it was",
+        'const again = view.kept || view.lifecycle === "removed";',
+        "const again = false;",
+      ],
+    ],
+  ),
+];
+
+export const places: readonly Mutant[] = [...gone, ...removal, ...successions];

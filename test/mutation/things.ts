@@ -1,100 +1,5 @@
-/** Rules of identity, of mailboxes, and of what is written upstream. */
+/** Rules of mailboxes, and of what is written upstream. */
 import { type Mutant, mutantsOf } from "./mutant.ts";
-
-const identity: readonly Mutant[] = [
-  ...mutantsOf(
-    "reconciler/claims.ts",
-    ["reconciler/items.test.ts"],
-    [
-      ["ID-1", "what was there before the fence is ours", "fact.uid >= claim.from", "true"],
-      ["ID-2", "any octets behind the fence are ours", "claim.hashes.has(fact.sha256)", "true"],
-    ],
-  ),
-  ...mutantsOf(
-    "reconciler/identify.ts",
-    ["reconciler/identify.test.ts"],
-    [
-      ["ID-3", "a unique-id that tells the UID says nothing", 'found[index] = bind(placement, "L2", "ID-3");', ""],
-      ["ID-4", "a header block says nothing", 'bind(placement, "L4")', '{ kind: "body", because: "ambiguous" }'],
-      ["ID-4", "headers of several messages tell which", "one && wanted <= offered ? takeFirst", "true ? takeFirst"],
-      ["ID-5a", "what is missing is no better than another", "absent: 1, unbound: 2", "absent: 2, unbound: 1"],
-      ["ID-5b", "what an epoch unbound comes behind what is kept", "unbound: 2, kept: 3", "unbound: 3, kept: 2"],
-      ["ID-5c", "what is kept comes behind what is removed", "kept: 3, removed: 4", "kept: 4, removed: 3"],
-      ["ID-5d", "a removed placement comes back by its headers", 'standing === "removed" ||', ""],
-      ["ID-5e", "a twin is another message", "if (of === null) continue;", "continue;"],
-      ["ID-7", "what nobody knows is not made", 'found[index] = { kind: "create", rule: "ID-7" };', ""],
-      ["ID-10", "a contradiction does not end a codec", "if (contradictions.length > 0) return contradictions;", ""],
-      ["ID-11", "another size is believed", "Math.abs(size - octets) <= sizeTolerance", "true"],
-      ["K12", "what IMAP is to bring is read over POP3", 'imap === "behind" && meant', "false"],
-    ],
-  ),
-  ...mutantsOf(
-    "reconciler/items.ts",
-    ["reconciler/items.test.ts"],
-    [
-      [
-        "G7",
-        "items without octets are one message",
-        'filter((key) => typeof key === "string")',
-        "filter((key) => key !== undefined) as string[]",
-      ],
-      [
-        "ID-5a",
-        "a mail that moves is another one",
-        '["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],',
-        "",
-      ],
-      ["ID-5b", "a mail under a new number is another one", 'p.binding?.closedReason === "epoch"', "false"],
-      ["ID-5c", "a kept mail that comes again is another one", '["reappeared", (scope, p) => p.kept && isHere(scope, p)],', ""],
-      ["ID-5d", "a removed mail that comes again is another one", '["resurrected", (_, p) => p.lifecycle === "removed"],', ""],
-      ["ID-6", "of equals any is taken", "likeness(b) - likeness(a) ||", ""],
-      [
-        "ID-6",
-        "of equals the last is taken",
-        "(a.binding?.uid ?? 0) - (b.binding?.uid ?? 0)",
-        "(b.binding?.uid ?? 0) - (a.binding?.uid ?? 0)",
-      ],
-      ["ID-7", "equal octets in one batch are two messages", "for (const key of keys) madeHere.set(key, messageId);", ""],
-      ["I13", "two items continue one placement", "placements.filter(({ id }) => !taken.has(id))", "placements"],
-    ],
-  ),
-  ...mutantsOf(
-    "reconciler/epoch.ts",
-    ["reconciler/epoch.test.ts"],
-    [
-      ["ID-8", "header blocks do not tell mail that is numbered anew", '["L4", ({ head }) => head],', ""],
-      [
-        "ID-8",
-        "what a server calls its mail says nothing",
-        '["L1", ({ objectId, size }) => (objectId === null ? null : `${objectId} ${size}`)],',
-        "",
-      ],
-      ["ID-8", "an id is believed whatever the size", "`${objectId} ${size}`", "objectId"],
-      ["ID-8", "an id is believed that more than one content has", "repeated.add(objectId);", "return;"],
-      ["ID-4", "what is alike is the same", "if (tellsApart(candidates, alike)) pairs.push", "pairs.push"],
-      [
-        "ID-6",
-        "dates and flags do not tell equal mails apart",
-        "({ receivedAt, flags }) => `${receivedAt} ${printOf(flags)}`,",
-        "",
-      ],
-    ],
-  ),
-  ...mutantsOf(
-    "reconciler/maildrop.ts",
-    ["reconciler/maildrop.test.ts"],
-    [
-      ["ID-9", "ids that all changed are all gone", 'replaced ? "ids_replaced" : null', "null"],
-      ["ID-9", "an id of another size is the same item", "listed[place]?.size !== item.size", "false"],
-      ["ID-9b", "duplicates that are numbered anew are gone", "return partner === undefined ? [] : [{", "return true ? [] : [{"],
-    ],
-  ),
-  ...mutantsOf(
-    "endpoints/pop3/uidl-codec.ts",
-    ["endpoints/uidl-codec.prop.test.ts"],
-    [["ID-10", "one item proves a format", "const confirmationsNeeded = 3;", "const confirmationsNeeded = 1;"]],
-  ),
-];
 
 const mailboxes: readonly Mutant[] = [
   ...mutantsOf(
@@ -303,4 +208,4 @@ const upstream: readonly Mutant[] = [
   ),
 ];
 
-export const things: readonly Mutant[] = [...identity, ...mailboxes, ...upstream];
+export const things: readonly Mutant[] = [...mailboxes, ...upstream];

@@ -195,6 +195,17 @@ describe("an append", () => {
     expect(next("unknown", true)).toEqual({ kind: "look" });
   });
 
+  it("of a copy waits for what is missing, or is to be found in a new epoch", () => {
+    const next = (absent: boolean, closedReason: string) => {
+      const gone = { ...placement, absent, binding: { ...binding, active: false, closedReason } };
+      const copy = { reason: "api_write", status: "planned", attempts: 0, outcome: null, placement: gone } as const;
+      return reviewAppend(copy, { wanted: false, awaited: false });
+    };
+    for (const found of [next(true, "absent"), next(false, "epoch")])
+      expect(found).toMatchObject({ kind: "wait", outcome: "unbound" });
+    expect(next(false, "expunged")).toEqual({ kind: "send" });
+  });
+
   it("is repeated after two complete looks, and after none that was not", () => {
     expect([null, 1, 2].map((looks) => afterLook(looks, false, 10))).toMatchObject([
       { kind: "wait", unsettled: true },

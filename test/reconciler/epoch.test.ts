@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { MessageId, PlacementId } from "../../src/model/ids.ts";
-import { acceptsEpoch, headKey, type NumberedItem, rebind, type Unbound } from "../../src/reconciler/epoch.ts";
+import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
+import { acceptsEpoch, headKey, keepLeftOver, type NumberedItem, rebind, type Unbound } from "../../src/reconciler/epoch.ts";
 
 const old = (uid: number, more: Partial<Unbound> = {}): Unbound => ({
   placementId: `p${uid}` as PlacementId,
@@ -146,5 +146,16 @@ describe("the stop rule (B4)", () => {
     ["S19: nothing at all", { before: 12, rebound: 0, listed: 0 }, false],
   ] as const)("%s", (_, counts, accepted) => {
     expect(acceptsEpoch(counts)).toBe(accepted);
+  });
+});
+
+describe("a mailbox that somebody says is another one (B4)", () => {
+  it("leaves what was in the old one here, and says who decided that", () => {
+    const mailboxId = "work" as MailboxId;
+    const left = { id: "p" as PlacementId, messageId: "m" as MessageId, mailboxId, keywords: ["$seen"], receivedAt: 0 };
+    const stood = { ...left, lifecycle: "live", kept: false, absent: true, binding: null } as const;
+    const { placements, changes } = keepLeftOver({ endpointId: "e" as EndpointId, mailboxId, epoch: 2 }, [stood], "phone");
+    expect(placements).toMatchObject([{ id: "p", lifecycle: "live", kept: true, absent: false, reason: "epoch_rejected" }]);
+    expect(changes).toMatchObject([{ kind: "message.kept", rule: "B4", deviceId: "phone", reason: "epoch_rejected" }]);
   });
 });

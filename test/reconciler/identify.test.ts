@@ -81,6 +81,13 @@ describe("ID-3: a unique-id that tells the UID", () => {
     expect(answer.items.map(({ kind }) => kind)).toEqual(["bind", "head"]);
   });
 
+  it("that is an object id binds nothing that IMAP does not show", () => {
+    const items = [item({ meaning: { kind: "content", objectId: "o" } })];
+    expect(first(items, [placement("a", { objectId: "o" })])).toMatchObject({ placementId: "a", level: "L1" });
+    for (const standing of ["absent", "kept", "removed"] as const)
+      expect(first(items, [placement("a", { objectId: "o", standing })])).toEqual({ kind: "head" });
+  });
+
   it("that is an object id binds items of one content in order, as many as there are", () => {
     const meaning = { kind: "content", objectId: "g" } as const;
     const claimable = [placement("b", { uid: 9, objectId: "g" }), placement("a", { uid: 3, objectId: "g" })];
@@ -123,6 +130,7 @@ describe("ID-4 and ID-5: what a hash binds to", () => {
   it("is the same meaning only where messages are made up anew at each reading", () => {
     const items = [withBody("x", "y", "sem")];
     expect(first(items, [placement("a")])).toEqual({ kind: "create", rule: "ID-7" });
+    expect(first(items, [], { known: new Map([["sem", "m" as MessageId]]) })).toEqual({ kind: "create", rule: "ID-7" });
     expect(first(items, [placement("a")], { regenerated: true })).toMatchObject({ level: "L5", confidence: 0.8 });
   });
 

@@ -141,6 +141,21 @@ describe("an item with octets that are known", () => {
   });
 });
 
+describe("an item that moved while an operation wanted it elsewhere", () => {
+  const archive = "archive" as MailboxId;
+  const seenAt = (readAt: number) => {
+    const pending = new Map([["p" as PlacementId, { rank: 5, source: "device d", at: 10 }]] as const);
+    const placement = placementOf("p", { mailboxId: work, absent: true, binding: bindingOf({ mailboxId: archive }) });
+    const { placements, changes } = arrive([placement], { contests: { pending, roleOf: () => null, readAt } });
+    return [placements[0]?.mailboxId, ...changes.map(({ kind }) => kind)];
+  };
+
+  it("P4: is where it was seen, unless that was read before the operation came", () => {
+    expect(seenAt(10)).toEqual([inbox, "message.moved", "conflict.resolved"]);
+    expect(seenAt(9)).toEqual([work, "conflict.resolved"]);
+  });
+});
+
 describe("an item with octets that nobody has", () => {
   it("ID-7: is a message, and its twin one more of that", () => {
     const { newMessages, newPlacements } = arrive([], { items: [factOf(), factOf({ uid: 10 })] });
@@ -175,8 +190,28 @@ describe("what was sent upstream", () => {
     expect(found({}, { placement: { ...placement, kept: false } })).toBe("p1");
   });
 
-  it("ID-2: is found by its octets alone where the fence is of an earlier epoch", () => {
+  it("ID-2: is found by its octets alone where the fence is of an earlier epoch, if nothing else has them", () => {
     expect(found({ uid: 1 }, { from: null })).toBe("sent");
+    const missing = placementOf("missing", { absent: true, binding: bindingOf() });
+    const claimed = (from: number | null) => told(arrive([missing], { claims: [{ ...claim, from }] }))[0];
+    expect([claimed(9), claimed(null)]).toEqual(["sent", "missing"]);
+  });
+
+  describe("as a move", () => {
+    const elsewhere = bindingOf({ mailboxId: work, active: true, closedReason: null });
+    const moved = placementOf("sent", { binding: elsewhere });
+    const move = { verb: "move", opId: "op", putBack: false, placement: moved } as const;
+
+    it("C7: leaves behind what is to be removed where it was", () => {
+      const { vacated, bindings } = arrive([], { claims: [{ ...claim, ...move }] });
+      expect(bindings.map(({ placementId }) => placementId)).toEqual(["sent"]);
+      expect(vacated).toEqual([{ from: elsewhere, leftBehind: { id: "p1", opId: "op", messageId: "m" } }]);
+    });
+
+    it("I13: is not what is still shown where it was to be moved from", () => {
+      const binding = { ...elsewhere, mailboxId: inbox, uid: 3 };
+      expect(found({}, { ...move, placement: { ...moved, mailboxId: work, binding } })).toBe("p1");
+    });
   });
 });
 
@@ -236,6 +271,21 @@ describe("flags of an item that is bound", () => {
     expect(keywordsOf({ absent: true })).toEqual([]);
     expect(keywordsOf({ kept: true })).toEqual(["$flagged"]);
     expect(keywordsOf({ lifecycle: "removed" })).toEqual(["$flagged"]);
+  });
+
+  it("F11: are not taken away by a mailbox that does not keep them", () => {
+    const moved = placementOf("p", { keywords: ["$flagged"], absent: true, binding: bindingOf({ shadowFlags: ["\\Flagged"] }) });
+    const keywordsIn = (permanentFlags: readonly string[] | null) => arrive([moved], { permanentFlags }).placements[0]?.keywords;
+    expect([keywordsIn(["\\Seen"]), keywordsIn(["\\Flagged"]), keywordsIn(null)]).toEqual([["$flagged"], [], []]);
+  });
+
+  it("F9: are given back where nobody can have taken them away, and not where it moved without them", () => {
+    const before = { keywords: ["$flagged"], binding: bindingOf({ shadowFlags: ["\\Flagged"] }) };
+    const owed = (rest: Partial<PlacementView>) =>
+      arrive([placementOf("p", { ...before, ...rest })]).commands.map(({ reason }) => reason);
+    expect(owed({ absent: true })).toEqual([]);
+    expect(owed({ kept: true })).toEqual(["flags_lost"]);
+    expect(owed({ binding: bindingOf({ shadowFlags: ["\\Flagged"], closedReason: "epoch" }) })).toEqual(["flags_lost"]);
   });
 });
 

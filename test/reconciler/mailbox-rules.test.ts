@@ -139,4 +139,15 @@ describe("what upstream is told", () => {
     expect(step({ verb: "place" }, { known: [inbox, moved] })).toMatchObject({ kind: "rename", from: "Work", path: "Job" });
     expect(step({ verb: "place" })).toMatchObject({ kind: "end", status: "superseded", outcome: "already_so" });
   });
+
+  it("D5 D11: is another name where this one is taken upstream, or is one with another's to the server", () => {
+    const wanted = box("Job", { id: work.id, upstream: null });
+    expect(step({ verb: "place" }, { known: [inbox, wanted] })).toEqual({ kind: "create", path: "Job" });
+    const holder = box("Called otherwise", {
+      upstream: { ...(work.upstream as object), path: "Job" } as MailboxView["upstream"],
+    });
+    expect(step({ verb: "place" }, { known: [inbox, wanted, holder] })).toEqual({ kind: "number", name: "Job (2)" });
+    const fence = { step: "create", path: "Job", from: null, uidValidity: null, exists: true } as const;
+    expect(step({ verb: "place", fence }, { known: [inbox, wanted] })).toEqual({ kind: "number", name: "Job (2)" });
+  });
 });

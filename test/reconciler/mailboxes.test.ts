@@ -99,6 +99,12 @@ describe("a survey", () => {
     };
   };
 
+  it("does not follow one to a mailbox that has given out fewer numbers (D1)", () => {
+    const known = stored([box("INBOX"), box("A", numbered(7))]);
+    expect(namesIn(known, [box("B", numbered(7, 9))])).toMatchObject({ moved: ["new to B"], waited: ["A"] });
+    expect(namesIn(known, [box("B", numbered(7, 10))])).toMatchObject({ moved: ["A to B"], waited: [] });
+  });
+
   it("follows mailboxes that have taken each other's names (D1)", () => {
     const known = stored([box("INBOX"), box("A", numbered(7)), box("B", numbered(8))]);
     const swapped = namesIn(known, [box("A", numbered(8)), box("B", numbered(7))]);
@@ -212,6 +218,13 @@ describe("a survey", () => {
     expect(gone).toEqual(known.filter(({ name }) => name === "Work").map(({ id }) => id));
   });
 
+  it("leaves a role with the one that has it where another claims it as well (D10)", () => {
+    const archive = { role: "archive", roleSource: "special_use" } as const;
+    const known = stored([box("INBOX"), box("Zoo", archive)]).map((view) => ({ ...view, id: `old ${view.id}` as MailboxId }));
+    const { mailboxes } = survey([box("INBOX"), box("Zoo", archive), box("Attic", archive)], known);
+    expect(mailboxes.map(({ name, role }) => [name, role])).toEqual([["Attic", null]]);
+  });
+
   describe("whose server tells ids of mailboxes (D1, D9)", () => {
     const before = [box("INBOX"), box("Proj", { objectId: "p" }), box("Work", { objectId: "w" })];
     const idOf = (name: string): MailboxId => stored(before).find((view) => view.name === name)?.id as MailboxId;
@@ -234,6 +247,14 @@ describe("a survey", () => {
       expect(decision.upstream.map(({ path, objectId }) => [path, objectId])).toEqual([["Proj", "q"]]);
       const cutShort = survey(now, stored(before), 0, false, [idOf("Proj")]);
       expect([cutShort.changes, cutShort.gone]).toEqual([[], []]);
+    });
+
+    it("D9: follows the one that was replaced, though nothing is told of what has its name", () => {
+      const now = [box("INBOX"), box("Proj", { status: null }), box("Old", { objectId: "p" }), box("Work", { objectId: "w" })];
+      const followed = (replaced: readonly MailboxId[]) =>
+        survey(now, stored(before), 0, true, replaced).mailboxes.find(({ id }) => id === idOf("Proj"))?.name;
+      expect(followed([idOf("Proj")])).toBe("Old");
+      expect(followed([])).toBeUndefined();
     });
 
     const names = ["a", "b", "c", "d", "e", "f", "g"];

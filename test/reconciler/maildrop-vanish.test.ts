@@ -65,6 +65,12 @@ describe("a maildrop whose mail is gone", () => {
     expect(outcome(input(20, {}))).toEqual({ held: 20, became: [] });
   });
 
+  it("K9: has nothing to say of what IMAP shows, and loses no mass with it", () => {
+    const { gone } = input(20, {});
+    const shown = gone.map((item, index) => ({ ...item, imap: index < 15 ? ("present" as const) : item.imap }));
+    expect(outcome(input(20, { gone: shown }))).toEqual({ held: 0, became: ["removed false pop3_drain"] });
+  });
+
   it("B2: is held by half the mass where the server was not well or the views of the account disagree", () => {
     expect(outcome(input(5, { unwell: true }))).toEqual({ held: 5, became: [] });
     expect(outcome(input(4, { unwell: true }))).toEqual({ held: 0, became: ["removed false pop3_drain"] });

@@ -85,6 +85,14 @@ describe("a move", () => {
     expect(reviewed(command(there, { status: "sent" }))).toEqual({ kind: "clear", uid: 7 });
   });
 
+  it("waits for what is missing or stands in a new epoch, and ends where it is gone", () => {
+    const unbound = (closedReason: string, absent: boolean) =>
+      reviewed(command(placementOf({ absent }, { active: false, closedReason })));
+    for (const found of [unbound("absent", true), unbound("epoch", false)])
+      expect(found).toMatchObject({ kind: "wait", outcome: "unbound" });
+    expect(unbound("expunged", false)).toMatchObject({ kind: "end", status: "superseded" });
+  });
+
   it("I16: ends after a bounded number of tries, and where there is nothing to move", () => {
     expect(reviewed(command(placementOf(), { attempts: 10 }))).toMatchObject({ kind: "end", status: "failed" });
     expect(reviewed(command(placementOf(), { attempts: 10, outcome: "over_quota" }))).toEqual({ kind: "send" });

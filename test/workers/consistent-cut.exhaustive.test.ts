@@ -94,6 +94,49 @@ const everything = [true, false].flatMap((modseqs) =>
   ),
 );
 
+describe("V0: what nobody has looked into", () => {
+  /** Read to their ends, and unchanged since, but for what is said of the lane and of the survey of Work. */
+  const believed = (
+    changed: Partial<MailboxLane>,
+    shown: Partial<Survey["mailboxes"][number]> = {},
+    rest: Partial<Survey> = {},
+  ) => {
+    const server = new Server();
+    const lanes = paths.map((path) => [path as string as MailboxId, lane(path, server.status(path, true))] as const);
+    const mailboxes = new Map(lanes);
+    for (const [id, one] of lanes) if (one.path === "Work") mailboxes.set(id, Object.assign(one, changed));
+    const listed = paths.map((path) => ({ ...surveyed(path, server.status(path, true)), ...(path === "Work" && shown) }));
+    const at = new Date(0);
+    const survey = { startedAt: at, endedAt: at, complete: true, mailboxes: listed, ...rest };
+    return isConsistentCut({ mailboxes, endpointId: "imap" as EndpointId } as unknown as LaneContext, survey);
+  };
+
+  it("may hold what is missed: so that nothing is believed to be gone", () => {
+    expect(believed({})).toBe(true);
+    expect(believed({}, {}, { complete: false })).toBe(false);
+    expect(believed({}, { status: null })).toBe(false);
+    expect(believed({}, { path: "Another" })).toBe(false);
+    expect(believed({ backfillLow: 2 })).toBe(false);
+  });
+
+  it("holds nothing where it cannot be selected, or where all that is not read is held", () => {
+    expect(believed({ selectable: false }, { status: null })).toBe(true);
+    expect(believed({ backfillLow: 2, held: 1 })).toBe(true);
+  });
+
+  it("is every mailbox that is listed with something in it, known or not", () => {
+    const server = new Server();
+    const unknown = surveyed("Work", server.status("Work", true));
+    const mailboxes = new Map([["INBOX" as string as MailboxId, lane("INBOX", server.status("INBOX", true))]]);
+    const at = new Date(0);
+    const listed = [surveyed("INBOX", server.status("INBOX", true)), unknown];
+    const context = { mailboxes, endpointId: "imap" as EndpointId } as unknown as LaneContext;
+    expect(isConsistentCut(context, { startedAt: at, endedAt: at, complete: true, mailboxes: listed })).toBe(false);
+    const unreadable = [listed[0] as (typeof listed)[0], { ...unknown, selectable: false, status: null }];
+    expect(isConsistentCut(context, { startedAt: at, endedAt: at, complete: true, mailboxes: unreadable })).toBe(true);
+  });
+});
+
 describe("PB15 V0: what two collects that agree have not shown", () => {
   it("is nowhere, however it hopped while they were made", () => {
     const wrong = everything.filter((reading) => {

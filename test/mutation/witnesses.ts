@@ -1,0 +1,138 @@
+/** Rules of who is asked before something is gone, and of what one thing says of others. */
+import { type Mutant, mutantsOf } from "./mutant.ts";
+
+const vanish = "reconciler/vanish.test.ts";
+const rules = "reconciler/vanish-rules.test.ts";
+const evidence = "reconciler/vanish-evidence.test.ts";
+const maildropVanish = "reconciler/maildrop-vanish.test.ts";
+
+export const witnesses: readonly Mutant[] = [
+  ...mutantsOf(
+    "workers/absences.ts",
+    ["workers/consistent-cut.exhaustive.test.ts"],
+    [
+      ["V0", "one collect is enough", "|| hasMoved(mailbox, status)) return false;", ") return false;"],
+      [
+        "V0",
+        "a mailbox that nobody has looked into hides nothing",
+        "if (status !== null && !known.has(path)) return false;",
+        ";",
+      ],
+      [
+        "V0",
+        "a mailbox that cannot be read hides nothing",
+        "if (status === null || !(backfillDone",
+        "if (status === null) continue;\n    if (!(backfillDone",
+      ],
+      ["V0", "a mailbox that is not read to its end hides nothing", "!(backfillDone(mailbox) || mailbox.held > 0) ||", ""],
+      ["V0", "a survey that was cut short is a whole one", "if (!survey.complete) return false;", ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/second-view.ts",
+    ["reconciler/second-view.test.ts"],
+    [
+      [
+        "V4",
+        "what cannot be asked is waited for",
+        "disputed ? disputedMs : reachable ? awaitedMs : 0",
+        "disputed ? disputedMs : awaitedMs",
+      ],
+      ["V4", "what was disputed is given up as soon as anything", "disputed ? disputedMs : reachable", "reachable"],
+      [
+        "V4",
+        "what was shown once is shown for ever",
+        'return at - listed.beganAt < disputedMs ? "shown" : "unheard";',
+        'return "shown";',
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/vanish.ts",
+    [vanish],
+    [
+      [
+        "V4",
+        "what the maildrop showed is removed when it cannot be asked",
+        'input.dispute === "open" && view === "unheard"',
+        "false",
+      ],
+      ["V4", "somebody's word does not end a dispute", 'dispute !== "approved" && viewOf', "viewOf"],
+      [
+        "V8b",
+        "a copy elsewhere makes a label of any mailbox",
+        "cut.keepsLabels && candidate.shownElsewhere",
+        "candidate.shownElsewhere",
+      ],
+      ["B1", "somebody's yes does not end a hold", 'input.decided !== "approved" && (', "("],
+      ["B1", "somebody's no is not heard", 'if (input.decided === "rejected") return givenUp("B1", "rejected");', ""],
+      ["B1", "what is kept anyway is held", 'outcome.action === "keep";', "false;"],
+      [
+        "V17",
+        "what is gone already is missed",
+        'if (placement.lifecycle !== "live") continue;',
+        "",
+        ["reconciler/absences.test.ts"],
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/vanish-rules.ts",
+    [rules],
+    [
+      ["V8b", "a label that was taken away is kept", '  label_removed: "remove",\n', ""],
+      [
+        "V10",
+        "what a device threw away was emptied by somebody",
+        'return seen.drainSuspect ? is("retention", "V10", 0.6) :',
+        "return",
+      ],
+      ["V10", "what a device threw away is gone with Trash", '|| (found.class === "retention" && input.drainSuspect)', ""],
+      [
+        "V16",
+        "a device that only may be there takes from everywhere",
+        '&& seen.pop3Devices === "declared") return is("pop3_drain", "V16"',
+        ') return is("pop3_drain", "V16"',
+      ],
+      ["V4", "views that disagree are settled by policy", '  inconsistent_views: "hold",\n', ""],
+      ["V3", "what a maildrop hides is dealt with by policy", '  pop3_hidden: "close",\n', ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/vanish-evidence.ts",
+    [evidence, rules],
+    [
+      ["V13", "mail that went elsewhere, too, has the shape of a drain", "|| batch.elsewhere > 0 ||", "||"],
+      ["V13", "a batch with holes has the shape of a drain", "endsWithNewest && batch.leftBetween === 0", "endsWithNewest"],
+      ["V13", "two of one age are a rule", "const ageEvidence = 3;", "const ageEvidence = 2;"],
+      ["V13", "what came today is of one age", "youngest >= day &&", ""],
+      [
+        "V12",
+        "a counter that took less than it must counts on",
+        "if (taken < shown + Math.min(vanished, 1)) return { ...known, refuted: true };",
+        "",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/maildrop-vanish.ts",
+    [maildropVanish],
+    [
+      ["B1", "what was held of a maildrop is removed in the end", 'released && decided.action === "remove"', "false"],
+      ["K9", "a maildrop decides about what IMAP shows", '=> imap === "none" &&', "=>"],
+    ],
+  ),
+  ...mutantsOf(
+    "endpoints/imap/reading-words.ts",
+    ["endpoints/imap/reading-only.imap.test.ts"],
+    [["C6", "a connection for reading says anything", "if (!words.has(command.toUpperCase()))", "if (false)"]],
+  ),
+  ...mutantsOf(
+    "workers/epoch.ts",
+    ["workers/epoch.test.ts"],
+    [
+      ["G5", "counters that ran backwards are those of before", '? "regressed"\n    : null;', "? null\n    : null;"],
+      ["G5", "numbers that ran backwards are those of before", "|| seen.uidNext < cursor.uidNext) return", ") return"],
+    ],
+  ),
+];

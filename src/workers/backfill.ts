@@ -95,7 +95,7 @@ const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBa
   if (cursor === null) return;
   const move = low === null ? null : { cursor, backfillLow: low, audited: low <= 1 };
   // What a new epoch shows beside the mail that was there may have been moved here, as may what another one does not show any more.
-  if (mailbox.epoch > 0 || isRenumbered(slice.context))
+  if (mailbox.late || mailbox.epoch > 0 || isRenumbered(slice.context))
     await missSourcesOf(slice.context, slice.session, mailbox, batch, slice.signal);
   await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move, unbound: !slice.partlyBound.has(mailbox) });
 };

@@ -7,7 +7,7 @@ import { defineInput, ingest } from "../store/inputs.ts";
 import { parkMailbox, writeCursor } from "../store/mailbox-writes.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
 import { commitItems, emptyBatch } from "./commit.ts";
-import { type LaneContext, type MailboxFacts, mailboxFacts, type MailboxLane } from "./lane-state.ts";
+import { backfillDone, type LaneContext, type MailboxFacts, mailboxFacts, type MailboxLane } from "./lane-state.ts";
 
 /** So many new epochs in such a time, in ms, and no more: a server may invent one at every look. */
 const epochsMost = 5;
@@ -18,6 +18,7 @@ const renumberedAgain = "The server changes this mailbox's UIDVALIDITY again and
 export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, status: MailboxStatus): Promise<void> => {
   mailbox.exists = status.messages;
   mailbox.lookedAt = Date.now();
+  mailbox.late = [...context.mailboxes.values()].some((other) => other.bound > 0 && backfillDone(other));
   await commitItems(context, mailbox, {
     batch: emptyBatch,
     reason: "backfilled",

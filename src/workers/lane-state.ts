@@ -26,6 +26,8 @@ export interface MailboxLane {
   cursor: MailboxCursor | null;
   /** Everything from here up has been read; 1 when the first reading is complete. */
   backfillLow: number | null;
+  /** Another one had been read before it was first seen: what it has may have been moved there. */
+  late: boolean;
   /** What it was last seen to keep when it was opened for writing; null: not known. */
   permanentFlags: readonly string[] | null;
   /** Active bindings. */
@@ -148,6 +150,8 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
       ? null
       : { uidValidity: row.uidValidity, uidNext: row.uidNext, highestModseq: row.highestModseq },
   backfillLow: row.backfillLow,
+  // Of what was begun before this process nobody knows any more.
+  late: row.backfillLow !== null,
   permanentFlags: null,
   bound,
   exists: bound,

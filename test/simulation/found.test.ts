@@ -154,3 +154,10 @@ it("a mailbox that was empty at first is looked at whole once a day, too (G6)", 
   const { oracle } = await simulate(plan(script, [11, 0, 0, 0, 11, 11], { quirks: { ...noQuirks, push: "poll" } }));
   expect(oracle.log.filter(({ kind }) => kind === "message.keywords")).toHaveLength(1);
 });
+
+it("mail that went into a mailbox which an earlier listing lacked was moved there (ID-5a)", async () => {
+  const quirks = { ...noQuirks, changes: "full", push: "poll", uidplus: false } as const;
+  const script = [mail, { do: "move", box: 0, item: 0, to: 2 }, { do: "delete", box: 0, item: 0, slow: false }] as const;
+  const { oracle } = await simulate(plan(script, [0, 11], { quirks, faults: [{ at: 5, kind: "cut" }] }));
+  expect(oracle.log.map(({ kind }) => kind).filter((kind) => /message/.test(kind))).toEqual(["message.created", "message.moved"]);
+});

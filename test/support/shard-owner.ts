@@ -70,6 +70,7 @@ export const makeAccount = async (
       role: null,
       objectId: null,
       replaced: false,
+      late: false,
       epoch: 0,
       cursor,
       permanentFlags: null,

@@ -63,6 +63,8 @@ export interface CommandFence {
   readonly uidNext?: number;
   /** Of an `append`: hex hash of the normal form of what was sent. */
   readonly hFull?: string;
+  /** Of a move: hex SHA-256 of the octets. */
+  readonly sha256?: string;
   /** Of a `store` and an `append`: the flags that were said. Seeing them is no news, whoever looks (I8). */
   readonly said?: FlagsSaid;
   /** Complete looks behind a lost answer that did not show the item. */

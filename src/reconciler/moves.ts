@@ -24,7 +24,12 @@ export const reviewMove = (command: CommandView, { durable }: { readonly durable
   const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, kept, absent, mailboxId, binding } = placement;
-  if (lifecycle !== "live" || kept || binding === null) return end("superseded", "gone");
+  if (kept || binding === null) return end("superseded", "gone");
+  // Nobody wants it any more, but it may lie where it went: what is shown there is to be removed as this, and not to come anew.
+  if (lifecycle !== "live") {
+    const arrived = binding.active && binding.mailboxId === mailboxId;
+    return status === "planned" || arrived ? end("superseded", "gone") : { kind: "look" };
+  }
   if (!binding.active) return absent || binding.closedReason === "epoch" ? wait(lookAgainMs, unbound) : end("superseded", "gone");
   if (binding.mailboxId === mailboxId) {
     if (status === "planned") return end("superseded", "already_so");

@@ -35,7 +35,8 @@ export const bindOwn = (draft: Draft, scope: Scope, own: OwnItem): void => {
     const left = leftBehind === null ? null : { ...leftBehind, messageId };
     draft.vacated.push({ from: binding, leftBehind: left });
   }
-  const isNews = !sameKeywords(keywords, placement.keywords.toSorted());
+  // What is purged has nothing to tell any more.
+  const isNews = lifecycle !== "purged" && !sameKeywords(keywords, placement.keywords.toSorted());
   const change = isNews
     ? record(draft, {
         kind: "message.keywords",

@@ -19,7 +19,11 @@ const fromOf = ({ fence }: OpenPlacing, scope: Scope): number | null =>
 const sentWith = ({ verb, fence, placement }: OpenPlacing): readonly string[] =>
   verb === "move" ? (placement.binding?.shadowFlags ?? []) : (fence.said?.flags ?? []);
 
-const hashOf = ({ content }: OpenPlacing): string[] => (content === null ? [] : [content.sha256.toString("hex")]);
+/** What was moved and destroyed here meanwhile is known by what it was. */
+const hashOf = ({ content, fence }: OpenPlacing): string[] => {
+  const sha256 = content?.sha256.toString("hex") ?? fence.sha256;
+  return sha256 === undefined ? [] : [sha256];
+};
 
 /** Hex hashes of normal forms, by those of octets. */
 export type NormalForms = ReadonlyMap<string, string>;

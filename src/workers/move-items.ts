@@ -58,11 +58,16 @@ const journeysOf = (run: WriteRun, commands: readonly OpenCommand[]): Journey[] 
 
 const uidOf = ({ placement }: OpenCommand): number => placement?.binding?.uid ?? 0;
 
+interface Fenced {
+  readonly id: string;
+  readonly fence: CommandFence;
+}
+
 interface MovedFacts {
   /** Where they are now. */
   readonly scope: Scope;
   readonly commands: readonly OpenCommand[];
-  readonly fence: CommandFence;
+  readonly fences: readonly Fenced[];
   readonly outcome: Moved;
   readonly retryFirstMs: number;
 }
@@ -71,7 +76,8 @@ interface MovedFacts {
 const itemsMoved = defineInput(
   "outcome",
   "imap.moved",
-  async (account, { scope, commands, fence, outcome, retryFirstMs }: MovedFacts) => {
+  async (account, { scope, commands, fences, outcome, retryFirstMs }: MovedFacts) => {
+    const fenceOf = new Map(fences.map(({ id, fence }) => [id, fence]));
     const items = new Map(outcome.items.map(({ from, item }) => [from, item]));
     const named = commands.filter((command) => items.has(uidOf(command)));
     const ids = named.flatMap(({ placement }) => placement?.id ?? []);
@@ -95,16 +101,19 @@ const itemsMoved = defineInput(
     await applyDecision(account, draft, { scope, contents: [], existing });
     const lost = commands.filter((command) => !items.has(uidOf(command)));
     // The named ones are confirmed when they are looked at next, in this run.
-    const verdicts = lost.map((command) => ({ command, step: afterLook(0, false, retryFirstMs), fence }));
+    const verdicts = lost.map((command): Verdict => {
+      const fence = fenceOf.get(command.id);
+      return { command, step: afterLook(0, false, retryFirstMs), ...(fence !== undefined && { fence }) };
+    });
     await settleCommands(account, scope.endpointId, verdicts);
     return { bound: draft.bindings.length, lost: lost.length };
   },
 );
 
-const commitMoved = async (run: WriteRun, journey: Journey, fence: CommandFence, outcome: Moved): Promise<void> => {
+const commitMoved = async (run: WriteRun, journey: Journey, fences: readonly Fenced[], outcome: Moved): Promise<void> => {
   const { context, retryFirstMs } = run;
   const { source, target, commands } = journey;
-  const facts = { scope: scopeOf(context, target), commands, fence, outcome, retryFirstMs };
+  const facts = { scope: scopeOf(context, target), commands, fences, outcome, retryFirstMs };
   const { bound, lost } = await ingest(context, itemsMoved, facts);
   target.permanentFlags = outcome.permanentFlags;
   target.bound += bound;
@@ -144,11 +153,15 @@ const travel = async (run: WriteRun, journey: Journey): Promise<void> => {
     return;
   }
   step("before fence");
-  await ingest(context, commandsFenced, { commands: commands.map(({ id }) => ({ id, fence: position })) });
+  const fences = commands.map(({ id, content }): Fenced => {
+    const sha256 = content?.sha256.toString("hex");
+    return { id, fence: { ...position, ...(sha256 !== undefined && { sha256 }) } };
+  });
+  await ingest(context, commandsFenced, { commands: fences });
   step("after fence");
   const outcome = await moveOrUnknown(run, journey, position.uidValidity);
   step("after write");
-  if (outcome.kind === "moved") await commitMoved(run, journey, position, outcome);
+  if (outcome.kind === "moved") await commitMoved(run, journey, fences, outcome);
   else
     await settle(
       run,

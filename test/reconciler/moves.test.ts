@@ -71,6 +71,18 @@ describe("a move", () => {
     expect(reviewed(command(placementOf(), { status: "unknown" }), false)).toEqual({ kind: "look" });
   });
 
+  it("C9 I2: that nobody wants any more is looked for all the same, where it may have been done", () => {
+    for (const lifecycle of ["removed", "purged"] as const) {
+      const gone = placementOf({ lifecycle });
+      expect(reviewed(command(gone))).toMatchObject({ kind: "end", status: "superseded" });
+      for (const status of ["sent", "unknown"] as const) {
+        expect(reviewed(command(gone, { status }))).toEqual({ kind: "look" });
+        const arrived = placementOf({ lifecycle }, { mailboxId: work });
+        expect(reviewed(command(arrived, { status }))).toMatchObject({ kind: "end", status: "superseded" });
+      }
+    }
+  });
+
   it("C2 C3: is sent while the item is elsewhere, looked for when it was sent, and done when it is there", () => {
     expect(reviewed(command(placementOf()))).toEqual({ kind: "send" });
     for (const status of ["sent", "unknown"] as const)

@@ -19,7 +19,7 @@ let fresh: FreshDatabase;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  server = await startDovecot({ users: 14 });
+  server = await startDovecot({ users: 15 });
   proxy = await startFaultProxy({ port: server.imapPort });
   fresh = await freshDatabase();
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
@@ -133,6 +133,36 @@ describe("a move", () => {
     expect(commands.map(({ verb, status, attempts }) => [verb, status, attempts])).toEqual([["move", "confirmed", 1]]);
     expect(await itemsIn(server, 3, "Archive")).toEqual(["one Blue \\Seen"]);
     expect(await kindsOf(accountId)).toEqual(["message.moved P1", "write.applied C2"]);
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("C9 I2: whose answer is lost is removed where it went, where it was destroyed meanwhile", { timeout: 60_000 }, async () => {
+    const accountId = await account(15);
+    const purge = async () => {
+      const path = `/v1/accounts/${accountId}/messages/${(await messagesOf(daemon, accountId)).get("one")?.id}`;
+      const { headers } = await daemon.call("GET", path);
+      const base = { "if-match": headers.get("etag") ?? "" };
+      expect((await daemon.call("DELETE", `${path}?purge=true`, undefined, base)).status).toBe(200);
+    };
+    let lost = 0;
+    proxy.change({
+      toClient: {
+        before: async (piece) => {
+          if (!piece.includes("COPYUID") || (lost += 1) > 1) return;
+          await purge();
+          proxy.resetAll();
+        },
+      },
+    });
+    await moveTo(daemon, accountId, "one", "Archive");
+    await eventually("it is destroyed", async () => !(await messagesOf(daemon, accountId)).has("one"), { timeoutMs: 30_000 });
+    await settledCommands(fresh.url, accountId);
+    proxy.change({});
+    expect([await itemsIn(server, 15, "Archive"), await itemsIn(server, 15, "INBOX")]).toEqual([[], ["stays", "two"]]);
+    expect((await kindsOf(accountId)).filter((kind) => kind.startsWith("message."))).toEqual([
+      "message.moved P1",
+      "message.purged P10",
+    ]);
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 

@@ -23,6 +23,8 @@ export interface Unbound {
   /** Of its last item. */
   readonly uid: number;
   readonly flags: readonly string[];
+  /** Its octets were destroyed, and it is to go there, too; absent: they were not. */
+  readonly purged?: true;
 }
 
 export interface NumberedItem {
@@ -120,7 +122,7 @@ const byKey = <T>(members: readonly T[], key: (member: T) => string | null): Map
   return groups;
 };
 
-type Told = Pick<Unbound, "objectId" | "size" | "head">;
+type Told = Pick<Unbound, "objectId" | "size" | "head" | "receivedAt" | "purged">;
 type Key = (one: Told) => string | null;
 
 /** Ids that a server gives to contents of more than one size: these tell nothing, of whatever size. */
@@ -135,10 +137,18 @@ const repeatedIds = (told: readonly Told[]): ReadonlySet<string> => {
   return repeated;
 };
 
-/** From strong to weak. An id of the server's is believed where the size agrees with it. */
-const levels: readonly (readonly [Rebound["level"], Key])[] = [
-  ["L1", ({ objectId, size }) => (objectId === null ? null : `${objectId} ${size}`)],
-  ["L4", ({ head }) => head],
+const idWithSize: Key = ({ objectId, size }) => (objectId === null ? null : `${objectId} ${size}`);
+const idWithDate: Key = ({ objectId, receivedAt }) => (objectId === null ? null : `${objectId} ${receivedAt}`);
+const headAlone: Key = ({ head }) => head;
+
+/**
+ * From strong to weak, each with the key of placements and that of items. An id of the server's is believed where the size agrees
+ * with it, and of what was purged, whose size nobody knows any more, where the date does.
+ */
+const levels: readonly (readonly [Rebound["level"], Key, Key])[] = [
+  ["L1", idWithSize, idWithSize],
+  ["L1", (one) => (one.purged === true ? idWithDate(one) : null), idWithDate],
+  ["L4", headAlone, headAlone],
 ];
 
 /**
@@ -149,16 +159,19 @@ export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]):
   const pairs: Rebound[] = [];
   const repeated = repeatedIds([...old, ...items]);
   const isTold = ({ objectId }: Told): boolean => objectId === null || !repeated.has(objectId);
-  for (const [level, keyAt] of levels) {
-    const key: Key = (one) => (level !== "L1" || isTold(one) ? keyAt(one) : null);
+  for (const [level, keyOfOld, keyOfItem] of levels) {
+    const told =
+      (key: Key): Key =>
+      (one) =>
+        level !== "L1" || isTold(one) ? key(one) : null;
     const bound = new Set<number | PlacementId>(pairs.flatMap(({ uid, placementId }) => [uid, placementId]));
     const free = byKey(
       old.filter(({ placementId }) => !bound.has(placementId)),
-      key,
+      told(keyOfOld),
     );
     const asking = byKey(
       items.filter(({ uid }) => !bound.has(uid)),
-      key,
+      told(keyOfItem),
     );
     for (const [at, alike] of asking) {
       const candidates = free.get(at) ?? [];

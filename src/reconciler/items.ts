@@ -166,7 +166,7 @@ const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
 /** Rules ID-5 a–d, in their order; `joined`: another endpoint of the account showed it before this one did (K12). */
 const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],
-  ["rebound", (scope, p) => p.lifecycle === "live" && wasHere(scope, p) && !isBound(p) && p.binding?.closedReason === "epoch"],
+  ["rebound", (scope, p) => wasHere(scope, p) && !isBound(p) && p.binding?.closedReason === "epoch"],
   ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
   ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
   ["resurrected", (_, p) => p.lifecycle === "removed"],
@@ -325,11 +325,13 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     // It is not what it was compared with, and its octets were not read: they will be.
     if (continued === null && fact.sha256 === null && input.claimed?.has(fact.uid) === true) return undefined;
     if (continued !== null) {
-      const { claim, placement } = continued;
+      const { how, claim, placement } = continued;
       taken.add(placement.id);
       const freshId = input.freshIds[2 * item + 1] ?? "";
       if (claim?.putBack === false) return bindClaimed(draft, scope, { claim, fact, freshId });
-      const contest = continued.how === "moved" ? contestSeen(scope, placement, input.contests) : null;
+      // It was to be removed there when the mailbox was numbered anew, and still is: it is bound as what it is, and not back.
+      if (how === "rebound" && placement.lifecycle !== "live") return void draft.bindings.push(bindingOf(fact, placement.id));
+      const contest = how === "moved" ? contestSeen(scope, placement, input.contests) : null;
       return continuePlacement(draft, input, fact, { ...asDrain(continued, fact, input.toTrash), contest });
     }
     const existing = alike[0]?.id ?? keys.map((key) => madeHere.get(key)).find((made) => made !== undefined);

@@ -61,6 +61,9 @@ export const reviewExpunge = (
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, binding } = placement;
   if (lifecycle === "live") return end("superseded", "overtaken");
+  // Its item has another number now, and is found by it (ID-8), or is not there.
+  if (binding?.active === false && binding.closedReason === "epoch" && !isSpent(command))
+    return { ...wait(lookAgainMs, unbound), tried: true };
   if (binding?.active !== true) return status === "planned" ? end("superseded", "already_so") : end("confirmed", reason);
   if (succession === "failed") return end("failed", "not_replaced");
   if (succession === "coming") return wait(lookAgainMs, "not_replaced");

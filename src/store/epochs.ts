@@ -15,7 +15,7 @@ export const closeEpoch = async (account: InputTx, endpointId: EndpointId, mailb
   return rowCount;
 };
 
-/** A live placement of the mailbox that has no item at the endpoint now. */
+/** A placement of the mailbox that has no item at the endpoint now. */
 export interface UnboundRow {
   readonly id: PlacementId;
   readonly messageId: MessageId;
@@ -23,6 +23,7 @@ export interface UnboundRow {
   /** Of its octets; null: nobody has them. */
   readonly sha256: Buffer | null;
   readonly size: number;
+  readonly purged: boolean;
   /** Of its last item there; null: it never had one. */
   readonly last: {
     readonly uid: number;
@@ -31,6 +32,35 @@ export interface UnboundRow {
     readonly objectId: string | null;
   } | null;
 }
+
+interface Unbound {
+  readonly id: PlacementId;
+  readonly message_id: MessageId;
+  readonly received_at: Date;
+  readonly sha256: Buffer | null;
+  readonly size: bigint;
+  readonly uid: bigint | null;
+  readonly flags: string[] | null;
+  readonly closed_reason: string | null;
+  readonly object_id: string | null;
+  readonly purged: boolean;
+}
+
+const unboundColumns = `p.id, p.message_id, p.received_at, m.sha256, m.size, b.uid, b.shadow_flags as flags, b.closed_reason, b.object_id,
+  m.durability = 'purged' as purged`;
+
+const toUnbound = (row: Unbound): UnboundRow => ({
+  id: row.id,
+  messageId: row.message_id,
+  receivedAt: row.received_at,
+  sha256: row.sha256,
+  size: Number(row.size),
+  purged: row.purged,
+  last:
+    row.uid === null
+      ? null
+      : { uid: Number(row.uid), flags: row.flags ?? [], closedReason: row.closed_reason, objectId: row.object_id },
+});
 
 /** Where the reading of them stands. */
 export type UnboundPage = Pick<UnboundRow, "id" | "receivedAt">;
@@ -42,36 +72,35 @@ export const listUnbound = async (
   { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
   { after, limit }: { readonly after: UnboundPage | null; readonly limit: number },
 ): Promise<UnboundRow[]> => {
-  const { rows } = await db.query<{
-    id: PlacementId;
-    message_id: MessageId;
-    received_at: Date;
-    sha256: Buffer | null;
-    size: bigint;
-    uid: bigint | null;
-    flags: string[] | null;
-    closed_reason: string | null;
-    object_id: string | null;
-  }>({
+  const { rows } = await db.query<Unbound>({
     name: after === null ? "unbound_first" : "unbound_next",
-    text: `select p.id, p.message_id, p.received_at, m.sha256, m.size, b.uid, b.shadow_flags as flags, b.closed_reason, b.object_id
+    text: `select ${unboundColumns}
            from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
            where p.account_id = $1 and p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept and b.active is not true
              ${after === null ? "" : "and (p.received_at, p.id) < ($5, $6)"}
            order by p.received_at desc, p.id desc limit $4`,
     values: [accountId, endpointId, mailboxId, limit, ...(after === null ? [] : [after.receivedAt, after.id])],
   });
-  return rows.map((row) => ({
-    id: row.id,
-    messageId: row.message_id,
-    receivedAt: row.received_at,
-    sha256: row.sha256,
-    size: Number(row.size),
-    last:
-      row.uid === null
-        ? null
-        : { uid: Number(row.uid), flags: row.flags ?? [], closedReason: row.closed_reason, objectId: row.object_id },
-  }));
+  return rows.map(toUnbound);
+};
+
+/** What is gone here, and had an item there that was still to be removed when the mailbox was numbered anew. */
+export const listDoomed = async (
+  db: Queryable,
+  accountId: AccountId,
+  { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
+): Promise<UnboundRow[]> => {
+  const { rows } = await db.query<Unbound>({
+    name: "unbound_doomed",
+    text: `select ${unboundColumns}
+           from commands c join placements p on p.account_id = $1 and p.id = c.placement_id and p.lifecycle <> 'live'
+             join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
+           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.verb = 'expunge'
+             and b.mailbox_id = $3 and b.closed_reason = 'epoch'
+           order by p.received_at desc, p.id desc`,
+    values: [accountId, endpointId, mailboxId],
+  });
+  return rows.map(toUnbound);
 };
 
 /** Most header blocks are shorter: less is read for them. */

@@ -94,7 +94,13 @@ const moveOf = (endpointId: LaneContext["endpointId"], verdict: Verdict, at: Dat
   if (step.kind === "end") return { ...rest, status: step.status, dueAt: null };
   const status = step.unsettled ? "unknown" : "planned";
   const dueAt = step.afterMs === 0 ? null : new Date(at.getTime() + step.afterMs);
-  return { ...rest, status, dueAt, ...(step.progress === true && { progress: true }) };
+  return {
+    ...rest,
+    status,
+    dueAt,
+    ...(step.progress === true && { progress: true }),
+    ...(step.tried === true && { tried: true }),
+  };
 };
 
 /** What the daemon took for no reading of the owner. What the owner wants unread stays so, whatever the server takes. */

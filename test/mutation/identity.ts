@@ -116,13 +116,9 @@ export const identity: readonly Mutant[] = [
     "reconciler/epoch.ts",
     ["reconciler/epoch.test.ts"],
     [
-      ["ID-8", "header blocks do not tell mail that is numbered anew", '["L4", ({ head }) => head],', ""],
-      [
-        "ID-8",
-        "what a server calls its mail says nothing",
-        '["L1", ({ objectId, size }) => (objectId === null ? null : `${objectId} ${size}`)],',
-        "",
-      ],
+      ["ID-8", "header blocks do not tell mail that is numbered anew", '["L4", headAlone, headAlone],', ""],
+      ["ID-8", "what was purged is known by its id alone", "objectId === null ? null : `${objectId} ${receivedAt}`", "objectId"],
+      ["ID-8", "what a server calls its mail says nothing", '["L1", idWithSize, idWithSize],', ""],
       ["ID-8", "an id is believed whatever the size", "`${objectId} ${size}`", "objectId"],
       ["ID-8", "an id is believed that more than one content has", "repeated.add(objectId);", "return;"],
       ["ID-4", "what is alike is the same", "if (tellsApart(candidates, alike)) pairs.push", "pairs.push"],

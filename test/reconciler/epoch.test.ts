@@ -54,6 +54,16 @@ describe("a mailbox that is numbered anew (ID-8)", () => {
     expect(pairsOf([old(1, copies), old(2, copies)], [item(3, 1, id), item(4, 1, id)])).toEqual(["3=p1 L1", "4=p2 L1"]);
   });
 
+  it("I2: what was purged is known by its id and its date, and by no less, for it is to be destroyed there", () => {
+    const purged = { objectId: "a", size: 0, head: null, purged: true } as const;
+    const same = { objectId: "a", size: 120 };
+    expect(pairsOf([old(1, purged)], [item(5, 1, same)])).toEqual(["5=p1 L1"]);
+    expect(pairsOf([old(1, purged)], [item(5, 1, { ...same, receivedAt: 2 })])).toEqual([]);
+    expect(pairsOf([old(1, purged)], [item(5, 1, same), item(6, 1, same)])).toEqual([]);
+    expect(pairsOf([old(1, purged), old(2, { objectId: "a", size: 120 })], [item(5, 1, same), item(6, 1, same)])).toEqual([]);
+    expect(pairsOf([old(1, { ...purged, objectId: null })], [item(5, 1, { size: 120 })])).toEqual([]);
+  });
+
   it("believes no id that a server gives to more than one content (L1)", () => {
     const id = { objectId: "all" };
     const before = [old(1, { ...id, size: 1234 }), old(2, { ...id, size: 99 })];

@@ -190,6 +190,14 @@ describe("what was sent upstream", () => {
     expect(found({}, { placement: { ...placement, kept: false } })).toBe("p1");
   });
 
+  it("ID-8: is what was to go when its mailbox was numbered anew, and does not come back by it", () => {
+    for (const lifecycle of ["removed", "purged"] as const) {
+      const doomed = placementOf("p", { lifecycle, binding: bindingOf({ closedReason: "epoch" }) });
+      const decision = arrive([doomed], { items: [factOf({ flags: ["\\Seen"] })] });
+      expect(decision).toMatchObject({ changes: [], placements: [], commands: [], bindings: [{ uid: 9, placementId: "p" }] });
+    }
+  });
+
   it("ID-2: is found by its octets alone where the fence is of an earlier epoch, if nothing else has them", () => {
     expect(found({ uid: 1 }, { from: null })).toBe("sent");
     const missing = placementOf("missing", { absent: true, binding: bindingOf() });

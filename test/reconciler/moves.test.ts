@@ -126,6 +126,14 @@ describe("a removal", () => {
     expect(review(unbound, { status: "sent" })).toMatchObject({ kind: "end", status: "confirmed" });
   });
 
+  it("ID-8: waits to be found where its mailbox was numbered anew, but not for ever", () => {
+    const lost = placementOf({ lifecycle: "removed" }, { active: false, closedReason: "epoch" });
+    for (const status of ["planned", "sent"] as const) {
+      expect(review(lost, { status })).toMatchObject({ kind: "wait", outcome: "unbound", tried: true });
+      expect(review(lost, { status, attempts: 10 })).toMatchObject({ kind: "end" });
+    }
+  });
+
   it("I2: waits for octets that can be brought back, and for none that were purged", () => {
     expect(review(gone, {}, { ...expungeable, durable: false })).toMatchObject({ kind: "wait", outcome: "not_durable" });
     expect(review(placementOf({ lifecycle: "purged" as "removed" }), {}, { ...expungeable, durable: false })).toMatchObject({

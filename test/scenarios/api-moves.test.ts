@@ -41,6 +41,13 @@ const account = async (n: number, of: Dovecot = server, port = proxy.port): Prom
   return await liveAccount(daemon, { ...body, endpoints }); // Before the device is disposed.
 };
 
+const purge = async (accountId: string, subject: string): Promise<void> => {
+  const path = `/v1/accounts/${accountId}/messages/${(await messagesOf(daemon, accountId)).get(subject)?.id}`;
+  const { headers } = await daemon.call("GET", path);
+  const base = { "if-match": headers.get("etag") ?? "" };
+  expect((await daemon.call("DELETE", `${path}?purge=true`, undefined, base)).status).toBe(200);
+};
+
 const logOf = async (accountId: string, from = 3) =>
   (await changesOf(daemon, accountId)).filter(({ kind }) => /^(message|write|conflict)/.test(kind)).slice(from);
 
@@ -138,18 +145,12 @@ describe("a move", () => {
 
   it("C9 I2: whose answer is lost is removed where it went, where it was destroyed meanwhile", { timeout: 60_000 }, async () => {
     const accountId = await account(15);
-    const purge = async () => {
-      const path = `/v1/accounts/${accountId}/messages/${(await messagesOf(daemon, accountId)).get("one")?.id}`;
-      const { headers } = await daemon.call("GET", path);
-      const base = { "if-match": headers.get("etag") ?? "" };
-      expect((await daemon.call("DELETE", `${path}?purge=true`, undefined, base)).status).toBe(200);
-    };
     let lost = 0;
     proxy.change({
       toClient: {
         before: async (piece) => {
           if (!piece.includes("COPYUID") || (lost += 1) > 1) return;
-          await purge();
+          await purge(accountId, "one");
           proxy.resetAll();
         },
       },
@@ -185,6 +186,28 @@ describe("a move", () => {
 });
 
 describe("mail thrown away, brought back, destroyed", () => {
+  it("ID-8: what is to go goes also when its mailbox is numbered anew before", { timeout: 60_000 }, async () => {
+    const accountId = await account(13);
+    const mailboxes = await mailboxesOf(daemon, accountId);
+    const idOf = (path: string): string => mailboxes.get(path)?.id ?? "";
+    await write(daemon, accountId, "one", { body: { mailboxIds: { [idOf("Archive")]: true } } });
+    await settledCommands(fresh.url, accountId);
+    await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
+    await write(daemon, accountId, "one", { body: { mailboxIds: { [idOf("INBOX")]: null } } });
+    await purge(accountId, "two");
+    await server.doveadm("mailbox", "update", "-u", "user13", "--uid-validity", "1234567", "INBOX");
+    await daemon.call("POST", `/v1/accounts/${accountId}/resume`);
+    await eventually(
+      "it is numbered anew",
+      async () => (await changesOf(daemon, accountId)).some(({ kind }) => kind === "epoch.changed"),
+      { timeoutMs: 30_000 },
+    );
+    expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    await settledCommands(fresh.url, accountId);
+    expect([await itemsIn(server, 13, "INBOX"), await itemsIn(server, 13, "Archive")]).toEqual([["stays"], ["one Blue \\Seen"]]);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
+  });
+
   it("goes to Trash and comes back to where it was", { timeout: 60_000 }, async () => {
     const accountId = await account(5);
     await write(daemon, accountId, "one", { method: "DELETE" });

@@ -3,11 +3,12 @@
  * `(messages.received_at, message id)`, of one mailbox by `(placements.received_at, placement id)`; each is an index, so a page
  * costs the same wherever it begins, and no insert moves a row across a cursor.
  *
- * What wears a keyword, or lacks `$seen`, has its marks (placement_marks) in the same two orders ("marked").
+ * What wears a keyword, or lacks `$seen`, has its marks (placement_marks) in the same two orders.
  *
- * Words and removed mail have no ordered index. A list that asks for them first looks through the newest rows ("probe"),
- * where most lists find a page; only when those do not fill it, all rows that match are gathered and sorted ("whole").
- * Left to itself the planner walks the whole account row by row for a word nobody uses: 0.2 s at 100,000 messages.
+ * Words have no ordered index. Of a word that much mail has the newest rows ("probe") fill a page; where they do not, it is counted.
+ * Of a rare one all messages are gathered and sorted ("sort"), a common one is looked for row by row ("walk"), and of one in between
+ * the rows are looked up among all messages that have it ("found"): so a page of a million messages costs at most some 20,000
+ * cheap looks. Left to itself the planner walks the whole account row by row for a word nobody uses.
  */
 import type { AccountId, MailboxId, MessageId } from "../model/ids.ts";
 import type { Queryable } from "./database.ts";
@@ -48,12 +49,18 @@ export interface PageWanted {
   readonly onlyNews: boolean;
 }
 
-type Strategy = "direct" | "marked" | "probe" | "whole";
+/** How a page is looked for: see above. */
+type Strategy = "walk" | "probe" | "sort" | "found";
 
 /** Rows that a probe looks through: a few milliseconds. */
 const probeRows = 1_000;
 /** Messages not parsed yet that a word is looked for in, newest first; each costs about 20 microseconds. */
 const unparsedRows = 5_000;
+/** Of so many hits all are sorted; of more, up to `many`, the rows of the list are looked up among them. */
+const few = 2_000;
+const many = 20_000;
+
+const newestFirst = (alias: string): string => `order by ${alias}.received_at desc, ${alias}.id desc`;
 
 /** One statement in the making: its parameters, and the predicates of the filter. */
 class ListQuery {
@@ -61,6 +68,7 @@ class ListQuery {
   private readonly filter: MessageFilter;
   private readonly after: ListPosition | null;
   private readonly onlyNews: boolean;
+  private bound: string | null = null;
 
   constructor(accountId: AccountId, filter: MessageFilter, { after, onlyNews }: Pick<PageWanted, "after" | "onlyNews">) {
     this.values = [accountId];
@@ -69,7 +77,13 @@ class ListQuery {
     this.onlyNews = onlyNews;
   }
 
-  bind(value: unknown): string {
+  /** The parameter that is the mailbox; null: the list is of the account. A statement must say all parameters that it has. */
+  private get mailbox(): string | null {
+    if (this.filter.mailboxId !== null) this.bound ??= this.bind(this.filter.mailboxId);
+    return this.bound;
+  }
+
+  private bind(value: unknown): string {
     return `$${this.values.push(value)}`;
   }
 
@@ -94,32 +108,22 @@ class ListQuery {
     return tests;
   }
 
-  /** Tests on a message, except for words that `whole` has looked up already. */
-  private messageTests(strategy: Strategy): string[] {
-    const { messageId, text } = this.filter;
-    const tests = ["m.durability <> 'purged'"];
-    if (messageId !== null) tests.push(`m.id = any(array(select samebox_messages_named($1, ${this.bind(messageId)})))`);
-    if (text !== null && strategy !== "whole") tests.push(`${wordsOf("m", "c")} @@ ${this.words(text)}`);
-    return tests;
-  }
-
   private words(text: string): string {
     return `websearch_to_tsquery('simple', ${this.bind(text)})`;
   }
 
-  private contents(strategy: Strategy): string {
-    return this.filter.text !== null && strategy !== "whole"
-      ? `left join message_contents c on c.account_id = $1 and c.message_id = m.id`
-      : "";
+  /** Ids of all parsed messages with the words, or else of those that the keyword may be found on, some twice. */
+  private known(): string {
+    const { text } = this.filter;
+    if (text !== null) return `select samebox_messages_with_words($1, ${this.words(text)}) as message_id`;
+    return `select message_id from (${this.marks()}) k
+            union all select p.message_id from placements p where p.account_id = $1 and p.removed_at is not null and ${this.wanted("p")}`;
   }
 
-  /** Ids of all messages with the words, or else those that the keyword may be found on. */
-  private hits(mailbox: string | null): string {
+  private hits(): string {
     const { text } = this.filter;
-    if (text === null)
-      return `select message_id from (${this.marks(mailbox)}) k
-              union select p.message_id from placements p where p.account_id = $1 and p.removed_at is not null and ${this.wanted("p")}`;
-    return `select samebox_messages_with_words($1, ${this.words(text)}) as message_id
+    if (text === null) return this.known();
+    return `${this.known()}
             union all
             select m.id from (select * from ${this.mayBeUnparsed()} m
                               where not exists (select from message_contents c where c.account_id = $1 and c.message_id = m.id offset 0)
@@ -145,23 +149,66 @@ class ListQuery {
   }
 
   /** The marks of live placements that pass that test, as rows of the list of the account or of the mailbox. */
-  private marks(mailbox: string | null): string {
+  private marks(): string {
     const of = `placement_marks where account_id = $1 and keyword = ${this.bind(markOf(this.filter))}`;
-    return mailbox === null
-      ? `select distinct received_at, message_id as id, message_id from ${of}`
-      : `select placed_at as received_at, placement_id as id, message_id from ${of} and mailbox_id = ${mailbox}`;
+    return this.mailbox === null
+      ? `select distinct received_at, message_id as id, message_id from ${of} order by received_at desc, message_id desc`
+      : `select placed_at as received_at, placement_id as id, message_id from ${of} and mailbox_id = ${this.mailbox}`;
+  }
+
+  /** All rows that may be of the list, and few others. */
+  private rows(): string {
+    if (markOf(this.filter) !== null && !this.filter.removed) return this.marks();
+    return this.mailbox === null
+      ? `select received_at, id, id as message_id from messages where account_id = $1`
+      : `select received_at, id, message_id from placements p
+         where account_id = $1 and mailbox_id = ${this.mailbox} and ${[this.lifecycle("p"), ...this.placementTests("p")].join(" and ")}`;
+  }
+
+  /**
+   * The rows among which `strategy` looks, within dates and cursor, in the order of the list. "offset 0" has what is asked of each
+   * row asked of it first, and only of as many as the page takes.
+   */
+  private base(strategy: Strategy): string {
+    const rows = (): string => `(select * from (${this.rows()}) r where ${["true", ...this.bounds("r")].join(" and ")})`;
+    switch (strategy) {
+      case "walk":
+        return this.worded(rows());
+      case "probe":
+        return this.worded(`(select * from ${rows()} r ${newestFirst("r")} limit ${probeRows})`);
+      case "found":
+        return `(select * from ${rows()} r where coalesce(r.message_id in (select message_id from hits), false) ${newestFirst("r")} offset 0)`;
+      case "sort": {
+        const [table, id] = this.mailbox === null ? ["messages", "id"] : ["placements", "message_id"];
+        const tests = [
+          `t.account_id = $1`,
+          ...(this.mailbox === null ? [] : [`t.mailbox_id = ${this.mailbox}`]),
+          ...this.bounds("t"),
+        ];
+        return `(select t.received_at, t.id, t.${id} as message_id from (select distinct message_id from hits) h join ${table} t on t.${id} = h.message_id
+                 where ${tests.join(" and ")} ${newestFirst("t")} offset 0)`;
+      }
+    }
+  }
+
+  /** Those of the rows that have the words. */
+  private worded(rows: string): string {
+    const { text } = this.filter;
+    if (text === null) return rows;
+    const header = `select ${headerWords("m")} from messages m where m.account_id = $1 and m.id = r.message_id`;
+    return `(select r.* from ${rows} r left join message_contents c on c.account_id = $1 and c.message_id = r.message_id
+             where coalesce(c.search, (${header})) @@ ${this.words(text)} ${newestFirst("r")} offset 0)`;
   }
 
   /**
    * Keywords of the whole message: any placement has it, `$seen` only if all have it (api.md). Two wanted keywords may be
    * found on two placements.
    */
-  private keywordTests(strategy: Strategy): string[] {
+  private keywordTests(): string[] {
     const { keyword, notKeyword } = this.filter;
     // "offset 0" keeps it an index look-up per row: for a page's worth of rows the planner would hash the whole account.
-    const fence = strategy === "whole" ? "" : "offset 0";
     const some = (test: string) =>
-      `exists (select from placements p where p.account_id = $1 and p.message_id = m.id and ${this.lifecycle("p")} and ${test} ${fence})`;
+      `exists (select from placements p where p.account_id = $1 and p.message_id = m.id and ${this.lifecycle("p")} and ${test} offset 0)`;
     const tests = markOf(this.filter) === null ? [some("true")] : [];
     if (keyword !== null)
       tests.push(keyword === "$seen" ? `not ${some(`not ${this.has("p", keyword)}`)}` : some(this.has("p", keyword)));
@@ -180,9 +227,9 @@ class ListQuery {
   }
 
   /** A message that lies twice in the mailbox is listed once, where its newest placement that passes the filter stands. */
-  private newerTwin(mailbox: string): string {
+  private newerTwin(): string {
     const tests = [
-      `q.account_id = $1 and q.mailbox_id = ${mailbox} and q.message_id = p.message_id`,
+      `q.account_id = $1 and q.mailbox_id = ${this.mailbox} and q.message_id = p.message_id`,
       this.lifecycle("q"),
       ...this.placementTests("q"),
     ];
@@ -190,57 +237,29 @@ class ListQuery {
     return `exists (select from placements q where ${tests.join(" and ")} and (q.received_at, q.id) > (p.received_at, p.id) offset 0)`;
   }
 
-  ofAccount(strategy: Strategy, limit: number): string {
-    const by = strategy === "marked" ? "k" : "m";
-    const rows = ["m.account_id = $1", ...this.bounds(by)];
-    const tests = [...this.messageTests(strategy), ...this.keywordTests(strategy)];
-    const { hits, source } = this.source(strategy, { table: "messages", alias: "m", rows, mailbox: null, key: "m.id = k.id" });
-    return `${hits} select m.id as message_id, m.id, ${microseconds(`${by}.received_at`)} as at
-            from ${hits === "" ? source : `hits join ${source} on m.id = hits.message_id`} ${this.contents(strategy)}
-            where ${[...rows, ...tests].join(" and ")} order by ${by}.received_at desc, ${by}.id desc limit ${limit}`;
+  /** The page, found by `strategy`. */
+  page(strategy: Strategy, limit: number): string {
+    const { messageId } = this.filter;
+    const hits = strategy === "sort" || strategy === "found" ? `with hits as materialized (${this.hits()})` : "";
+    const tests = ["m.durability <> 'purged'"];
+    if (messageId !== null) tests.push(`m.id = any(array(select samebox_messages_named($1, ${this.bind(messageId)})))`);
+    if (this.mailbox === null) tests.push(...this.keywordTests());
+    else tests.push(this.lifecycle("p"), ...this.placementTests("p"), `not ${this.newerTwin()}`);
+    const placement = this.mailbox === null ? "" : `join placements p on p.account_id = $1 and p.id = b.id`;
+    return `${hits} select b.message_id, b.id, ${microseconds("b.received_at")} as at
+            from ${this.base(strategy)} b ${placement} join messages m on m.account_id = $1 and m.id = b.message_id
+            where ${tests.join(" and ")} ${newestFirst("b")} limit ${limit}`;
   }
 
-  ofMailbox(mailboxId: MailboxId, strategy: Strategy, limit: number): string {
-    const mailbox = this.bind(mailboxId);
-    const by = strategy === "marked" ? "k" : "p";
-    const rows = ["p.account_id = $1", `p.mailbox_id = ${mailbox}`, this.lifecycle("p"), ...this.bounds(by)];
-    const tests = [...this.placementTests("p"), ...this.messageTests(strategy), `not ${this.newerTwin(mailbox)}`];
-    const { hits, source } = this.source(strategy, { table: "placements", alias: "p", rows, mailbox, key: "p.id = k.id" });
-    return `${hits} select p.message_id, p.id, ${microseconds("p.received_at")} as at
-            from ${hits === "" ? source : `hits join ${source} on p.message_id = hits.message_id`}
-            join messages m on m.account_id = $1 and m.id = p.message_id ${this.contents(strategy)}
-            where ${[...rows, ...tests].join(" and ")} order by ${by}.received_at desc, ${by}.id desc limit ${limit}`;
-  }
-
-  private source(
-    strategy: Strategy,
-    from: { table: string; alias: string; rows: readonly string[]; mailbox: string | null; key: string },
-  ): { hits: string; source: string } {
-    const { table, alias, rows, mailbox } = from;
-    const all = `${table} ${alias}`;
-    switch (strategy) {
-      case "direct":
-        return { hits: "", source: all };
-      case "marked":
-        return { hits: "", source: `(${this.marks(mailbox)}) k join ${all} on ${from.key}` };
-      case "probe": {
-        const order = `${alias}.received_at desc, ${alias}.id desc`;
-        return {
-          hits: "",
-          source: `(select * from ${all} where ${rows.join(" and ")} order by ${order} limit ${probeRows}) ${alias}`,
-        };
-      }
-      case "whole":
-        return { hits: `with hits as materialized (${this.hits(mailbox)})`, source: all };
-    }
+  /** How many messages are `known` to be worth a look, but at most one more than `many`. */
+  count(): string {
+    return `select count(*) as n from (select from (${this.known()}) h limit ${many + 1}) h`;
   }
 }
 
 /** Words of the header, spelled as where the words of parsed messages are made (contents.ts). */
 const headerWords = (m: string): string =>
   `to_tsvector('simple', concat_ws(' ', ${m}.subject, ${m}.from_addresses::text, ${m}.to_addresses::text, ${m}.cc_addresses::text))`;
-
-const wordsOf = (m: string, c: string): string => `coalesce(${c}.search, ${headerWords(m)})`;
 
 const microseconds = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint`;
 
@@ -255,15 +274,6 @@ const markOf = ({ keyword, notKeyword }: MessageFilter): string | null => {
   return notKeyword === "$seen" ? "$seen" : null;
 };
 
-/** With all or almost all rows passing, the order of the index alone finds a page at once. */
-const strategiesFor = (filter: MessageFilter): readonly Strategy[] => {
-  const { messageId, text, removed } = filter;
-  const marked = markOf(filter) !== null;
-  if (messageId !== null || (text === null && !marked)) return ["direct"];
-  if (text === null && !removed) return ["marked"];
-  return ["probe", "whole"];
-};
-
 /**
  * At most `limit` rows after `after` (null: from the newest). Not prepared by name: each combination of filters and values
  * deserves its own plan.
@@ -274,14 +284,18 @@ export const listMessageRows = async (
   filter: MessageFilter,
   page: PageWanted,
 ): Promise<ListRow[]> => {
-  let found: ListRow[] = [];
-  for (const strategy of strategiesFor(filter)) {
+  const look = async (strategy: Strategy): Promise<ListRow[]> => {
     const query = new ListQuery(accountId, filter, page);
-    const text =
-      filter.mailboxId === null ? query.ofAccount(strategy, page.limit) : query.ofMailbox(filter.mailboxId, strategy, page.limit);
+    const text = query.page(strategy, page.limit);
     const { rows } = await db.query<{ message_id: MessageId; id: string; at: bigint }>({ text, values: query.values });
-    found = rows.map((row) => ({ messageId: row.message_id, id: row.id, at: row.at }));
-    if (found.length >= page.limit) break;
-  }
-  return found;
+    return rows.map((row) => ({ messageId: row.message_id, id: row.id, at: row.at }));
+  };
+  const { messageId, text, removed } = filter;
+  if (messageId !== null || (text === null && !(removed && markOf(filter) !== null))) return look("walk");
+  const newest = await look("probe");
+  if (newest.length >= page.limit) return newest;
+  const query = new ListQuery(accountId, filter, page);
+  const { rows } = await db.query<{ n: bigint }>({ text: query.count(), values: query.values });
+  const n = Number(rows[0]?.n);
+  return look(n <= few ? "sort" : n <= many ? "found" : "walk");
 };

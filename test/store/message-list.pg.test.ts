@@ -127,6 +127,8 @@ describe("a list of messages", () => {
     await rows.message({ messageId: `<${"a".repeat(399)}b@example.test>`, placements: [{ mailboxId }] });
     expect(await list(rows, { messageId: long })).toEqual([found.id]);
     expect(await list(rows, { messageId: long, mailboxId })).toEqual([found.id]);
+    expect(await list(rows, { messageId: long, text: "hello" })).toEqual([found.id]);
+    expect(await list(rows, { messageId: long, text: "goodbye", mailboxId })).toEqual([]);
   });
 });
 
@@ -211,6 +213,47 @@ describe("words", () => {
     expect(await list(rows, { text: '"quarterly report"' })).toEqual([parsed.id]);
     for (const nothing of ["absent", "!!", '"'] as const) expect(await list(rows, { text: nothing })).toEqual([]);
   });
+});
+
+test("of a word that thousands of old messages have, the newest are found, page by page, of the account and of a mailbox", async () => {
+  const rows = await MailRows.account(db);
+  const [inbox, archive] = [await rows.mailbox("INBOX"), await rows.mailbox("Archive")];
+  // Newest first: 1,100 without the word, then 2,100 that have it and one in three of them unread in the archive.
+  await db.query({
+    text: `with made as (select gen_random_uuid() as id, n from generate_series(1, 3200) n),
+             messages as (insert into messages (account_id, id, tenant_id, size, durability, received_at, thread_id, created_seq)
+                          select $1, id, $2, 0, 'stub', $5::timestamptz - n * interval '1 second', id, 1 from made),
+             contents as (insert into message_contents (account_id, message_id, tenant_id, status, search)
+                          select $1, id, $2, 'parsed', to_tsvector('simple', case when n <= 1100 then 'news' else 'needle' end) from made)
+           insert into placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, reason, received_at, created_seq, changed_seq)
+           select $1, id, $2, id, case when n % 3 = 0 then $4::uuid else $3::uuid end, case when n % 3 = 0 then '{}'::text[] else '{$seen}' end,
+             'live', 'delivered', $5::timestamptz - n * interval '1 second', 1, 1 from made`,
+    values: [rows.accountId, rows.tenantId, inbox, archive, at(0)],
+  });
+  const { rows: stored } = await db.query<{ id: MessageId; n: number }>({
+    text: `select id, extract(epoch from $2::timestamptz - received_at)::int as n from messages where account_id = $1 order by received_at desc`,
+    values: [rows.accountId, at(0)],
+  });
+  const old = stored.filter(({ n }) => n > 1100);
+  const archived = old.filter(({ n }) => n % 3 === 0).map(({ id }) => id);
+  for (const [filter, expected] of [
+    [{}, old.map(({ id }) => id)],
+    [{ mailboxId: archive }, archived],
+    [{ notKeyword: "$seen" }, archived],
+    [{ notKeyword: "$seen", mailboxId: inbox }, []],
+  ] as const) {
+    const wanted = { text: "needle", ...filter };
+    const first = await listMessageRows(
+      db,
+      rows.accountId,
+      { ...everything, ...wanted },
+      { after: null, limit: 5, onlyNews: true },
+    );
+    expect(first.map(({ messageId }) => messageId)).toEqual(expected.slice(0, 5));
+    const page = { after: first.at(-1) ?? null, limit: 3000, onlyNews: true };
+    const rest = await listMessageRows(db, rows.accountId, { ...everything, ...wanted }, page);
+    expect(rest.map(({ messageId }) => messageId)).toEqual(expected.slice(5));
+  }
 });
 
 test("pages give every message that was there exactly once, whatever is written between them", async () => {

@@ -40,6 +40,8 @@ export interface MailboxObservation {
   readonly highestModseq: bigint | null;
   readonly exists: number;
   readonly permanentFlags: readonly string[];
+  /** False where items are numbered anew at each look: of what is not found again nobody can say that it is gone. */
+  readonly numbersLast: boolean;
   readonly method: "qresync" | "condstore" | "full";
   /** Flags of items that changed (`qresync`, `condstore`) or of all items (`full`). Ascending by UID. */
   readonly flags: readonly FlagsFact[];

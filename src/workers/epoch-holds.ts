@@ -63,8 +63,11 @@ const epochRead = defineInput("observation", "imap.epoch-read", async (account, 
   return true;
 });
 
-/** A new epoch was read to its end: what no item continued is missing, or kept where somebody said that it is another mailbox. */
+/**
+ * A new epoch was read to its end: what no item continued is missing, or kept where somebody said that it is another mailbox. Where
+ * numbers do not last nothing ever is: the next look may find it again.
+ */
 export const settleLeftOver = async (context: LaneContext, mailbox: MailboxLane): Promise<void> => {
-  if (!backfillDone(mailbox)) return;
+  if (!backfillDone(mailbox) || !mailbox.numbersLast) return;
   while (!(await ingest(context, epochRead, { scope: scopeOf(context, mailbox) }))) continue;
 };

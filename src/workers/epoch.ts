@@ -112,5 +112,12 @@ export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, see
     unshown: null,
     recognition: null,
   });
-  Object.assign(mailbox, { exists: seen.exists, lookedAt: now, emptySince: 0, failures: 0, parkedUntil: 0 });
+  Object.assign(mailbox, {
+    exists: seen.exists,
+    numbersLast: seen.numbersLast,
+    lookedAt: now,
+    emptySince: 0,
+    failures: 0,
+    parkedUntil: 0,
+  });
 };

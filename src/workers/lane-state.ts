@@ -49,6 +49,8 @@ export interface MailboxLane {
   compared: boolean;
   /** Of its placements so many are not shown; null: not counted. */
   unshown: number | null;
+  /** False: the server numbers it anew at each look, as it said at the last one. */
+  numbersLast: boolean;
   /** When the last new epochs began, in ms since 1970. */
   epochsAt: number[];
   /** What is known of a mailbox that is being recognised, before it is read; null: it is not. */
@@ -168,6 +170,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   recognition: null,
   held: row.held,
   flagsHeld: row.flagsHeld ? "held" : "no",
+  numbersLast: true,
   stranger: "no",
 });
 

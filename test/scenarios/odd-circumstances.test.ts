@@ -282,19 +282,20 @@ describe("a server that has forgotten what it expunged", () => {
 });
 
 describe("a server whose numbers do not last", () => {
-  it("S129: is known again each time by header blocks, and nothing is written to it by number", { timeout: 90_000 }, async () => {
-    const opened = String.raw`* 3 EXISTS
+  const openedWith = (exists: number) => {
+    const opened = String.raw`* ${exists} EXISTS
 * 0 RECENT
 * FLAGS (\Answered \Flagged \Deleted \Seen \Draft)
 * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] ok
 * OK [UIDVALIDITY {counter}] ok
-* OK [UIDNEXT 104] ok
+* OK [UIDNEXT ${exists + 101}] ok
 * NO [UIDNOTSTICKY] numbers are made up at each SELECT
 {ok}`.replaceAll("\n", "\r\n");
-    await using scripted = await startScripted({
-      state: { uidvalidity: "{counter}" },
-      rules: [{ on: /^(SELECT|EXAMINE)/i, reply: [opened] }],
-    });
+    return [{ on: /^(SELECT|EXAMINE)/i, reply: [opened] }];
+  };
+
+  it("S129: is known again each time by header blocks, and nothing is written to it by number", { timeout: 90_000 }, async () => {
+    await using scripted = await startScripted({ state: { uidvalidity: "{counter}" }, rules: openedWith(3) });
     const accountId = await liveAccount(daemon, dovecotAccount(server, 8, { port: scripted.port }));
     const before = await messagesOf(daemon, accountId);
     expect([...before.keys()].toSorted()).toEqual(["first message", "second message", "third message"]);
@@ -321,5 +322,32 @@ describe("a server whose numbers do not last", () => {
     const kinds = (await changesOf(daemon, accountId)).map(({ kind }) => kind).filter((kind) => kind.startsWith("message."));
     expect(kinds.toSorted()).toEqual([...Array(3).fill("message.created"), "message.keywords"]);
     expect(scripted.received.filter(({ line }) => /STORE|EXPUNGE|MOVE|COPY/.test(line))).toEqual([]);
+  });
+
+  it("S129: decides nothing about what is not among the items any more (no V rules)", { timeout: 90_000 }, async () => {
+    const messages = Array.from({ length: 6 }, (_, at) => Buffer.from(`Subject: n${at}\r\n\r\nof the ${at}th\r\n`));
+    await using scripted = await startScripted({ messages });
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 8, { port: scripted.port }));
+    scripted.depart();
+    scripted.become({ state: { uidvalidity: "{counter}" }, rules: openedWith(5) });
+    scripted.hangUp();
+    await eventually(
+      "it was numbered anew, read to its end, and numbered anew",
+      async () => {
+        const epochs = (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "epoch.changed").length;
+        const items = (await mailOf(daemon, accountId)).flatMap(({ placements }) =>
+          placements.flatMap(({ bindings }) => bindings),
+        );
+        return epochs >= 2 && items.length === 5;
+      },
+      patience,
+    );
+    const missing = await queryOnce(
+      fresh.url,
+      `select from placements where account_id = $1 and (absent_since is not null or lifecycle <> 'live')`,
+      [accountId.replace(/^acc_/, "")],
+    );
+    expect(missing).toEqual([]);
+    expect((await messagesOf(daemon, accountId)).size).toBe(6);
   });
 });

@@ -110,6 +110,7 @@ export const observeModel = (server: ServerModel, request: ObserveRequest, cut: 
     highestModseq: modseqs(server) ? BigInt(modseq) : null,
     exists: items.length,
     permanentFlags: permanentFlagsOf(server, mailbox),
+    numbersLast: true,
     ...facts,
     ...(cut && facts.present !== null && { present: null, flags: facts.flags.slice(0, half) }),
   };

@@ -33,6 +33,8 @@ export interface ScriptedServer extends AsyncDisposable {
   readonly sessions: number;
   /** Puts a message at the end of the mailbox. Nobody is told; the next session sees it. */
   arrive(raw: Buffer): void;
+  /** Its last message is gone. */
+  depart(): void;
   /** How the mailbox is, and what is said in place of the sane answers, from the next session on. */
   become(change: { readonly state?: ScriptedState; readonly rules?: readonly ScriptRule[] }): void;
   /** Ends every open connection. */
@@ -301,6 +303,7 @@ export const startScripted = async (script: Script = {}): Promise<ScriptedServer
       return run.sessions;
     },
     arrive: (raw) => void raws.push(raw.toString("latin1")),
+    depart: () => void raws.pop(),
     become: ({ state, rules }) => {
       run.script = { ...run.script, ...(state && { state }), ...(rules && { rules }) };
     },

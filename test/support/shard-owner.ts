@@ -90,6 +90,7 @@ export const makeAccount = async (
       recognition: null,
       held: 0,
       flagsHeld: "no",
+      numbersLast: true,
       stranger: "no",
     };
     context.mailboxes.set(mailboxId, lane);

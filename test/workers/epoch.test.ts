@@ -28,6 +28,7 @@ const looked = (rest: Partial<MailboxObservation> = {}): MailboxObservation => (
   highestModseq: 20n,
   exists: 3,
   permanentFlags: [],
+  numbersLast: true,
   method: "full",
   flags: [],
   vanished: [],

@@ -17,6 +17,8 @@ export interface Examined {
   /** Null: the server does not tell UIDNEXT here (seen on Courier); `view.uidNext` is then a lower bound. */
   readonly uidNext: number | null;
   readonly permanentFlags: readonly string[];
+  /** False where items are numbered anew at each SELECT (UIDNOTSTICKY, RFC 4315). */
+  readonly numbersLast: boolean;
   /** What changed below the cursor, when it was asked for by QRESYNC and may be believed; else null. */
   readonly changes: { readonly flags: readonly FlagsFact[]; readonly vanished: readonly number[] } | null;
 }
@@ -27,6 +29,7 @@ interface Told {
   uidNext: number | null;
   highestModseq: bigint | null;
   permanentFlags: readonly string[];
+  numbersLast: boolean;
   flags: Map<number, FlagsFact>;
   vanished: Set<number>;
   unreadable: boolean;
@@ -38,6 +41,7 @@ const nothingTold = (): Told => ({
   uidNext: null,
   highestModseq: null,
   permanentFlags: [],
+  numbersLast: true,
   flags: new Map(),
   vanished: new Set(),
   unreadable: false,
@@ -74,7 +78,7 @@ const listening = (wire: Wire, told: Told, below: number): Handlers => {
   return {
     OK: on((line) => applyCode(told, line)),
     NO: on((line) => {
-      if (codeOf(line) === "UIDNOTSTICKY") wire.numbersLast = false;
+      if (codeOf(line) === "UIDNOTSTICKY") wire.numbersLast = told.numbersLast = false;
     }),
     FLAGS: on(() => undefined),
     EXISTS: on((line) => {
@@ -117,12 +121,12 @@ const toExamined = (path: string, told: Told, since: MailboxCursor | null): Exam
   if (told.uidValidity === null)
     throw notReadable("The server gives this mailbox no UIDVALIDITY, so its messages cannot be told apart.");
   if (told.exists === null) throw notReadable("The server does not say how many messages this mailbox holds.");
-  const { uidNext, exists, highestModseq, permanentFlags } = told;
+  const { uidNext, exists, highestModseq, permanentFlags, numbersLast } = told;
   const view = { path, uidValidity: told.uidValidity, uidNext: uidNext ?? 1, exists, highestModseq };
   const believed = since !== null && !told.unreadable && told.uidValidity === since.uidValidity;
   const flags = [...told.flags.values()].sort((a, b) => a.uid - b.uid);
   const vanished = [...told.vanished].sort((a, b) => a - b);
-  return { view, exists, highestModseq, uidNext, permanentFlags, changes: believed ? { flags, vanished } : null };
+  return { view, exists, highestModseq, uidNext, permanentFlags, numbersLast, changes: believed ? { flags, vanished } : null };
 };
 
 /**

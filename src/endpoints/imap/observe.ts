@@ -173,6 +173,10 @@ const open = async (wire: Wire, request: ObserveRequest, signal: AbortSignal): P
 const soundUidNext = (opened: Examined, facts: Facts): number =>
   Math.max(opened.view.uidNext, (facts.present?.at(-1) ?? 0) + 1, (facts.flags.at(-1)?.uid ?? 0) + 1);
 
+/** Numbers that end with the session tell of no absence: the next look may show the same item under another one. */
+const lasting = (facts: Facts, { numbersLast }: Examined): Facts =>
+  numbersLast ? facts : { ...facts, vanished: [], present: null };
+
 /**
  * Looks at the mailbox once; nothing in it changes.
  * `permanentFlags` is what the server tells under EXAMINE, where many tell none.
@@ -188,9 +192,20 @@ export const observe = async (wire: Wire, request: ObserveRequest, signal: Abort
     const removals = wire.removals;
     const facts = numbered ? await increment(look, opened, request, since) : await listed(look, since);
     if (wire.removals !== removals && facts.present === null && attempt < tries) continue;
-    const { exists, highestModseq, permanentFlags, view } = opened;
+    const { exists, highestModseq, permanentFlags, numbersLast, view } = opened;
     const { path, uidValidity } = view;
     const uidNext = soundUidNext(opened, facts);
-    return { path, startedAt, endedAt: new Date(), uidValidity, uidNext, highestModseq, exists, permanentFlags, ...facts };
+    return {
+      path,
+      startedAt,
+      endedAt: new Date(),
+      uidValidity,
+      uidNext,
+      highestModseq,
+      exists,
+      permanentFlags,
+      numbersLast,
+      ...lasting(facts, opened),
+    };
   }
 };

@@ -189,6 +189,14 @@ describe("observing a mailbox of an odd server", () => {
     await session.close();
   });
 
+  test("S129: concludes nothing from what it does not see where numbers do not last (RFC 4315)", async () => {
+    const said = { on: /^EXAMINE/, reply: ["* NO [UIDNOTSTICKY] numbers are made up\r\n{baseline}{ok}"] };
+    await using server = await startScripted({ rules: [said] });
+    const session = await openAt(server);
+    expect(await look(session, "INBOX")).toMatchObject({ numbersLast: false, vanished: [], present: null });
+    await session.close();
+  });
+
   test("concludes nothing from a listing that the server cut short with OK (RFC 9738)", async () => {
     await using server = await startScripted({
       rules: [{ on: /^UID FETCH /, reply: ["{baseline}{tag} OK [MESSAGELIMIT 3 101] done\r\n"] }],

@@ -11,6 +11,10 @@ const groupBy = <T>(items: Iterable<T>, key: (item: T) => string): Map<string, T
 
 const count = <T>(items: readonly T[], test: (item: T) => boolean): number => items.filter(test).length;
 
+/** A device said that it is to go; who then took it away cannot be told (V9). */
+const isMarkedDeleted = ({ assertions }: Occurrence): boolean =>
+  assertions.findLast(({ flag }) => flag === "\\Deleted")?.value === true;
+
 /** A promise that did not hold. */
 export class Broken extends Error {
   override readonly name = "Broken";
@@ -202,7 +206,7 @@ export class Oracle {
     if (placements.length > 1 + (made.get(content) ?? 0) + this.#mayRemove(content))
       throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
     const [placement] = placements;
-    if (only.goneBy === "pop3" && this.#keepsDrained() && placement?.lifecycle !== "live")
+    if (only.goneBy === "pop3" && this.#keepsDrained() && !isMarkedDeleted(only) && placement?.lifecycle !== "live")
       throw this.broken("PB7", `"${content}" was taken by a POP3 device and is ${placement?.lifecycle}`);
   }
 
@@ -229,7 +233,8 @@ export class Oracle {
   /** Does the account's policy take it for deleted when it went like this? */
   #meansDelete(one: Occurrence): boolean {
     if (!this.#world.plan.protocols.includes("imap")) return this.#isGone(one) && !this.#keepsDrained();
-    return one.goneBy === "imap" || one.goneBy === "server" || (one.goneBy === "pop3" && !this.#keepsDrained());
+    if (one.goneBy === "pop3") return !this.#keepsDrained() || isMarkedDeleted(one);
+    return one.goneBy === "imap" || one.goneBy === "server";
   }
 
   #keepsDrained(): boolean {

@@ -54,6 +54,8 @@ const move = (
   if (!gone && placement.mailboxId === mailboxId) return "unchanged";
   const { keywords } = placement;
   const before = { mailboxId: placement.mailboxId, keywords };
+  // Nothing is put on a server only to lie in its Trash (P8); whatever else is kept becomes one of its items again (P11).
+  const kept = rank === rankOf.trash && (gone ? hasImap : placement.kept);
   const change = noteChange(
     draft,
     intent,
@@ -61,13 +63,11 @@ const move = (
     {
       kind: gone ? "message.restored" : "message.moved",
       before,
-      after: { mailboxId, keywords },
+      after: { mailboxId, keywords, ...(kept && { kept }) },
       reason,
       rule,
     },
   );
-  // Nothing is put on a server only to lie in its Trash (P8); whatever else is kept becomes one of its items again (P11).
-  const kept = rank === rankOf.trash && (gone ? hasImap : placement.kept);
   writePlacement(draft, placement, { mailboxId, lifecycle: "live", kept, reason, change });
   return "changed";
 };

@@ -154,7 +154,7 @@ describe("operations of devices that did not know of each other", () => {
         const replayed = new Map(
           begin({ ...first, observations: [] }).world.placements.map((one) => [
             one.id,
-            { mailboxId: one.mailboxId, keywords: one.keywords, live: true },
+            { mailboxId: one.mailboxId, keywords: one.keywords, live: true, kept: one.kept },
           ]),
         );
         for (const sent of deal(offline(ops, base), chosen)) world.ingest(sent);
@@ -162,10 +162,11 @@ describe("operations of devices that did not know of each other", () => {
           const one = placementId === null ? undefined : replayed.get(placementId);
           if (one === undefined || kind === "conflict.resolved") continue;
           const live = kind === "message.removed" ? false : kind === "message.restored" ? true : one.live;
-          replayed.set(placementId as never, { ...one, ...(after as object), live });
+          const stays = kind === "message.keywords" ? one.kept : false;
+          replayed.set(placementId as never, { ...one, kept: stays, ...(after as object), live });
         }
-        for (const { id, mailboxId, keywords, lifecycle } of world.placements)
-          expect(replayed.get(id)).toEqual({ mailboxId, keywords, live: lifecycle === "live" });
+        for (const { id, mailboxId, keywords, lifecycle, kept } of world.placements)
+          expect(replayed.get(id)).toEqual({ mailboxId, keywords, live: lifecycle === "live", kept });
       }),
       { seed, numRuns },
     );

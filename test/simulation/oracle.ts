@@ -117,7 +117,7 @@ export class Oracle {
     for (const { kind, placement_id: id, after } of this.#log) {
       if (id === null) continue;
       const lifecycle = lifecycles[kind];
-      if (lifecycle !== undefined) told.set(id, lifecycle);
+      if (lifecycle !== undefined) told.set(id, after?.["kept"] === true ? "kept" : lifecycle);
       if (after !== null && Array.isArray(after["keywords"])) keywords.set(id, after["keywords"].join());
       if (typeof after?.["mailboxId"] === "string") places.set(id, after["mailboxId"]);
     }

@@ -169,7 +169,7 @@ const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["rebound", (scope, p) => wasHere(scope, p) && !isBound(p) && p.binding?.closedReason === "epoch"],
   ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
   ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
-  ["resurrected", (_, p) => p.lifecycle === "removed"],
+  ["resurrected", (_, p) => p.lifecycle === "removed" && !isBound(p)],
 ];
 
 /** Equal octets, or equal normal forms. */

@@ -91,7 +91,7 @@ type Claimed = Pick<PlacementView, "id" | "lifecycle" | "absent" | "binding">;
 const bySource = (placements: Iterable<Claimed>): Map<MailboxId, { uids: number[]; ids: PlacementId[] }> => {
   const sources = new Map<MailboxId, { uids: number[]; ids: PlacementId[] }>();
   for (const { id, lifecycle, absent, binding } of placements) {
-    if (lifecycle !== "live" || absent || binding === null || !(binding.active || binding.closedReason === "epoch")) continue;
+    if (absent || binding === null || !(binding.active || (lifecycle === "live" && binding.closedReason === "epoch"))) continue;
     const source = sources.get(binding.mailboxId) ?? { uids: [], ids: [] };
     if (binding.active) source.uids.push(binding.uid);
     source.ids.push(id);

@@ -79,7 +79,12 @@ export const identity: readonly Mutant[] = [
       ],
       ["ID-5b", "a mail under a new number is another one", 'p.binding?.closedReason === "epoch"', "false"],
       ["ID-5c", "a kept mail that comes again is another one", '["reappeared", (scope, p) => p.kept && isHere(scope, p)],', ""],
-      ["ID-5d", "a removed mail that comes again is another one", '["resurrected", (_, p) => p.lifecycle === "removed"],', ""],
+      [
+        "ID-5d",
+        "a removed mail that comes again is another one",
+        '["resurrected", (_, p) => p.lifecycle === "removed" && !isBound(p)],',
+        "",
+      ],
       ["ID-6", "of equals any is taken", "likeness(b) - likeness(a) ||", ""],
       [
         "ID-6",

@@ -134,6 +134,17 @@ it.each(["notify", "poll"] as const)(
   },
 );
 
+it("mail that a device moves away before it is removed is that mail, wherever it is seen first (ID-5d, I13)", async () => {
+  const script = [
+    { do: "api imports", device: 0, content: 0, to: 2, keywords: [], twice: false } as const,
+    { do: "api syncs", device: 0 } as const,
+    { do: "api undoes", device: 0, change: 1, twice: false } as const,
+    { do: "move", box: 2, item: 0, to: 1 } as const,
+  ];
+  const { oracle } = await simulate(plan(script, [2, 0, 2, 0, 0, 0, 2], { undisturbed: true }));
+  expect(oracle.held.placements.map(({ lifecycle, path }) => [lifecycle, path])).toEqual([["live", "Archive"]]);
+});
+
 it("a mark that is answered and not set is set again where it is all that can be done (C1, C7)", async () => {
   const purge = { do: "api throws away", device: 0, message: 0, how: "purge", twice: false } as const;
   const { world } = await simulate(plan([mail, purge], [0, 2], { quirks: { ...noQuirks, uidplus: false, deafStore: true } }));

@@ -7,7 +7,7 @@ import { allScopes, type Scope } from "../model/access.ts";
 import { type AccountId, formatId, parseId, type TenantId } from "../model/ids.ts";
 import { authenticate, isSameSecret, noteKeyUse } from "../store/keys.ts";
 import { findTenant } from "../store/tenants.ts";
-import { notFound, ProblemError } from "./problem.ts";
+import { invalid, notFound, ProblemError } from "./problem.ts";
 import type { Limits } from "./limits.ts";
 import type { ApiDeps, Caller } from "./types.ts";
 
@@ -31,9 +31,12 @@ const readTenantHeader = (request: FastifyRequest): string | null => {
   return typeof header === "string" && header !== "" ? header : null;
 };
 
+/** @throws ProblemError: what is done must not be put down to another device than the one that was meant. */
 const readDevice = (request: FastifyRequest, otherwise: string): string => {
   const header = request.headers["x-device-id"];
-  return typeof header === "string" && /^[\x21-\x7e]{1,128}$/.test(header) ? header : otherwise;
+  if (header === undefined) return otherwise;
+  if (typeof header === "string" && /^[\x21-\x7e]{1,128}$/.test(header)) return header;
+  throw invalid("header", "/x-device-id", "The X-Device-Id must be 1 to 128 printable ASCII characters without a space.");
 };
 
 const findOperatorsTenant = async (deps: ApiDeps, wanted: string): Promise<TenantId> => {

@@ -23,6 +23,8 @@ const pageSize = 100;
 const heartbeatMs = 15_000;
 /** Heartbeats between two looks at whether the key still opens this stream. */
 const checkEvery = 4;
+/** Of one account, in this process: each of them reads every change. */
+const mostStreams = 50;
 /** How long a client waits before it comes back, in its own words. */
 const retryMs = 2_000;
 
@@ -82,10 +84,11 @@ const open = (reply: FastifyReply): EventStream => {
 };
 
 export const registerEvents = (app: App, deps: ApiDeps): void => {
-  const streams = new Set<EventStream>();
+  const streams = new Map<EventStream, AccountId>();
   const closeAll = (): void => {
-    for (const stream of streams) stream.close();
+    for (const stream of streams.keys()) stream.close();
   };
+  const countOf = (accountId: AccountId): number => [...streams.values()].filter((id) => id === accountId).length;
   app.addHook("preClose", (done) => {
     closeAll();
     done();
@@ -115,8 +118,12 @@ export const registerEvents = (app: App, deps: ApiDeps): void => {
       if (first.outcome === "cannot_calculate") throw cannotCalculate(first.head);
       if (deps.draining())
         throw new ProblemError("unavailable", "This server is stopping. Come again.", { headers: { "retry-after": "1" } });
+      if (countOf(account.id) >= mostStreams)
+        throw new ProblemError("rate_limited", `At most ${mostStreams} streams follow an account at once.`, {
+          headers: { "retry-after": "60" },
+        });
       const stream = open(reply);
-      streams.add(stream);
+      streams.set(stream, account.id);
       sseClients.inc();
       const unsubscribe = deps.changes.subscribe(account.id, () => stream.wake());
       try {

@@ -1,6 +1,7 @@
 /** Changes that a breaker holds back: listed, approved, rejected. The worker of the account carries out what was said. */
 import { Type } from "typebox";
 import { type HoldDecision, holdChoices } from "../model/hold.ts";
+import { formatState } from "../model/change.ts";
 import { formatId, parseId } from "../model/ids.ts";
 import { requestSync } from "../store/account-writes.ts";
 import { decideHold, type Hold, listOpenHolds, lockOpenHold } from "../store/hold-reads.ts";
@@ -70,8 +71,9 @@ export const registerHolds = (app: App, deps: ApiDeps): void => {
         response: { 200: PageOf(ShownHold) },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const account = await loadAccount(deps, request);
+      void reply.header("etag", `"${formatState(account.stateEpoch, account.headSeq)}"`);
       const limit = pageLimit(request.query);
       const position = decodeCursor(request.query.cursor, CursorShape);
       const after = position === null ? null : parseId("hld", position[0]);

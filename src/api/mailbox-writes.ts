@@ -18,8 +18,8 @@ import type { ApiDeps, App } from "./types.ts";
 
 const tags = ["mail"];
 
-// oxlint-disable-next-line no-control-regex -- RFC 9051 §5.1: no name has any
-const controls = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
+/** RFC 9051 §5.1: no name has controls; nor can half a surrogate pair be written down. */
+const noCharacters = /[\p{Cc}\p{Cs}\u2028\u2029]/u;
 
 const Name = Type.String({
   minLength: 1,
@@ -47,7 +47,7 @@ const MailboxRemoval = Type.Object(Outcome, { title: "MailboxRemoval" });
 
 /** @throws ProblemError `invalid_request`. */
 const readName = (name: string): string => {
-  if (controls.test(name)) throw invalid("body", "/name", "has a control character in it");
+  if (noCharacters.test(name)) throw invalid("body", "/name", "has a control character in it");
   if (name.trim() !== name) throw invalid("body", "/name", "begins or ends with white space");
   // RFC 5198: one spelling of what looks the same.
   return name.normalize("NFC");

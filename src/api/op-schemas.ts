@@ -5,7 +5,11 @@ import type { MailOp, PatchOp } from "../model/intent.ts";
 import { type Fault, invalid } from "./problem.ts";
 import { Nullable, Strict } from "./schemas.ts";
 
-const Patch = (description: string) => Type.Record(Type.String(), Nullable(Type.Boolean()), { description });
+/** More than anybody says at once: each is a word of its own in commands to servers and in every answer about the message. */
+const mostNamed = 100;
+
+const Patch = (description: string) =>
+  Type.Record(Type.String(), Nullable(Type.Boolean()), { description, maxProperties: mostNamed });
 
 const patchFields = {
   keywords: Type.Optional(

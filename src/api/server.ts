@@ -35,7 +35,7 @@ import { registerMailboxWrites } from "./mailbox-writes.ts";
 import { registerMessageWrites } from "./message-writes.ts";
 import { registerMessages } from "./messages.ts";
 import { registerProbe } from "./probe.ts";
-import { Problem, ProblemError } from "./problem.ts";
+import { invalid, Problem, ProblemError } from "./problem.ts";
 import { RouteTable } from "./route-table.ts";
 import { operationIds } from "./operation-ids.ts";
 import { ajvOptions, closeSchemas, convertQuery } from "./strict-input.ts";
@@ -99,9 +99,28 @@ const count = (request: FastifyRequest, reply: FastifyReply): void => {
 const acceptJson = (app: App): void => {
   app.removeAllContentTypeParsers();
   const parse = app.getDefaultJsonParser("error", "error");
-  app.addContentTypeParser(["application/json", "application/merge-patch+json"], { parseAs: "string" }, (request, body, done) => {
-    if (body === "") done(null, undefined);
-    else void parse(request, body as string, done);
+  // RFC 8259 §8.1: in UTF-8. What is not would be stored with its letters replaced.
+  const utf8 = new TextDecoder("utf-8", { fatal: true });
+  app.addContentTypeParser(["application/json", "application/merge-patch+json"], { parseAs: "buffer" }, (request, body, done) => {
+    if (body.length === 0) return done(null, undefined);
+    let text: string;
+    try {
+      text = utf8.decode(body as Buffer);
+    } catch {
+      return done(invalid("body", "", "The body is not valid UTF-8."));
+    }
+    return void parse(request, text, done);
+  });
+};
+
+/** RFC 9110 §8.4: a body that is packed would be taken for what it is not. */
+const refusePacked = (app: App): void => {
+  app.addHook("preParsing", async (request) => {
+    const coding = request.headers["content-encoding"] ?? "identity";
+    if (coding.toLowerCase() !== "identity")
+      throw new ProblemError("unsupported_media_type", "Send the body as it is, without a Content-Encoding.", {
+        headers: { "accept-encoding": "identity" },
+      });
   });
 };
 
@@ -173,6 +192,7 @@ const buildApi = async (deps: ApiDeps, probe: ReadinessProbe): Promise<App> => {
   });
   await registerOpenApi(app, version);
   guard(app, deps, await registerLimits(app, deps.config));
+  refusePacked(app);
   acceptJson(app);
   registerHealth(app, deps, probe);
   if (metricsPort === null) registerMetrics(app);

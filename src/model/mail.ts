@@ -70,17 +70,19 @@ export const keywordOfFlag = (flag: string): string | null => {
   }
 };
 
+/** No object: a keyword may be called `constructor`. */
+const systemFlags: ReadonlyMap<string, string> = new Map([
+  ["$seen", "\\Seen"],
+  ["$flagged", "\\Flagged"],
+  ["$answered", "\\Answered"],
+  ["$draft", "\\Draft"],
+]);
+
 /** The upstream flag of a keyword: as one of `spellings` writes it (F6), else the system flag's name, else the keyword itself. */
 export const flagOfKeyword = (keyword: string, spellings: readonly string[] = []): string => {
   const spelt = spellings.find((flag) => keywordOfFlag(flag) === keyword);
   if (spelt !== undefined) return spelt;
-  const system: Readonly<Record<string, string>> = {
-    $seen: "\\Seen",
-    $flagged: "\\Flagged",
-    $answered: "\\Answered",
-    $draft: "\\Draft",
-  };
-  return system[keyword] ?? keyword;
+  return systemFlags.get(keyword) ?? keyword;
 };
 
 /** Does a mailbox of these PERMANENTFLAGS keep the flag (RFC 9051 §7.1)? null: it did not say, which means that it keeps all. */

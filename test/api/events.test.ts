@@ -56,6 +56,23 @@ test("a stream begins now, and carries each change with its state as id and its 
   client.leave();
 });
 
+test("fifty follow an account at once, and no more until one leaves; another account has its own", async () => {
+  const [rows, other] = [await MailRows.account(api.db), await MailRows.account(api.db)];
+  const clients = await Promise.all(Array.from({ length: 50 }, () => follow(rows)));
+  const refused = await follow(rows);
+  expect([refused.status, refused.headers["retry-after"]]).toEqual([429, "60"]);
+  clients.push(await follow(other));
+  expect(clients.every(({ status }) => status === 200)).toBe(true);
+  clients.shift()?.leave();
+  await eventually("there is room", async () => {
+    const next = await follow(rows);
+    clients.push(next);
+    return next.status === 200;
+  });
+  for (const client of clients) client.leave();
+  await eventually("all have left", async () => (await streamsOpen()) === 0);
+});
+
 test("a client that lost us before the first event resumes from where it began", async () => {
   const rows = await MailRows.account(api.db);
   await rows.change();

@@ -106,7 +106,7 @@ const changed = (value: unknown, [first, ...rest]: Path, change: (text: string) 
   return copy;
 };
 
-test("no string of any body may end a line: it is refused before anything is done with it", async () => {
+test("no string of any body may end a line or hold half a character: it is refused before anything is done with it", async () => {
   const targets = operations.flatMap((operation) =>
     operation.path in otherMedia || operation.scopes.includes("operator")
       ? []
@@ -115,7 +115,7 @@ test("no string of any body may end a line: it is refused before anything is don
   expect(targets.length).toBeGreaterThan(15);
   const line = fc.record({
     target: fc.constantFrom(...targets),
-    end: fc.constantFrom("\r\n", "\n", "\r", "\0"),
+    end: fc.constantFrom("\r\n", "\n", "\r", "\0", "\ud800"),
     text: fc.constantFrom("A1 LOGOUT", "QUIT", "", "x: y"),
     infix: fc.boolean(),
   });

@@ -96,6 +96,8 @@ describe("keywords set over the API", () => {
       code: "invalid_request",
       errors: [{ in: "body", pointer: "/keywords/two words" }],
     });
+    const many = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`word-${n}`, true]));
+    expect((await patch(await mail(), many)).body).toMatchObject({ status: 400, errors: [{ pointer: "/keywords" }] });
   });
 });
 

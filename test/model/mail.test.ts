@@ -7,6 +7,7 @@ describe("flags and keywords", () => {
     expect(flagOfKeyword("$junk", ["\\Seen", "$Junk"])).toBe("$Junk");
     expect(flagOfKeyword("$junk", ["\\Seen"])).toBe("$junk");
     expect(flagOfKeyword("$seen")).toBe("\\Seen");
+    for (const odd of ["constructor", "tostring", "__proto__", "hasownproperty"]) expect(flagOfKeyword(odd)).toBe(odd);
   });
 
   it("leave out what belongs to a session, or to the removal of mail", () => {

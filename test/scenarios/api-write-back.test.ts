@@ -90,13 +90,13 @@ describe("keywords", () => {
     { timeout: 60_000 },
     async () => {
       const accountId = await account(1);
-      await patchKeywords(accountId, { one: ["$flagged", "blue"], three: ["$flagged", "green"] });
+      await patchKeywords(accountId, { one: ["$flagged", "blue"], three: ["$flagged", "constructor"] });
       const commands = await settled(accountId);
       expect(commands.map(({ verb, status }) => [verb, status])).toEqual([
         ["store", "confirmed"],
         ["store", "confirmed"],
       ]);
-      expect(await flagsOf(1)).toEqual(["Blue \\Flagged", "\\Seen", "\\Flagged green"]);
+      expect(await flagsOf(1)).toEqual(["Blue \\Flagged", "\\Seen", "\\Flagged constructor"]);
       const writes = await writesOf(accountId);
       expect(writes.map(({ kind, reason, rule }) => [kind, reason, rule])).toEqual([
         ["write.applied", "api_write", "C1"],

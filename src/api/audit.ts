@@ -2,6 +2,7 @@
 import type { FastifyRequest } from "fastify";
 import { type Static, Type } from "typebox";
 import { type AccountId, formatId, parseId } from "../model/ids.ts";
+import { digestText, type Sealer } from "../store/sealing.ts";
 import { type AuditEntry, type AuditRow, listActions, noteAction } from "../store/audit.ts";
 import { callerOf, requireScope } from "./auth.ts";
 import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
@@ -20,6 +21,14 @@ const Action = Type.Object(
       {},
       { additionalProperties: Type.String(), description: "Ids in the path, and `created`: what the request made." },
     ),
+    fields: Type.Object(
+      {},
+      {
+        additionalProperties: Nullable(Type.String()),
+        description:
+          "What the request set: parameters (`?purge`) and fields of its body (`/policy/retentionDays`), each with a digest of its value. A value that is set again has the same digest while SAMEBOX_SECRET_KEY is the same. null: it holds a secret.",
+      },
+    ),
     status: Type.Integer({ description: "The status that was answered." }),
     address: Type.String({ description: "Where the request came from." }),
     requestId: Type.String(),
@@ -35,6 +44,7 @@ const showAction = (row: AuditRow): Static<typeof Action> => ({
   route: row.route,
   accountId: row.accountId === null ? null : formatId("acc", row.accountId),
   objects: { ...row.objects },
+  fields: { ...row.fields },
   status: row.status,
   address: row.address,
   requestId: row.requestId,
@@ -43,8 +53,40 @@ const showAction = (row: AuditRow): Static<typeof Action> => ({
 /** An id of ours or a number: whatever else somebody puts into a path is not kept, for it may be anything. */
 const isId = (value: unknown): value is string => typeof value === "string" && /^(?:[a-z]{3}_[0-9a-f]{32}|\d{1,15})$/.test(value);
 
+/** Objects that are told field by field; of all others it is told that they were set. Keywords are named by people. */
+const nested: ReadonlySet<string> = new Set(["policy", "tls", "endpoints"]);
+
+/** Pairs of where and what. Of `auth` nothing is ever kept. */
+const fieldsOf = (value: unknown, at: string): [string, unknown][] =>
+  typeof value !== "object" || value === null
+    ? []
+    : Object.entries(value).flatMap(([name, inner]): [string, unknown][] => {
+        if (inner === undefined) return [];
+        const within = `${at}/${name}`;
+        return nested.has(name) || Array.isArray(value) ? fieldsOf(inner, within) : [[within, name === "auth" ? undefined : inner]];
+      });
+
+/** What a request set that was found to be valid, for {@link toEntry}; a body that is no JSON is not told. */
+export const digestFields = (request: FastifyRequest, sealer: Pick<Sealer, "digests">, isJson: boolean): AuditEntry["fields"] => {
+  const said = [
+    ...Object.entries(request.query as object).map(([name, value]): [string, unknown] => [`?${name}`, value]),
+    ...(isJson ? fieldsOf(request.body, "") : []),
+  ];
+  const { tenantId } = callerOf(request);
+  return Object.fromEntries(
+    said.map(([at, value]) => [
+      at,
+      value === undefined ? null : digestText(sealer.digests(["audit", tenantId, at, JSON.stringify(value)])[0]),
+    ]),
+  );
+};
+
 /** What the request did, or tried; `body` is the answer's. */
-export const toEntry = (request: FastifyRequest, status: number, body: unknown = null): AuditEntry => {
+export const toEntry = (
+  request: FastifyRequest,
+  status: number,
+  { body = null, fields = {} }: { readonly body?: unknown; readonly fields?: AuditEntry["fields"] } = {},
+): AuditEntry => {
   const { tenantId, keyId } = callerOf(request);
   const objects = Object.fromEntries(
     Object.entries(request.params as Record<string, unknown>).filter((pair): pair is [string, string] => isId(pair[1])),
@@ -59,6 +101,7 @@ export const toEntry = (request: FastifyRequest, status: number, body: unknown =
     route: request.routeOptions.url ?? "",
     accountId: account === undefined ? null : parseId<AccountId>("acc", account),
     objects,
+    fields,
     status,
     address: request.ip,
     requestId: request.id,

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Tx } from "../store/database.ts";
 import { type Once, once } from "../store/idempotency.ts";
 import { noteAction } from "../store/audit.ts";
-import { toEntry } from "./audit.ts";
+import { digestFields, toEntry } from "./audit.ts";
 import { callerOf } from "./auth.ts";
 import { invalid, ProblemError } from "./problem.ts";
 import type { ApiDeps } from "./types.ts";
@@ -60,7 +60,8 @@ export const answerOnce = async <Body>(
   /** With a note of it, which stands or falls with it. */
   const audited = async (tx: Tx): Promise<Answer<Body>> => {
     const answer = await work(tx);
-    await noteAction(tx, toEntry(request, answer.status, answer.body));
+    const fields = digestFields(request, deps.sealer, exchange.content === undefined);
+    await noteAction(tx, toEntry(request, answer.status, { body: answer.body, fields }));
     return answer;
   };
   if (key === null) {

@@ -16,6 +16,8 @@ export interface AuditEntry {
   readonly accountId: AccountId | null;
   /** Ids in the path, by the names of the pattern. */
   readonly objects: Readonly<Record<string, string>>;
+  /** What the request set, each with a digest of its value; null where it holds a secret. */
+  readonly fields: Readonly<Record<string, string | null>>;
   readonly status: number;
   readonly address: string;
   readonly requestId: string;
@@ -29,8 +31,8 @@ export interface AuditRow extends AuditEntry {
 export const noteAction = async (db: Queryable, entry: AuditEntry): Promise<void> => {
   await db.query({
     name: "audit_note",
-    text: `insert into audit_log (id, tenant_id, key_id, method, route, account_id, objects, status, address, request_id)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    text: `insert into audit_log (id, tenant_id, key_id, method, route, account_id, objects, fields, status, address, request_id)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
     values: [
       uuidv7(),
       entry.tenantId,
@@ -39,6 +41,7 @@ export const noteAction = async (db: Queryable, entry: AuditEntry): Promise<void
       entry.route,
       entry.accountId,
       JSON.stringify(entry.objects),
+      JSON.stringify(entry.fields),
       entry.status,
       entry.address,
       entry.requestId,
@@ -54,7 +57,7 @@ export const listActions = async (
 ): Promise<AuditRow[]> => {
   const { rows } = await db.query<AuditRow>({
     name: "audit_page",
-    text: `select id, at, tenant_id as "tenantId", key_id as "keyId", method, route, account_id as "accountId", objects, status, address,
+    text: `select id, at, tenant_id as "tenantId", key_id as "keyId", method, route, account_id as "accountId", objects, fields, status, address,
              request_id as "requestId"
            from audit_log where tenant_id = $1 and ($2::uuid[] is null or account_id = any($2)) and ($3::uuid is null or id < $3)
            order by id desc limit $4`,

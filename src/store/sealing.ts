@@ -84,6 +84,10 @@ export const openEach = <Row extends { readonly id: string }, Opened>(
 export const firstId = "00000000-0000-0000-0000-000000000000";
 
 const keyIdLength = 8;
+const shownLength = 8;
+
+/** Enough of a digest to tell values apart, in hex. */
+export const digestText = (digest: Buffer): string => digest.toString("hex", keyIdLength, keyIdLength + shownLength);
 
 /** Were both digests made under one key? If not, they say nothing about each other. */
 export const underOneKey = (one: Buffer, other: Buffer): boolean =>

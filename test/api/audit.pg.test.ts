@@ -8,6 +8,7 @@ interface Action {
   readonly route: string;
   readonly accountId: string | null;
   readonly objects: Readonly<Record<string, string>>;
+  readonly fields: Readonly<Record<string, string | null>>;
   readonly status: number;
   readonly requestId: string;
 }
@@ -41,6 +42,25 @@ test("a write is noted with its key, what it made and what it was about", async 
   expect(await entryOf("delete")).toMatchObject({ keyId: null, method: "DELETE", accountId: made.body.id, status: 204 });
 });
 
+test("a write tells what it set, by digests that only tell values apart, and nothing of a secret", async () => {
+  const { id } = (await api.request("/v1/accounts", { json: accountInput(), headers: { "x-request-id": "fields" } })).body;
+  const { fields: made } = await entryOf("fields");
+  expect(Object.keys(made)).toEqual(expect.arrayContaining(["/name", "/endpoints/0/host", "/endpoints/0/auth"]));
+  expect(made["/endpoints/0/auth"]).toBeNull();
+  const told = async (json: object, name: string): Promise<Action["fields"]> => {
+    await api.request(`/v1/accounts/${id}`, { method: "PATCH", json, headers: { "x-request-id": name } });
+    return (await entryOf(name)).fields;
+  };
+  const first = await told({ name: "Eve", policy: { retentionDays: 10 } }, "first");
+  const second = await told({ name: "Eve", policy: { retentionDays: 11 } }, "second");
+  expect(Object.keys(first).toSorted()).toEqual(["/name", "/policy/retentionDays"]);
+  expect(first["/name"]).toMatch(/^[0-9a-f]{16}$/);
+  expect(second["/name"]).toBe(first["/name"]);
+  expect(second["/policy/retentionDays"]).not.toBe(first["/policy/retentionDays"]);
+  const { rows } = await api.db.query<{ line: string }>({ text: "select a::text as line from audit_log a" });
+  for (const { line } of rows) expect(line).not.toMatch(/Eve|secret|password/);
+});
+
 test("stands or falls with its effect, and a repeated answer is no second effect", async () => {
   const one = { json: { name: "k", scopes: ["mail:read"] }, key: ops.key };
   const headers = (id: string): Record<string, string> => ({ "idempotency-key": "same", "x-request-id": id });
@@ -61,7 +81,7 @@ test("what was refused is noted, without what was said; what was only read is no
   await api.request("/v1/accounts", { json: { email: secret }, key: ops.key, headers: { "x-request-id": "invalid" } });
   await api.request("/v1/tenants", { json: { name: secret }, key: ops.key, headers: { "x-request-id": "forbidden" } });
   await api.request("/v1/accounts", { key: ops.key, headers: { "x-request-id": "read" } });
-  expect(await entryOf("unknown")).toMatchObject({ status: 404, objects: {}, route: "/v1/keys/:keyId" });
+  expect(await entryOf("unknown")).toMatchObject({ status: 404, objects: {}, fields: {}, route: "/v1/keys/:keyId" });
   expect(await entryOf("invalid")).toMatchObject({ status: 400 });
   expect(await entryOf("forbidden")).toMatchObject({ status: 403 });
   expect((await actions()).map(({ requestId }) => requestId)).not.toContain("read");

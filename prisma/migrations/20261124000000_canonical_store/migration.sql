@@ -57,6 +57,7 @@ create table audit_log (
   route text not null,
   account_id uuid,
   objects jsonb not null,
+  fields jsonb not null,
   status integer not null,
   address text not null,
   request_id text not null,

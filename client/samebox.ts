@@ -49,6 +49,65 @@ export type OAuth2AuthWrite = {
     user: string;
     accessToken: string;
 };
+export type EndpointInput = {
+    protocol: "imap" | "pop3";
+    host: string;
+    port?: number;
+    /** `none` only where the operator allows it. */
+    security?: "tls" | "starttls" | "none";
+    auth: ({
+        "type": "password";
+    } & PasswordAuth) | ({
+        "type": "oauth2";
+    } & OAuth2Auth);
+    tls?: {
+        /** A private certificate authority, PEM. */
+        caPem?: string | null;
+        /** `false` only where the operator allows it. */
+        rejectUnauthorized?: boolean;
+    };
+};
+export type EndpointInputWrite = {
+    protocol: "imap" | "pop3";
+    host: string;
+    port?: number;
+    /** `none` only where the operator allows it. */
+    security?: "tls" | "starttls" | "none";
+    auth: ({
+        "type": "password";
+    } & PasswordAuthWrite) | ({
+        "type": "oauth2";
+    } & OAuth2AuthWrite);
+    tls?: {
+        /** A private certificate authority, PEM. */
+        caPem?: string | null;
+        /** `false` only where the operator allows it. */
+        rejectUnauthorized?: boolean;
+    };
+};
+export type PolicyPatch = {
+    pop3Devices?: "unknown" | "declared" | "none";
+    onPop3Drain?: "keep" | "mirror" | "restore";
+    onUserExpunge?: "keep" | "mirror";
+    onUnknownVanish?: "auto" | "keep" | "mirror";
+    /** What \Seen means on mail that looks as if a POP3 device only retrieved it. accept: it is read. revert: it stays unread here and is set back once upstream; asking for it says that there is such a device. auto: revert where pop3Devices is declared, else accept. */
+    pop3Seen?: "auto" | "accept" | "revert";
+    serverCopy?: "leave" | "delete_after_days" | "delete_on_purge";
+    serverCopyDays?: number;
+    retentionDays?: number;
+};
+export type AccountInput = {
+    name?: string;
+    email: string;
+    endpoints: EndpointInput[];
+    policy?: PolicyPatch;
+};
+export type AccountInputWrite = {
+    name?: string;
+    email: string;
+    endpoints: EndpointInputWrite[];
+    policy?: PolicyPatch;
+};
 export type Policy = {
     pop3Devices: "unknown" | "declared" | "none";
     onPop3Drain: "keep" | "mirror" | "restore";
@@ -95,6 +154,58 @@ export type Account = {
     }[];
     policy: Policy;
     createdAt: string;
+};
+export type EndpointPatch = {
+    /** The endpoint to change; without it, a new one is added. */
+    id?: string;
+    protocol?: "imap" | "pop3";
+    host?: string;
+    port?: number;
+    /** `none` only where the operator allows it. */
+    security?: "tls" | "starttls" | "none";
+    auth?: ({
+        "type": "password";
+    } & PasswordAuth) | ({
+        "type": "oauth2";
+    } & OAuth2Auth);
+    tls?: {
+        /** A private certificate authority, PEM. */
+        caPem?: string | null;
+        /** `false` only where the operator allows it. */
+        rejectUnauthorized?: boolean;
+    };
+};
+export type EndpointPatchWrite = {
+    /** The endpoint to change; without it, a new one is added. */
+    id?: string;
+    protocol?: "imap" | "pop3";
+    host?: string;
+    port?: number;
+    /** `none` only where the operator allows it. */
+    security?: "tls" | "starttls" | "none";
+    auth?: ({
+        "type": "password";
+    } & PasswordAuthWrite) | ({
+        "type": "oauth2";
+    } & OAuth2AuthWrite);
+    tls?: {
+        /** A private certificate authority, PEM. */
+        caPem?: string | null;
+        /** `false` only where the operator allows it. */
+        rejectUnauthorized?: boolean;
+    };
+};
+export type AccountPatch = {
+    name?: string;
+    email?: string;
+    endpoints?: EndpointPatch[];
+    policy?: PolicyPatch;
+};
+export type AccountPatchWrite = {
+    name?: string;
+    email?: string;
+    endpoints?: EndpointPatchWrite[];
+    policy?: PolicyPatch;
 };
 export type Hold = {
     id: string;
@@ -316,6 +427,14 @@ export type Mailbox = {
     unreadMessages: number;
     sync: "synced" | "pending" | "held" | "masked" | "canonical_only";
 };
+export type MailboxInput = {
+    /** Any characters but controls, and but the one that separates levels on the account's IMAP server. */
+    name: string;
+    /** The mailbox it lies in. */
+    parentId?: string | null;
+    /** What it is for. Another mailbox that was for this is for nothing then; what the server says of it counts no more. */
+    role?: ("archive" | "drafts" | "sent" | "junk" | "trash" | null) | ("archive" | "drafts" | "sent" | "junk" | "trash" | null);
+};
 export type MailboxWriteResult = {
     id: string;
     name: string;
@@ -369,6 +488,14 @@ export type ToldChange = {
     text: string;
     /** What to do to get another outcome; null: nothing is to be done. */
     otherwise: string | null;
+};
+export type MailboxPatch = {
+    /** Any characters but controls, and but the one that separates levels on the account's IMAP server. */
+    name?: string;
+    /** The mailbox it lies in. */
+    parentId?: string | null;
+    /** What it is for. Another mailbox that was for this is for nothing then; what the server says of it counts no more. */
+    role?: ("archive" | "drafts" | "sent" | "junk" | "trash" | null) | ("archive" | "drafts" | "sent" | "junk" | "trash" | null);
 };
 export type MailboxRemoval = {
     /** `applied`: durable in the canonical store; `placements[].sync` tells what upstream has confirmed. `superseded`: what others did meanwhile stands. */
@@ -473,6 +600,16 @@ export type MessageWithState = {
     placements: Placement[];
     state: string;
 };
+export type MessagePatch = {
+    /** JSON merge patch: `true` sets a keyword, `null` or `false` takes it away, what is not named stays. JMAP spelling, e.g. `$seen`. */
+    keywords?: {
+        [key: string]: boolean | null;
+    };
+    /** JSON merge patch: `true` puts the message into a mailbox, `null` or `false` takes it out. One of each is a move, which keeps the placement. */
+    mailboxIds?: {
+        [key: string]: boolean | null;
+    };
+};
 export type MessageBody = {
     /** Plain text; null when the message has none. */
     text: string | null;
@@ -482,6 +619,10 @@ export type MessageBody = {
     truncated: boolean;
     /** A point in the account's log: `<epoch>.<seq>`. */
     state: string;
+};
+export type RestoreInput = {
+    /** Where to; without it where the message came from. */
+    mailboxId?: string;
 };
 export type PatchOp = {
     op: "patch";
@@ -508,6 +649,17 @@ export type RestoreOp = {
     messageId: string;
     /** Where to; without it where the message came from. */
     mailboxId?: string;
+};
+export type BatchInput = {
+    ops: (({
+        op: "patch";
+    } & PatchOp) | ({
+        op: "delete";
+    } & DeleteOp) | ({
+        op: "purge";
+    } & PurgeOp) | ({
+        op: "restore";
+    } & RestoreOp))[];
 };
 export type BatchResult = {
     results: {
@@ -564,6 +716,14 @@ export type Change = {
     /** SHA-256 over the hash of the change before and this change without its `hash`, as canonical JSON (RFC 8785). */
     hash: string;
 };
+export type WebhookInput = {
+    /** https, at the usual port. Redirects are not followed. */
+    url: string;
+    /** The only accounts it is told of; null: all of the tenant, also those to come. */
+    accountIds?: string[] | null;
+    /** Kinds of changes, e.g. `message.created`; null: all. */
+    kinds?: string[] | null;
+};
 export type WebhookWithSecret = {
     id: string;
     url: string;
@@ -604,6 +764,25 @@ export type Webhook = {
     previousSecretUntil: string | null;
     createdAt: string;
 };
+export type WebhookPatch = {
+    /** https, at the usual port. Redirects are not followed. */
+    url?: string;
+    /** The only accounts it is told of; null: all of the tenant, also those to come. */
+    accountIds?: string[] | null;
+    /** Kinds of changes, e.g. `message.created`; null: all. */
+    kinds?: string[] | null;
+    /** Enabled again, it goes on where it stood. */
+    enabled?: boolean;
+};
+export type RotationInput = {
+    /** How long the secret before signs, too. */
+    overlapHours?: number;
+};
+export type ReplayInput = {
+    accountId: string;
+    /** A state: what came after it is sent, again or for the first time, under the ids it always has. */
+    since: string;
+};
 export type Delivery = {
     id: string;
     /** null, as `seq`: a test event. */
@@ -616,6 +795,14 @@ export type Delivery = {
     result: "2xx" | "3xx" | "4xx" | "5xx" | "gone" | "timeout" | "unreachable" | "blocked" | "cut";
     status: number | null;
     durationMs: number;
+};
+export type KeyInput = {
+    name: string;
+    scopes: ("mail:read" | "mail:write" | "accounts" | "ops")[];
+    accountIds?: string[] | null;
+    expiresAt?: string | null;
+    /** Operator only: whose key it is. */
+    tenantId?: string;
 };
 export type NewKey = {
     id: string;
@@ -642,6 +829,9 @@ export type Key = {
     /** To the minute. */
     lastUsedAt: string | null;
     createdAt: string;
+};
+export type TenantInput = {
+    name: string;
 };
 export type Tenant = {
     id: string;
@@ -692,6 +882,10 @@ export type Action = {
     /** Ids in the path, and `created`: what the request made. */
     objects: {
         [key: string]: string;
+    };
+    /** What the request set: parameters (`?purge`) and fields of its body (`/policy/retentionDays`), each with a digest of its value. A value that is set again has the same digest while SAMEBOX_SECRET_KEY is the same. null: it holds a secret. */
+    fields: {
+        [key: string]: string | null;
     };
     /** The status that was answered. */
     status: number;
@@ -876,40 +1070,8 @@ export function getMetrics(opts?: Oazapfts.RequestOpts) {
 /**
  * Create an account and begin to sync it
  */
-export function createAccount({ body }: {
-    body: {
-        name?: string;
-        email: string;
-        endpoints: {
-            protocol: "imap" | "pop3";
-            host: string;
-            port?: number;
-            /** `none` only where the operator allows it. */
-            security?: "tls" | "starttls" | "none";
-            auth: ({
-                "type": "password";
-            } & PasswordAuthWrite) | ({
-                "type": "oauth2";
-            } & OAuth2AuthWrite);
-            tls?: {
-                /** A private certificate authority, PEM. */
-                caPem?: string | null;
-                /** `false` only where the operator allows it. */
-                rejectUnauthorized?: boolean;
-            };
-        }[];
-        policy?: {
-            pop3Devices?: "unknown" | "declared" | "none";
-            onPop3Drain?: "keep" | "mirror" | "restore";
-            onUserExpunge?: "keep" | "mirror";
-            onUnknownVanish?: "auto" | "keep" | "mirror";
-            /** What \Seen means on mail that looks as if a POP3 device only retrieved it. accept: it is read. revert: it stays unread here and is set back once upstream; asking for it says that there is such a device. auto: revert where pop3Devices is declared, else accept. */
-            pop3Seen?: "auto" | "accept" | "revert";
-            serverCopy?: "leave" | "delete_after_days" | "delete_on_purge";
-            serverCopyDays?: number;
-            retentionDays?: number;
-        };
-    };
+export function createAccount({ accountInput }: {
+    accountInput: AccountInputWrite;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 201;
@@ -962,7 +1124,7 @@ export function createAccount({ body }: {
     }>("/v1/accounts", oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: accountInput
     }));
 }
 /**
@@ -1091,43 +1253,9 @@ export function getAccount({ accountId }: {
 /**
  * Change an account; new credentials are tried at once
  */
-export function updateAccount({ accountId, body }: {
+export function updateAccount({ accountId, accountPatch }: {
     accountId: string;
-    body: {
-        name?: string;
-        email?: string;
-        endpoints?: {
-            /** The endpoint to change; without it, a new one is added. */
-            id?: string;
-            protocol?: "imap" | "pop3";
-            host?: string;
-            port?: number;
-            /** `none` only where the operator allows it. */
-            security?: "tls" | "starttls" | "none";
-            auth?: ({
-                "type": "password";
-            } & PasswordAuthWrite) | ({
-                "type": "oauth2";
-            } & OAuth2AuthWrite);
-            tls?: {
-                /** A private certificate authority, PEM. */
-                caPem?: string | null;
-                /** `false` only where the operator allows it. */
-                rejectUnauthorized?: boolean;
-            };
-        }[];
-        policy?: {
-            pop3Devices?: "unknown" | "declared" | "none";
-            onPop3Drain?: "keep" | "mirror" | "restore";
-            onUserExpunge?: "keep" | "mirror";
-            onUnknownVanish?: "auto" | "keep" | "mirror";
-            /** What \Seen means on mail that looks as if a POP3 device only retrieved it. accept: it is read. revert: it stays unread here and is set back once upstream; asking for it says that there is such a device. auto: revert where pop3Devices is declared, else accept. */
-            pop3Seen?: "auto" | "accept" | "revert";
-            serverCopy?: "leave" | "delete_after_days" | "delete_on_purge";
-            serverCopyDays?: number;
-            retentionDays?: number;
-        };
-    };
+    accountPatch: AccountPatchWrite;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -1180,7 +1308,7 @@ export function updateAccount({ accountId, body }: {
     }>(`/v1/accounts/${encodeURIComponent(accountId)}`, oazapfts.json({
         ...opts,
         method: "PATCH",
-        body
+        body: accountPatch
     }));
 }
 /**
@@ -1724,21 +1852,11 @@ export function rejectHold({ accountId, holdId }: {
 /**
  * The messages that would stand elsewhere under another policy; nothing is changed
  */
-export function simulatePolicy({ limit, cursor, accountId, body }: {
+export function simulatePolicy({ limit, cursor, accountId, policyPatch }: {
     limit?: number;
     cursor?: string;
     accountId: string;
-    body: {
-        pop3Devices?: "unknown" | "declared" | "none";
-        onPop3Drain?: "keep" | "mirror" | "restore";
-        onUserExpunge?: "keep" | "mirror";
-        onUnknownVanish?: "auto" | "keep" | "mirror";
-        /** What \Seen means on mail that looks as if a POP3 device only retrieved it. accept: it is read. revert: it stays unread here and is set back once upstream; asking for it says that there is such a device. auto: revert where pop3Devices is declared, else accept. */
-        pop3Seen?: "auto" | "accept" | "revert";
-        serverCopy?: "leave" | "delete_after_days" | "delete_on_purge";
-        serverCopyDays?: number;
-        retentionDays?: number;
-    };
+    policyPatch: PolicyPatch;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -1801,7 +1919,7 @@ export function simulatePolicy({ limit, cursor, accountId, body }: {
     }))}`, oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: policyPatch
     }));
 }
 /**
@@ -1866,25 +1984,8 @@ export function deleteEndpoint({ accountId, endpointId }: {
 /**
  * Look at one endpoint: what it can do, and what to set on the devices that use it
  */
-export function probeEndpoint({ body }: {
-    body: {
-        protocol: "imap" | "pop3";
-        host: string;
-        port?: number;
-        /** `none` only where the operator allows it. */
-        security?: "tls" | "starttls" | "none";
-        auth: ({
-            "type": "password";
-        } & PasswordAuthWrite) | ({
-            "type": "oauth2";
-        } & OAuth2AuthWrite);
-        tls?: {
-            /** A private certificate authority, PEM. */
-            caPem?: string | null;
-            /** `false` only where the operator allows it. */
-            rejectUnauthorized?: boolean;
-        };
-    };
+export function probeEndpoint({ endpointInput }: {
+    endpointInput: EndpointInputWrite;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -1937,7 +2038,7 @@ export function probeEndpoint({ body }: {
     }>("/v1/probe", oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: endpointInput
     }));
 }
 /**
@@ -2065,16 +2166,9 @@ export function listMailboxes({ accountId }: {
 /**
  * Make a mailbox
  */
-export function createMailbox({ accountId, body }: {
+export function createMailbox({ accountId, mailboxInput }: {
     accountId: string;
-    body: {
-        /** Any characters but controls, and but the one that separates levels on the account's IMAP server. */
-        name: string;
-        /** The mailbox it lies in. */
-        parentId?: string | null;
-        /** What it is for. Another mailbox that was for this is for nothing then; what the server says of it counts no more. */
-        role?: ("archive" | "drafts" | "sent" | "junk" | "trash" | null) | ("archive" | "drafts" | "sent" | "junk" | "trash" | null);
-    };
+    mailboxInput: MailboxInput;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 201;
@@ -2127,7 +2221,7 @@ export function createMailbox({ accountId, body }: {
     }>(`/v1/accounts/${encodeURIComponent(accountId)}/mailboxes`, oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: mailboxInput
     }));
 }
 /**
@@ -2202,17 +2296,10 @@ export function explainMailbox({ limit, cursor, accountId, mailboxId }: {
 /**
  * Rename a mailbox, put it elsewhere, or give it a role
  */
-export function updateMailbox({ accountId, mailboxId, body }: {
+export function updateMailbox({ accountId, mailboxId, mailboxPatch }: {
     accountId: string;
     mailboxId: string;
-    body: {
-        /** Any characters but controls, and but the one that separates levels on the account's IMAP server. */
-        name?: string;
-        /** The mailbox it lies in. */
-        parentId?: string | null;
-        /** What it is for. Another mailbox that was for this is for nothing then; what the server says of it counts no more. */
-        role?: ("archive" | "drafts" | "sent" | "junk" | "trash" | null) | ("archive" | "drafts" | "sent" | "junk" | "trash" | null);
-    };
+    mailboxPatch: MailboxPatch;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -2265,7 +2352,7 @@ export function updateMailbox({ accountId, mailboxId, body }: {
     }>(`/v1/accounts/${encodeURIComponent(accountId)}/mailboxes/${encodeURIComponent(mailboxId)}`, oazapfts.json({
         ...opts,
         method: "PATCH",
-        body
+        body: mailboxPatch
     }));
 }
 /**
@@ -2552,19 +2639,10 @@ export function getMessage({ accountId, messageId }: {
 /**
  * Change the keywords and mailboxes of a message
  */
-export function updateMessage({ accountId, messageId, body }: {
+export function updateMessage({ accountId, messageId, messagePatch }: {
     accountId: string;
     messageId: string;
-    body: {
-        /** JSON merge patch: `true` sets a keyword, `null` or `false` takes it away, what is not named stays. JMAP spelling, e.g. `$seen`. */
-        keywords?: {
-            [key: string]: boolean | null;
-        };
-        /** JSON merge patch: `true` puts the message into a mailbox, `null` or `false` takes it out. One of each is a move, which keeps the placement. */
-        mailboxIds?: {
-            [key: string]: boolean | null;
-        };
-    };
+    messagePatch: MessagePatch;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -2617,7 +2695,7 @@ export function updateMessage({ accountId, messageId, body }: {
     }>(`/v1/accounts/${encodeURIComponent(accountId)}/messages/${encodeURIComponent(messageId)}`, oazapfts.json({
         ...opts,
         method: "PATCH",
-        body
+        body: messagePatch
     }));
 }
 /**
@@ -2948,10 +3026,7 @@ export function getAttachment({ accountId, messageId, partId }: {
 export function restoreMessage({ accountId, messageId, body }: {
     accountId: string;
     messageId: string;
-    body: {
-        /** Where to; without it where the message came from. */
-        mailboxId?: string;
-    } | null;
+    body: RestoreInput | null;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -3010,19 +3085,9 @@ export function restoreMessage({ accountId, messageId, body }: {
 /**
  * Several operations, in order, each with its own result
  */
-export function runBatch({ accountId, body }: {
+export function runBatch({ accountId, batchInput }: {
     accountId: string;
-    body: {
-        ops: (({
-            op: "patch";
-        } & PatchOp) | ({
-            op: "delete";
-        } & DeleteOp) | ({
-            op: "purge";
-        } & PurgeOp) | ({
-            op: "restore";
-        } & RestoreOp))[];
-    };
+    batchInput: BatchInput;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -3075,7 +3140,7 @@ export function runBatch({ accountId, body }: {
     }>(`/v1/accounts/${encodeURIComponent(accountId)}/batch`, oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: batchInput
     }));
 }
 /**
@@ -3272,15 +3337,8 @@ export function streamEvents({ since, accountId }: {
 /**
  * Make a webhook; its secret is shown this once
  */
-export function createWebhook({ body }: {
-    body: {
-        /** https, at the usual port. Redirects are not followed. */
-        url: string;
-        /** The only accounts it is told of; null: all of the tenant, also those to come. */
-        accountIds?: string[] | null;
-        /** Kinds of changes, e.g. `message.created`; null: all. */
-        kinds?: string[] | null;
-    };
+export function createWebhook({ webhookInput }: {
+    webhookInput: WebhookInput;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 201;
@@ -3333,7 +3391,7 @@ export function createWebhook({ body }: {
     }>("/v1/webhooks", oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: webhookInput
     }));
 }
 /**
@@ -3462,18 +3520,9 @@ export function getWebhook({ webhookId }: {
 /**
  * Change it, disable it or enable it
  */
-export function updateWebhook({ webhookId, body }: {
+export function updateWebhook({ webhookId, webhookPatch }: {
     webhookId: string;
-    body: {
-        /** https, at the usual port. Redirects are not followed. */
-        url?: string;
-        /** The only accounts it is told of; null: all of the tenant, also those to come. */
-        accountIds?: string[] | null;
-        /** Kinds of changes, e.g. `message.created`; null: all. */
-        kinds?: string[] | null;
-        /** Enabled again, it goes on where it stood. */
-        enabled?: boolean;
-    };
+    webhookPatch: WebhookPatch;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -3526,7 +3575,7 @@ export function updateWebhook({ webhookId, body }: {
     }>(`/v1/webhooks/${encodeURIComponent(webhookId)}`, oazapfts.json({
         ...opts,
         method: "PATCH",
-        body
+        body: webhookPatch
     }));
 }
 /**
@@ -3590,12 +3639,9 @@ export function deleteWebhook({ webhookId }: {
 /**
  * A new secret, shown this once; the one before signs, too, for a while
  */
-export function rotateWebhookSecret({ webhookId, body }: {
+export function rotateWebhookSecret({ webhookId, rotationInput }: {
     webhookId: string;
-    body: {
-        /** How long the secret before signs, too. */
-        overlapHours?: number;
-    };
+    rotationInput: RotationInput;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 200;
@@ -3648,7 +3694,7 @@ export function rotateWebhookSecret({ webhookId, body }: {
     }>(`/v1/webhooks/${encodeURIComponent(webhookId)}/secret`, oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: rotationInput
     }));
 }
 /**
@@ -3716,13 +3762,9 @@ export function testWebhook({ webhookId }: {
 /**
  * Send an account's changes from any state on
  */
-export function replayToWebhook({ webhookId, body }: {
+export function replayToWebhook({ webhookId, replayInput }: {
     webhookId: string;
-    body: {
-        accountId: string;
-        /** A state: what came after it is sent, again or for the first time, under the ids it always has. */
-        since: string;
-    };
+    replayInput: ReplayInput;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 202;
@@ -3775,7 +3817,7 @@ export function replayToWebhook({ webhookId, body }: {
     }>(`/v1/webhooks/${encodeURIComponent(webhookId)}/replay`, oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: replayInput
     }));
 }
 /**
@@ -3847,15 +3889,8 @@ export function listDeliveries({ limit, cursor, webhookId }: {
 /**
  * Make a key; its secret is shown this once
  */
-export function createKey({ body }: {
-    body: {
-        name: string;
-        scopes: ("mail:read" | "mail:write" | "accounts" | "ops")[];
-        accountIds?: string[] | null;
-        expiresAt?: string | null;
-        /** Operator only: whose key it is. */
-        tenantId?: string;
-    };
+export function createKey({ keyInput }: {
+    keyInput: KeyInput;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 201;
@@ -3908,7 +3943,7 @@ export function createKey({ body }: {
     }>("/v1/keys", oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: keyInput
     }));
 }
 /**
@@ -4037,10 +4072,8 @@ export function deleteKey({ keyId }: {
 /**
  * Make a tenant (operator)
  */
-export function createTenant({ body }: {
-    body: {
-        name: string;
-    };
+export function createTenant({ tenantInput }: {
+    tenantInput: TenantInput;
 }, opts?: Oazapfts.RequestOpts) {
     return oazapfts.fetchJson<{
         status: 201;
@@ -4093,7 +4126,7 @@ export function createTenant({ body }: {
     }>("/v1/tenants", oazapfts.json({
         ...opts,
         method: "POST",
-        body
+        body: tenantInput
     }));
 }
 /**

@@ -52,26 +52,32 @@ const Tls = Strict({
 
 const ProtocolWord = Words(["imap", "pop3"]);
 
-export const EndpointInput = Strict({
-  protocol: ProtocolWord,
-  host: Host,
-  port: Type.Optional(Port),
-  security: Type.Optional(SecurityWord),
-  auth: Auth,
-  tls: Type.Optional(Tls),
-});
+export const EndpointInput = Strict(
+  {
+    protocol: ProtocolWord,
+    host: Host,
+    port: Type.Optional(Port),
+    security: Type.Optional(SecurityWord),
+    auth: Auth,
+    tls: Type.Optional(Tls),
+  },
+  { title: "EndpointInput" },
+);
 export type EndpointInput = Static<typeof EndpointInput>;
 
 /** With `id`: a change of that endpoint. Without: a new one, whole. */
-export const EndpointPatchInput = Strict({
-  id: Type.Optional(Type.String({ description: "The endpoint to change; without it, a new one is added." })),
-  protocol: Type.Optional(ProtocolWord),
-  host: Type.Optional(Host),
-  port: Type.Optional(Port),
-  security: Type.Optional(SecurityWord),
-  auth: Type.Optional(Auth),
-  tls: Type.Optional(Tls),
-});
+export const EndpointPatchInput = Strict(
+  {
+    id: Type.Optional(Type.String({ description: "The endpoint to change; without it, a new one is added." })),
+    protocol: Type.Optional(ProtocolWord),
+    host: Type.Optional(Host),
+    port: Type.Optional(Port),
+    security: Type.Optional(SecurityWord),
+    auth: Type.Optional(Auth),
+    tls: Type.Optional(Tls),
+  },
+  { title: "EndpointPatch" },
+);
 export type EndpointPatchInput = Static<typeof EndpointPatchInput>;
 
 const policyFields = {
@@ -90,21 +96,27 @@ const policyFields = {
 
 export const PolicyFields = Type.Object(policyFields, { title: "Policy" });
 
-export const PolicyInput = Type.Partial(Strict(policyFields), { additionalProperties: false });
+export const PolicyInput = Type.Partial(Strict(policyFields), { additionalProperties: false, title: "PolicyPatch" });
 
-export const AccountInput = Strict({
-  name: Type.Optional(Name),
-  email: Email,
-  endpoints: Type.Array(EndpointInput, { minItems: 1, maxItems: mostEndpoints }),
-  policy: Type.Optional(PolicyInput),
-});
+export const AccountInput = Strict(
+  {
+    name: Type.Optional(Name),
+    email: Email,
+    endpoints: Type.Array(EndpointInput, { minItems: 1, maxItems: mostEndpoints }),
+    policy: Type.Optional(PolicyInput),
+  },
+  { title: "AccountInput" },
+);
 
-export const AccountPatchInput = Strict({
-  name: Type.Optional(Name),
-  email: Type.Optional(Email),
-  endpoints: Type.Optional(Type.Array(EndpointPatchInput, { minItems: 1, maxItems: mostEndpoints })),
-  policy: Type.Optional(PolicyInput),
-});
+export const AccountPatchInput = Strict(
+  {
+    name: Type.Optional(Name),
+    email: Type.Optional(Email),
+    endpoints: Type.Optional(Type.Array(EndpointPatchInput, { minItems: 1, maxItems: mostEndpoints })),
+    policy: Type.Optional(PolicyInput),
+  },
+  { title: "AccountPatch" },
+);
 
 export const LastError = Type.Object({ code: Type.String(), message: Type.String(), action: Type.String(), at: Time });
 

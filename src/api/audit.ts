@@ -63,7 +63,9 @@ const fieldsOf = (value: unknown, at: string): [string, unknown][] =>
     : Object.entries(value).flatMap(([name, inner]): [string, unknown][] => {
         if (inner === undefined) return [];
         const within = `${at}/${name}`;
-        return nested.has(name) || Array.isArray(value) ? fieldsOf(inner, within) : [[within, name === "auth" ? undefined : inner]];
+        return nested.has(name) || Array.isArray(value)
+          ? fieldsOf(inner, within)
+          : [[within, name === "auth" ? undefined : inner]];
       });
 
 /** What a request set that was found to be valid, for {@link toEntry}; a body that is no JSON is not told. */

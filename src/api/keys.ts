@@ -15,13 +15,16 @@ import type { ApiDeps, App, Caller } from "./types.ts";
 
 const tags = ["operations"];
 
-const KeyInput = Strict({
-  name: Type.String({ minLength: 1, maxLength: 200, pattern: "^[^\\p{Cc}\\p{Cs}]+$" }),
-  scopes: Type.Array(Words(allScopes), { minItems: 1, uniqueItems: true }),
-  accountIds: Type.Optional(Nullable(Type.Array(Type.String(), { minItems: 1, maxItems: 1000, uniqueItems: true }))),
-  expiresAt: Type.Optional(Nullable(Time)),
-  tenantId: Type.Optional(Type.String({ description: "Operator only: whose key it is." })),
-});
+const KeyInput = Strict(
+  {
+    name: Type.String({ minLength: 1, maxLength: 200, pattern: "^[^\\p{Cc}\\p{Cs}]+$" }),
+    scopes: Type.Array(Words(allScopes), { minItems: 1, uniqueItems: true }),
+    accountIds: Type.Optional(Nullable(Type.Array(Type.String(), { minItems: 1, maxItems: 1000, uniqueItems: true }))),
+    expiresAt: Type.Optional(Nullable(Time)),
+    tenantId: Type.Optional(Type.String({ description: "Operator only: whose key it is." })),
+  },
+  { title: "KeyInput" },
+);
 
 const keyFields = {
   id: Type.String(),

@@ -34,8 +34,11 @@ const Role = Nullable(
   }),
 );
 
-const NewMailbox = Strict({ name: Name, parentId: Type.Optional(Parent), role: Type.Optional(Role) });
-const MailboxPatch = Strict({ name: Type.Optional(Name), parentId: Type.Optional(Parent), role: Type.Optional(Role) });
+const NewMailbox = Strict({ name: Name, parentId: Type.Optional(Parent), role: Type.Optional(Role) }, { title: "MailboxInput" });
+const MailboxPatch = Strict(
+  { name: Type.Optional(Name), parentId: Type.Optional(Parent), role: Type.Optional(Role) },
+  { title: "MailboxPatch" },
+);
 
 const Outcome = {
   status: WriteStatus,

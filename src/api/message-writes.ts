@@ -75,7 +75,7 @@ const registerRestore = (app: App, deps: ApiDeps): void => {
         tags,
         summary: "Bring a removed or trashed message back",
         params: MessageParams,
-        body: Nullable(Strict({ mailboxId: RestoreTarget })),
+        body: Nullable(Strict({ mailboxId: RestoreTarget }, { title: "RestoreInput" })),
         response,
       },
     },
@@ -114,7 +114,7 @@ const registerBatch = (app: App, deps: ApiDeps): void => {
         description:
           "All are durable, or none is; what is rejected stops nothing. `If-Match` is the base of each. More than 50 messages thrown away need it, and are rejected where something became of them since.",
         params: AccountParams,
-        body: Strict({ ops: Type.Array(BatchEntry, { minItems: 1, maxItems: 500 }) }),
+        body: Strict({ ops: Type.Array(BatchEntry, { minItems: 1, maxItems: 500 }) }, { title: "BatchInput" }),
         response: { 200: BatchAnswer },
       },
     },

@@ -24,7 +24,7 @@ const patchFields = {
   ),
 };
 
-export const MessagePatch = Strict(patchFields);
+export const MessagePatch = Strict(patchFields, { title: "MessagePatch" });
 
 export const RestoreTarget = Type.Optional(Type.String({ description: "Where to; without it where the message came from." }));
 

@@ -13,7 +13,10 @@ const config = { access: "operator" } as const;
 
 const TenantAnswer = Type.Object({ id: Type.String(), name: Type.String(), createdAt: Time }, { title: "Tenant" });
 
-const TenantInput = Strict({ name: Type.String({ minLength: 1, maxLength: 200, pattern: "^[^\\p{Cc}\\p{Cs}]+$" }) });
+const TenantInput = Strict(
+  { name: Type.String({ minLength: 1, maxLength: 200, pattern: "^[^\\p{Cc}\\p{Cs}]+$" }) },
+  { title: "TenantInput" },
+);
 
 const showTenant = (tenant: Tenant): Static<typeof TenantAnswer> => ({
   id: formatId("ten", tenant.id),

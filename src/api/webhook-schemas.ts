@@ -27,27 +27,39 @@ const Kinds = Nullable(
   }),
 );
 
-export const WebhookInput = Strict({ url: Url, accountIds: Type.Optional(AccountIds), kinds: Type.Optional(Kinds) });
+export const WebhookInput = Strict(
+  { url: Url, accountIds: Type.Optional(AccountIds), kinds: Type.Optional(Kinds) },
+  { title: "WebhookInput" },
+);
 
-export const WebhookPatchInput = Strict({
-  url: Type.Optional(Url),
-  accountIds: Type.Optional(AccountIds),
-  kinds: Type.Optional(Kinds),
-  enabled: Type.Optional(Type.Boolean({ description: "Enabled again, it goes on where it stood." })),
-});
+export const WebhookPatchInput = Strict(
+  {
+    url: Type.Optional(Url),
+    accountIds: Type.Optional(AccountIds),
+    kinds: Type.Optional(Kinds),
+    enabled: Type.Optional(Type.Boolean({ description: "Enabled again, it goes on where it stood." })),
+  },
+  { title: "WebhookPatch" },
+);
 
-export const RotationInput = Strict({
-  overlapHours: Type.Optional(
-    Type.Integer({ minimum: 0, maximum: 168, default: 24, description: "How long the secret before signs, too." }),
-  ),
-});
+export const RotationInput = Strict(
+  {
+    overlapHours: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 168, default: 24, description: "How long the secret before signs, too." }),
+    ),
+  },
+  { title: "RotationInput" },
+);
 
-export const ReplayInput = Strict({
-  accountId: Type.String(),
-  since: Type.String({
-    description: "A state: what came after it is sent, again or for the first time, under the ids it always has.",
-  }),
-});
+export const ReplayInput = Strict(
+  {
+    accountId: Type.String(),
+    since: Type.String({
+      description: "A state: what came after it is sent, again or for the first time, under the ids it always has.",
+    }),
+  },
+  { title: "ReplayInput" },
+);
 
 const fields = {
   id: Type.String(),

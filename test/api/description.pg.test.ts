@@ -67,8 +67,7 @@ describe("the typed client", () => {
   });
 
   test("creates an account, follows its changes, and tells a failure by its code", async () => {
-    const input = accountInput() as Parameters<typeof samebox.createAccount>[0]["body"];
-    const created = await samebox.createAccount({ body: input }, opts());
+    const created = await samebox.createAccount({ accountInput: accountInput() as samebox.AccountInputWrite }, opts());
     if (created.status !== 201) throw new Error(created.data.detail);
     const { id, policy } = created.data;
     expect(policy.onPop3Drain).toBe("keep");

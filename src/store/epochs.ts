@@ -84,7 +84,7 @@ export const listUnbound = async (
   return rows.map(toUnbound);
 };
 
-/** What is gone here, and had an item there that was still to be removed when the mailbox was numbered anew. */
+/** What is gone here, and had an item there when the mailbox was numbered anew: to be removed still, or not to be removed at all. */
 export const listDoomed = async (
   db: Queryable,
   accountId: AccountId,
@@ -95,7 +95,7 @@ export const listDoomed = async (
     text: `select ${unboundColumns}
            from commands c join placements p on p.account_id = $1 and p.id = c.placement_id and p.lifecycle <> 'live'
              join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
-           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.verb = 'expunge'
+           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown', 'masked', 'failed') and c.verb = 'expunge'
              and b.mailbox_id = $3 and b.closed_reason = 'epoch'
            order by p.received_at desc, p.id desc`,
     values: [accountId, endpointId, mailboxId],

@@ -28,6 +28,8 @@ export interface Session {
   readonly usable: boolean;
   /** All mailboxes with their counters: one round trip where the server has LIST-STATUS (RFC 5819). */
   survey(signal: AbortSignal): Promise<Survey>;
+  /** Those of the mailboxes that the server does not say to be gone, whether it lists them or not (D2). */
+  answering(paths: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
   /** What changed in one mailbox since a cursor, or everything in it. */
   observe(request: ObserveRequest, signal: AbortSignal): Promise<MailboxObservation>;
   /**

@@ -18,6 +18,8 @@ export interface SurveyInput {
   readonly replaced: readonly MailboxId[];
   /** Paths at which mail was seen that tells which mailbox it is (D1). */
   readonly proven: readonly string[];
+  /** Paths that are not listed, and that the server does not say to be gone (D2). */
+  readonly answering: readonly string[];
   /** Unused ids; two per surveyed mailbox are enough (itself and a parent nobody listed). */
   readonly freshIds: readonly string[];
   /** Time of the survey in ms since 1970. */
@@ -134,8 +136,12 @@ const endOf = (view: MailboxView, replaced: readonly MailboxId[]): "own" | "repl
 
 const isOwnRemoval = ({ pending }: MailboxView): boolean => pending?.fence?.step === "remove";
 
+/** Missing for so long that it is gone if the server says so, too (D2). */
+export const isOverdue = ({ upstream }: MailboxView, at: number): boolean =>
+  upstream?.absentSince != null && at - upstream.absentSince >= absentForMs;
+
 /**
- * D2: gone only after two complete listings 60 s apart lack it; never INBOX; never when half of all is missing at once. What we
+ * D2: gone only after two complete listings 60 s apart lack it, and the server says so when it is asked; never INBOX; never when half of all is missing at once. What we
  * asked the server to remove is gone when it is not listed, and so is what another mailbox has replaced (D9).
  */
 const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waiting: UpstreamWrite[]; gone: MailboxView[] } => {
@@ -153,7 +159,7 @@ const absences = (input: SurveyInput, present: ReadonlySet<MailboxId>): { waitin
     const { path, objectId, showsAll = false, absentSince } = upstream;
     if (absentSince === null)
       waiting.push({ mailboxId: id, path, delimiter: null, selectable: false, objectId, showsAll, absentSince: input.at });
-    else if (input.at - absentSince >= absentForMs) gone.push(view);
+    else if (isOverdue(view, input.at) && !input.answering.includes(path)) gone.push(view);
   }
   return { waiting, gone };
 };

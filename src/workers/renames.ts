@@ -3,7 +3,7 @@ import type { Session } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { Survey } from "../model/observation.ts";
 import { findDoubtful } from "../reconciler/mailbox-claims.ts";
-import { usable } from "../reconciler/mailboxes.ts";
+import { isOverdue, usable } from "../reconciler/mailboxes.ts";
 import type { MailboxView } from "../reconciler/state.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { readStoredHeads, sampleBound } from "../store/epochs.ts";
@@ -58,6 +58,9 @@ const showsMailOf = async (
   return areSame && found.length >= Math.min(enough, sample.length);
 };
 
+/** So many mailboxes are asked for one by one, and no more: the rest waits for the next look. */
+const askedMost = 100;
+
 /** Decides what a survey means for the tree, with a look at mail where it takes that, and writes it (`applySurvey`). */
 export const applyListing = async (
   context: LaneContext,
@@ -71,5 +74,12 @@ export const applyListing = async (
   const proven: string[] = [];
   for (const [path, view] of findDoubtful(usable(survey.mailboxes), known, new Set(replacedIn(context))))
     if (await showsMailOf(context, session, { path, view }, signal)) proven.push(path);
-  return applySurvey(context, survey, proven);
+  const listed = new Set(survey.mailboxes.map(({ path }) => path));
+  const lacking = known.flatMap((view) => {
+    const path = view.upstream?.path ?? "";
+    return isOverdue(view, survey.endedAt.getTime()) && !listed.has(path) ? [path] : [];
+  });
+  const asked = lacking.slice(0, askedMost);
+  const there = asked.length === 0 ? [] : await session.answering(asked, signal);
+  return applySurvey(context, survey, { proven, answering: [...there, ...lacking.slice(askedMost)] });
 };

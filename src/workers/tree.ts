@@ -70,9 +70,10 @@ interface SurveyFacts {
   readonly survey: Pick<Survey, "complete" | "mailboxes" | "endedAt">;
   readonly replaced: readonly MailboxId[];
   readonly proven: readonly string[];
+  readonly answering: readonly string[];
 }
 
-const decideSurvey = async (account: InputTx, { endpointId, survey, replaced, proven }: SurveyFacts) => {
+const decideSurvey = async (account: InputTx, { endpointId, survey, replaced, proven, answering }: SurveyFacts) => {
   // A lane that has not heard yet would find none of its mailboxes, take all for new ones and read them once more.
   if (!(await endpointIsThere(account, endpointId))) return { waiting: false, gone: false };
   const known = await loadMailboxes(account, endpointId);
@@ -84,6 +85,7 @@ const decideSurvey = async (account: InputTx, { endpointId, survey, replaced, pr
     known,
     replaced,
     proven,
+    answering,
     freshIds,
     at: survey.endedAt.getTime(),
   });
@@ -96,17 +98,18 @@ const decideSurvey = async (account: InputTx, { endpointId, survey, replaced, pr
 const surveySeen = defineInput("observation", "imap.survey", decideSurvey);
 
 /**
- * Decides what a survey means for the tree and writes it. `proven`: paths where mail says which mailbox it is.
+ * Decides what a survey means for the tree and writes it. `proven`: paths where mail says which mailbox it is; `answering`: those that
+ * are not listed and not said to be gone.
  * @returns whether mailboxes are waited for that may be gone (so that the next equal survey counts too), and whether any went.
  */
 export const applySurvey = async (
   context: LaneContext,
   { complete, mailboxes, endedAt }: Survey,
-  proven: readonly string[],
+  { proven, answering }: Pick<SurveyFacts, "proven" | "answering">,
 ): Promise<{ waiting: boolean; gone: boolean }> => {
   step("before tree");
   const replaced = replacedIn(context);
-  const facts = { endpointId: context.endpointId, survey: { complete, mailboxes, endedAt }, replaced, proven };
+  const facts = { endpointId: context.endpointId, survey: { complete, mailboxes, endedAt }, replaced, proven, answering };
   const decision = await ingest(context, surveySeen, facts);
   step("after tree");
   await refreshMailboxes(context, new Map());

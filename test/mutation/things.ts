@@ -17,7 +17,8 @@ const mailboxes: readonly Mutant[] = [
     ["reconciler/mailboxes.test.ts"],
     [
       ["D9", "a mailbox that was replaced goes on", 'return replaced.includes(view.id) ? "replaced" : null;', "return null;"],
-      ["D2", "one listing is enough", "input.at - absentSince >= absentForMs", "true"],
+      ["D2", "one listing is enough", "at - upstream.absentSince >= absentForMs", "true"],
+      ["D2", "what is not listed is gone, whatever the server says of it", "&& !input.answering.includes(path)", ""],
       ["D2", "a listing that was cut short is enough", "if (!input.complete) return", "if (false) return"],
       ["D2", "most mailboxes may go at once", "lost >= 5 && lost * 2 > listed", "false"],
       ["D9", "most mailboxes are replaced at once", "return areMost(others.length, listed.length);", "return false;"],

@@ -165,6 +165,7 @@ describe("a survey while something is pending", () => {
       known,
       replaced: [],
       proven: [],
+      answering: [],
       freshIds,
       at,
     });

@@ -26,6 +26,7 @@ const survey = (
   complete = true,
   replaced: readonly MailboxId[] = [],
   proven: readonly string[] = [],
+  answering: readonly string[] = [],
 ) =>
   reconcileSurvey({
     endpointId,
@@ -34,6 +35,7 @@ const survey = (
     known,
     replaced,
     proven,
+    answering,
     at,
     freshIds: Array.from({ length: 50 }, (_, n) => `new${n}`),
   });
@@ -151,6 +153,8 @@ describe("a survey", () => {
     );
     expect(survey([box("INBOX")], waiting, 30_000).gone).toEqual([]);
     expect(survey([box("INBOX")], waiting, 62_000, false).gone).toEqual([]);
+    // It is there for the server, which does not list it.
+    expect(survey([box("INBOX")], waiting, 62_000, true, [], [], ["Work"])).toMatchObject({ gone: [], changes: [] });
     expect(survey([box("INBOX")], waiting, 62_000).gone).toEqual([waiting.find((view) => view.name === "Work")?.id as MailboxId]);
   });
 

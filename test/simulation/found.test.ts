@@ -172,3 +172,9 @@ it("mail that went into a mailbox which an earlier listing lacked was moved ther
   const { oracle } = await simulate(plan(script, [0, 11], { quirks, faults: [{ at: 5, kind: "cut" }] }));
   expect(oracle.log.map(({ kind }) => kind).filter((kind) => /message/.test(kind))).toEqual(["message.created", "message.moved"]);
 });
+
+it("a mailbox that is no longer listed and still there for the server is not gone, nor is its mail (D2)", async () => {
+  const quirks = { ...noQuirks, push: "poll", unlisted: "Archive" } as const;
+  const { oracle } = await simulate(plan([{ ...mail, box: 1 }], [0, 11, 11, 11, 11], { quirks }));
+  expect(oracle.log.map(({ kind }) => kind).filter((kind) => /removed|kept/.test(kind))).toEqual([]);
+});

@@ -139,10 +139,18 @@ class ModelSession implements Session {
 
   survey(): Promise<Survey> {
     return this.#life.ask("survey", this.#line, (cut) => {
-      const all = [...this.#server.mailboxes.values()].map((mailbox) => shown(this.#server, mailbox));
+      const { mailboxes, quirks } = this.#server;
+      const first = this.#server.listings === 0;
+      const isListed = ({ path }: { readonly path: string }): boolean => path !== quirks.unlisted || first;
+      this.#server.listings += 1;
+      const all = [...mailboxes.values()].map((mailbox) => shown(this.#server, mailbox)).filter(isListed);
       const startedAt = new Date();
       return { startedAt, endedAt: startedAt, complete: !cut, mailboxes: cut ? all.slice(0, Math.ceil(all.length / 2)) : all };
     });
+  }
+
+  answering(paths: readonly string[]): Promise<readonly string[]> {
+    return this.#life.ask("answering", this.#line, () => paths.filter((path) => this.#server.mailboxes.has(path)));
   }
 
   observe(request: ObserveRequest): Promise<MailboxObservation> {

@@ -24,6 +24,8 @@ export interface Quirks {
   readonly nilBody: boolean;
   /** The first listing of unique-ids has no end: the server closes after its OK (G2, E29). */
   readonly endlessUidl: boolean;
+  /** A mailbox that is listed once and never again, though it is there (D2). */
+  readonly unlisted?: string;
 }
 
 export const noQuirks: Quirks = {

@@ -74,6 +74,8 @@ interface Arrival {
 export class ServerModel {
   readonly quirks: Quirks;
   readonly mailboxes = new Map<string, Mailbox>();
+  /** So often all mailboxes were listed. */
+  listings = 0;
   readonly occurrences: Occurrence[] = [];
   /** Called with each mailbox that changed. */
   onChange: (path: string) => void = () => undefined;

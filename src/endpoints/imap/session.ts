@@ -31,7 +31,7 @@ import { NewsDesk } from "./news.ts";
 import { observe } from "./observe.ts";
 import { learnObjectIds } from "./object-ids.ts";
 import { learnProfile } from "./profile.ts";
-import { survey } from "./survey.ts";
+import { answering, survey } from "./survey.ts";
 import { Turns } from "./turns.ts";
 import type { Wire } from "./wire.ts";
 
@@ -125,6 +125,10 @@ class ImapSession implements Session, Beating {
       this.#learn({ listStatus });
       return seen;
     });
+  }
+
+  answering(paths: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+    return this.#turn("work", signal, (wire) => answering(wire, paths, signal));
   }
 
   observe(request: ObserveRequest, signal: AbortSignal): Promise<MailboxObservation> {

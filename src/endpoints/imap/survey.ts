@@ -152,9 +152,17 @@ const addSubscriptions = async (wire: Wire, listing: Listing, signal: AbortSigna
   }
 };
 
+/** Why there is no status; `refused`: with a response code, or with none (""), null: it was not refused. */
+interface NoStatus {
+  readonly why: string;
+  readonly refused: string | null;
+}
+
+const noStatus: NoStatus = { why: "The server gave no STATUS.", refused: null };
+
 /** STATUS of one mailbox; a refusal is told by its response code, and never fails the survey. */
-const askStatus = async (wire: Wire, path: string, signal: AbortSignal): Promise<StatusAnswer | string> => {
-  let refused = "The server refused STATUS.";
+const askStatus = async (wire: Wire, path: string, signal: AbortSignal): Promise<StatusAnswer | NoStatus> => {
+  let refused: NoStatus = { why: "The server refused STATUS.", refused: "" };
   for (const name of nameArguments(path, wire.client)) {
     let own: StatusAnswer | null = null;
     let other: StatusAnswer | null = null;
@@ -167,11 +175,11 @@ const askStatus = async (wire: Wire, path: string, signal: AbortSignal): Promise
     };
     try {
       await wire.command("STATUS", [name, statusItems(wire)], { untagged: { STATUS }, ms: statusMs, signal });
-      return own ?? other ?? "The server gave no STATUS.";
+      return own ?? other ?? noStatus;
     } catch (error) {
       const refusal = refusalOf(error);
       if (refusal === null || refusal.throttled) throw error;
-      if (refusal.code !== null) refused = `The server refused STATUS: ${refusal.code}.`;
+      if (refusal.code !== null) refused = { why: `The server refused STATUS: ${refusal.code}.`, refused: refusal.code };
     }
   }
   return refused;
@@ -183,14 +191,32 @@ const addStatuses = async (wire: Wire, listing: Listing, signal: AbortSignal): P
   for (const { path, selectable } of listing.listed.values()) {
     if (!selectable || listing.statuses.has(path)) continue;
     // With LIST-STATUS a missing line is the answer (RFC 5819 2); asking again one by one would cost a turn each.
-    const answer =
-      inline && wire.can("LIST-STATUS") && !wire.plainListOnly
-        ? "The server gave no STATUS."
-        : await askStatus(wire, path, signal);
-    if (typeof answer === "string") errors.set(path, answer);
+    const answer = inline && wire.can("LIST-STATUS") && !wire.plainListOnly ? noStatus : await askStatus(wire, path, signal);
+    if ("why" in answer) errors.set(path, answer.why);
     else listing.statuses.set(path, answer);
   }
   return errors;
+};
+
+/** A no with one of these says nothing of whether the mailbox is there (RFC 5530). */
+const undecided: ReadonlySet<string | null> = new Set([
+  "AUTHORIZATIONFAILED",
+  "CONTACTADMIN",
+  "INUSE",
+  "LIMIT",
+  "NOPERM",
+  "SERVERBUG",
+  "UNAVAILABLE",
+]);
+
+/** Those of the paths under which there is a mailbox, for all that the server says. */
+export const answering = async (wire: Wire, paths: readonly string[], signal: AbortSignal): Promise<string[]> => {
+  const there: string[] = [];
+  for (const path of paths) {
+    const answer = await askStatus(wire, path, signal);
+    if (!("why" in answer) || answer.refused === null || undecided.has(answer.refused)) there.push(path);
+  }
+  return there;
 };
 
 const isWhole = (listing: Listing): boolean => listing.completion.whole && listing.listed.size > 0;

@@ -19,6 +19,8 @@ describe("a survey of a server with LIST-STATUS", () => {
     const { complete, mailboxes, startedAt, endedAt } = await session.survey(forever);
     expect(complete).toBe(true);
     expect(startedAt <= endedAt).toBe(true);
+    const asked = ["INBOX", "Nowhere", "Entwürfe & <Ideen>"];
+    expect(await session.answering(asked, forever)).toEqual(["INBOX", "Entwürfe & <Ideen>"]);
     expect(mailboxes.map(({ path }) => path).sort()).toEqual([
       "Archive",
       "Drafts",

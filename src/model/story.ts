@@ -42,7 +42,7 @@ const tellings: Readonly<Record<string, Telling>> = {
     otherwise: "Give it another name: PATCH …/mailboxes/{mailboxId}.",
   },
   concurrent_rename: {
-    text: "Two devices renamed the mailbox without knowing of each other; one had to give way.",
+    text: "Two devices renamed or moved mailboxes without knowing of each other; one had to give way.",
     otherwise: "Rename it again: a name given now comes after both.",
   },
   name_has_delimiter: {

@@ -9,7 +9,9 @@ import type { MailboxView } from "./state.ts";
 export interface Node {
   readonly id: MailboxId;
   name: string;
-  readonly parentId: MailboxId | null;
+  parentId: MailboxId | null;
+  /** Where the server has it. */
+  readonly listedParentId: MailboxId | null;
   role: Role | null;
   roleSource: RoleSource | null;
   readonly subscribed: boolean;
@@ -23,7 +25,7 @@ export interface Node {
 
 /** Two wanted different things; one of them did not count. */
 export interface Conflict {
-  readonly rule: "D4" | "D5";
+  readonly rule: "D4" | "D5" | "D6";
   readonly node: Node;
   /** What did not count, and whose it was. */
   readonly loser: Readonly<Record<string, unknown>>;
@@ -80,7 +82,20 @@ export class Tree {
     const { id, name, parentId, role, roleSource, subscribed } = before;
     const path = `\u0000${id}`;
     const kept = { id, name, parentId, role, roleSource, subscribed };
-    this.nodes.set(path, { ...kept, created: false, before, box: null, path, delimiter: null });
+    this.nodes.set(path, { ...kept, listedParentId: parentId, created: false, before, box: null, path, delimiter: null });
+  }
+
+  /**
+   * D6: what an app put into a mailbox that a device has meanwhile put into it stays where the server has it: there is no circle
+   * there, so that each circle has one in it that is elsewhere.
+   */
+  untangle(): void {
+    for (const node of this.nodes.values()) {
+      const { parentId, listedParentId } = node;
+      if (parentId === listedParentId || !this.#isCircle(node)) continue;
+      node.parentId = listedParentId;
+      this.conflicts.push({ rule: "D6", node, loser: { parentId }, source: "api" });
+    }
   }
 
   /** D5: of those that want one place the one that stands there upstream keeps it; the others are numbered. */
@@ -124,6 +139,7 @@ export class Tree {
       id: before?.id ?? (this.#freshIds.pop() as MailboxId),
       name: place.name,
       parentId: place.parentId,
+      listedParentId: observed.parentId,
       role: before?.role ?? null,
       roleSource: before?.roleSource ?? null,
       subscribed: this.#isShown(before, box),
@@ -164,8 +180,7 @@ export class Tree {
     const names = mergeField({ shadow: shadow.name, observed: observed.name, canonical: name }, isLater);
     const parents = mergeField({ shadow: shadow.parentId, observed: observed.parentId, canonical: parentId }, isLater);
     const place = { name: names.value, parentId: parents.value };
-    const merged = this.#isCircle(before.id, place.parentId) ? observed : place;
-    if (!isWanted) return { ...merged, lost: [] };
+    if (!isWanted) return { ...place, lost: [] };
     const lost = [
       ...(names.lost === null ? [] : [{ field: "name" as const, lost: names.lost }]),
       ...(parents.lost === null ? [] : [{ field: "parentId" as const, lost: parents.lost }]),
@@ -173,18 +188,15 @@ export class Tree {
       loser: { [field]: (loser === "canonical" ? canonical : observed)[field] },
       source: loser === "canonical" ? ("api" as const) : ("imap" as const),
     }));
-    return { ...merged, lost };
+    return { ...place, lost };
   }
 
-  /** Would it lie below itself? */
-  #isCircle(id: MailboxId, parentId: MailboxId | null): boolean {
+  /** Does it lie below itself? */
+  #isCircle({ id, parentId }: Node): boolean {
     const placed = new Map([...this.nodes.values()].map((node) => [node.id, node.parentId]));
-    let at = parentId;
-    for (let depth = 0; at !== null; depth += 1) {
-      if (at === id || depth > this.#byId.size + placed.size) return true;
-      at = placed.get(at) ?? this.#byId.get(at)?.parentId ?? null;
-    }
-    return false;
+    const above = new Set<MailboxId>();
+    for (let at = parentId; at !== null && !above.has(at); at = placed.get(at) ?? null) above.add(at);
+    return above.has(id);
   }
 
   /** What is being moved is shown to devices again when that is done. */

@@ -103,7 +103,7 @@ const writeNode = (
     change = say({ kind: "mailbox.renamed", before: describeMailbox(before), after, ...why });
   }
   for (const { rule, loser, source } of conflicts) {
-    const reason = rule === "D4" ? "concurrent_rename" : "name_taken";
+    const reason = rule === "D5" ? "name_taken" : "concurrent_rename";
     const deviceId = source === "api" ? (before?.pending?.deviceId ?? null) : null;
     say({ kind: "conflict.resolved", before: null, after, reason, rule, evidence: [{ loser, source, deviceId }] });
   }
@@ -220,6 +220,7 @@ export const reconcileSurvey = (input: SurveyInput): MailboxDecision => {
   const present = new Set(listed.map(({ id }) => id));
   const { waiting, gone } = absences(input, present);
   for (const view of known) if (!present.has(view.id) && !gone.includes(view)) tree.addUnlisted(view);
+  tree.untangle();
   tree.number();
   const nodes = [...tree.nodes.values()];
   assignRoles(nodes.map((bearer) => ({ bearer, path: bearer.path, box: bearer.box })));

@@ -177,7 +177,7 @@ const remember = (look: SeenLook, memory: SeenMemory, step: readonly GainedSeen[
 
 /** The item that is read unless something follows it. */
 const aloneIn = (look: SeenLook, [item]: readonly GainedSeen[]): NonNullable<SeenMemory["alone"]> | null =>
-  item !== undefined && item.modseq === null && !item.reverted ? { uid: item.uid, at: look.at } : null;
+  item?.modseq === null ? { uid: item.uid, at: look.at } : null;
 
 /** The item that came alone, once a step that is weak goes on with it. */
 const earlierOf = (

@@ -148,6 +148,11 @@ export const identity: readonly Mutant[] = [
     [
       ["ID-9", "ids that all changed are all gone", 'replaced ? "ids_replaced" : null', "null"],
       ["ID-9", "an id of another size is the same item", "listed[place]?.size !== item.size", "false"],
+      ["ID-9", "few ids that went and came begin an epoch", "const replacedAtLeast = 5;", "const replacedAtLeast = 1;"],
+      ["ID-9", "a small part of the ids begins an epoch", "gone.length >= 0.5 * known.length &&", ""],
+      ["ID-9", "ids that are gone begin an epoch, though no others came", "&& 2 * fresh.length >= gone.length", ""],
+      ["ID-9", "a size that is a guess proves another item", "if (input.sizesCount && listed", "if (listed"],
+      ["ID-9b", "whatever ends in a number is a duplicate", "|| !bare.has(stemOf(item.uidl))) continue;", ") continue;"],
       ["ID-9b", "duplicates that are numbered anew are gone", "return partner === undefined ? [] : [{", "return true ? [] : [{"],
     ],
   ),

@@ -207,61 +207,6 @@ const successions: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
-    "reconciler/mailbox-plan.ts",
-    ["reconciler/mailbox-rules.test.ts"],
-    [
-      [
-        "D8",
-        "a mailbox that is filled again and again never ends",
-        'tried({ kind: "empty", to }, command, "mailbox_not_empty")',
-        '{ kind: "empty", to }',
-      ],
-      [
-        "D8",
-        "what lies in a mailbox upstream goes with it",
-        'if (known.some(({ parentId }) => parentId === view.id)) return end("failed", "mailbox_has_children");',
-        "",
-      ],
-      [
-        "D11",
-        "a name that a server takes for another's is tried for ever",
-        "if (fence?.exists === true && fence.path === path) return numbered(view, known);",
-        "",
-      ],
-      [
-        "D5",
-        "a name that another mailbox has upstream is asked for",
-        "holder.pending === null ? numbered(view, known) :",
-        "false ? numbered(view, known) :",
-      ],
-    ],
-  ),
-  ...mutantsOf(
-    "reconciler/mailbox-claims.ts",
-    ["reconciler/mailboxes.test.ts"],
-    [
-      ["D9", "what another mailbox replaced is where it was", "|| replaced.has(id)) return false;", ") return false;"],
-      ["D1", "an empty mailbox is followed by its number", "uidNext > 1 &&", ""],
-      ["D1", "a mailbox with fewer numbers is the old one", "box.status.uidNext >= uidNext &&", ""],
-      [
-        "D1",
-        "a number proves a rename where the old name is still taken",
-        "if (!isCertain(path, view)) certain.delete(path);",
-        ";",
-      ],
-    ],
-  ),
-  ...mutantsOf(
-    "reconciler/mailbox-roles.ts",
-    ["reconciler/mailboxes.test.ts"],
-    [["D10", "of two claims the one that has the role loses it", "Number(b.holder) - Number(a.holder) ||", ""]],
-  ),
-  ...mutantsOf(
-    "reconciler/mailboxes.ts",
-    ["reconciler/mailboxes.test.ts"],
-    [["D9", "a listing that was cut short tells what was replaced", "input.complete ? input.replaced : []", "input.replaced"]],
-  ),
-  ...mutantsOf(
     "reconciler/maildrop-items.ts",
     ["reconciler/maildrop-items.test.ts"],
     [
@@ -272,6 +217,51 @@ const successions: readonly Mutant[] = [
         'const again = view.kept || view.lifecycle === "removed";',
         "const again = false;",
       ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/location.ts",
+    ["reconciler/location.test.ts"],
+    [
+      [
+        "P2",
+        "what is shown again was restored",
+        'return entry.rule === "ID-5c" ? null : rankOf.restore;',
+        "return rankOf.restore;",
+      ],
+      ["V8b", "a label that was taken away says nothing of where mail is", ', "label_removed"]);', "]);"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/intent-location.ts",
+    ["reconciler/location.test.ts"],
+    [
+      [
+        "D7",
+        "a mailbox that is gone is still a place",
+        "(dot) => dot.mailboxId === null || slice.mailboxes.has(dot.mailboxId)",
+        "() => true",
+      ],
+      [
+        "P2",
+        "what is gone comes back by a word that has no weight",
+        'placement.lifecycle === "removed"\n    ? "unchanged"\n    :',
+        'false ? "unchanged" :',
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "store/successors.ts",
+    ["scenarios/drafts.test.ts"],
+    [
+      [
+        "P12",
+        "of three versions the first goes though the last is not there",
+        "or (args ? 'after' and args->>'after' = any($3::text[]))",
+        "",
+        ["store/commands.pg.test.ts"],
+      ],
+      ["P12", "who saw an app's version before writing has forked it", "and (b.epoch <> $4 or b.uid <= n.uid))", "and false)"],
     ],
   ),
 ];

@@ -93,6 +93,84 @@ const mailboxes: readonly Mutant[] = [
   ),
 ];
 
+/** Names, places and roles of mailboxes, and what upstream is told of them. */
+const trees: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/mailbox-plan.ts",
+    ["reconciler/mailbox-rules.test.ts"],
+    [
+      [
+        "D8",
+        "a mailbox that is filled again and again never ends",
+        'tried({ kind: "empty", to }, command, "mailbox_not_empty")',
+        '{ kind: "empty", to }',
+      ],
+      [
+        "D8",
+        "what lies in a mailbox upstream goes with it",
+        'if (known.some(({ parentId }) => parentId === view.id)) return end("failed", "mailbox_has_children");',
+        "",
+      ],
+      [
+        "D11",
+        "a name that a server takes for another's is tried for ever",
+        "if (fence?.exists === true && fence.path === path) return numbered(view, known);",
+        "",
+      ],
+      [
+        "D5",
+        "a name that another mailbox has upstream is asked for",
+        "holder.pending === null ? numbered(view, known) :",
+        "false ? numbered(view, known) :",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-claims.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [
+      ["D9", "what another mailbox replaced is where it was", "|| replaced.has(id)) return false;", ") return false;"],
+      ["D1", "an empty mailbox is followed by its number", "uidNext > 1 &&", ""],
+      ["D1", "a mailbox with fewer numbers is the old one", "box.status.uidNext >= uidNext &&", ""],
+      [
+        "D1",
+        "a number proves a rename where the old name is still taken",
+        "if (!isCertain(path, view)) certain.delete(path);",
+        ";",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-roles.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [["D10", "of two claims the one that has the role loses it", "Number(b.holder) - Number(a.holder) ||", ""]],
+  ),
+  ...mutantsOf(
+    "reconciler/mailboxes.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [["D9", "a listing that was cut short tells what was replaced", "input.complete ? input.replaced : []", "input.replaced"]],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-tree.ts",
+    ["reconciler/mailbox-tree.test.ts"],
+    [
+      [
+        "D6",
+        "two moves of mailboxes into each other are both done",
+        "if (parentId === listedParentId || !this.#isCircle(node)) continue;",
+        "continue;",
+      ],
+      ["D5", "who has a name upstream gives way", "this.#claim(a) - this.#claim(b) ||", ""],
+      [
+        "D4",
+        "what is wanted since is older than what was listed",
+        "const isLater = isWanted && pending.at > this.#input.at;",
+        "const isLater = false;",
+      ],
+    ],
+  ),
+];
+
 const upstream: readonly Mutant[] = [
   ...mutantsOf(
     "reconciler/commands.ts",
@@ -209,4 +287,4 @@ const upstream: readonly Mutant[] = [
   ),
 ];
 
-export const things: readonly Mutant[] = [...mailboxes, ...upstream];
+export const things: readonly Mutant[] = [...mailboxes, ...trees, ...upstream];

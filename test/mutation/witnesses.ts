@@ -135,4 +135,74 @@ export const witnesses: readonly Mutant[] = [
       ["G5", "numbers that ran backwards are those of before", "|| seen.uidNext < cursor.uidNext) return", ") return"],
     ],
   ),
+  ...mutantsOf(
+    "reconciler/pop3-seen.ts",
+    ["reconciler/pop3-seen.prop.test.ts"],
+    [
+      ["Z2", "a drain beside it says nothing", "if (!look.besideDrain && step.some(", "if (step.some("],
+      ["Z2", "a download goes on for ever", "look.at - before.at <= sameDownloadMs", "true"],
+      ["Z2", "nobody hears of a device that may be there", 'suspected: shaped && look.devices === "unknown"', "suspected: false"],
+      ["Z4", "one download makes a device periodic", "const earlierBatches = 3;", "const earlierBatches = 1;"],
+      ["Z4", "a drain does not tell of the one mail beside it", "step.length > 1 || look.besideDrain ||", "step.length > 1 ||"],
+      ["Z5", "the owner's word on downloads is not heard", 'if (pop3Seen !== "auto") return pop3Seen;', ""],
+      ["Z5", "who asks for reverting has no device", '? "declared" : known', "? known : known"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/pop3-seen.ts",
+    ["reconciler/pop3-seen-outcomes.test.ts"],
+    [
+      ["Z5", "what was set back to unread meanwhile is set back again", "earlier === null || !isRead ||", "earlier === null ||"],
+      ["Z6", "what is read already is read once more", '|| placement.keywords.includes("$seen")) continue;', ") continue;"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/retrieved.ts",
+    ["reconciler/retrieved.prop.test.ts"],
+    [["K11", "a server marks at once or never", "at - retrievedAt > markedWithinMs", "true"]],
+  ),
+  ...mutantsOf(
+    "reconciler/removal.ts",
+    ["reconciler/removal.test.ts"],
+    [
+      [
+        "K4",
+        "of twins the one that is due is removed",
+        '!barred.has(listed[index]?.uidl ?? "")',
+        "isDue(listed[index] as ListedItem)",
+      ],
+      [
+        "I12",
+        "an id of an earlier epoch that is not listed was removed",
+        "if (removal.epoch !== epoch) ends.left.push(removal);\n    else if (gone)",
+        "if (!keys.has(keyOf(removal)))",
+      ],
+      ["V1", "a server removes at once or never", "now - removal.sentAt < graceMs", "false"],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/expunge-items.ts",
+    ["scenarios/api-moves.test.ts: without UIDPLUS the copy"],
+    [
+      [
+        "C7",
+        "what cannot be removed by its number is tried for ever",
+        'if (onlyMarked && left.flags.includes("\\\\Deleted"))',
+        "if (false)",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/lane-state.ts",
+    ["workers/audit.test.ts"],
+    [["G6", "counters are believed for ever", "Date.now() - mailbox.auditedAt > auditEveryMs", "false"]],
+  ),
+  ...mutantsOf(
+    "store/inputs.ts",
+    ["simulation/replay.test.ts"],
+    [
+      ["I5", "what a caller wanted is not kept", "if (!wrote) return result;", 'if (!wrote || kind === "intent") return result;'],
+      ["I5", "what was read back is not kept", "if (!wrote) return result;", 'if (!wrote || kind === "outcome") return result;'],
+    ],
+  ),
 ];

@@ -6,6 +6,7 @@ import type { InputTx } from "../../src/store/account-tx.ts";
 import { type CommandMove, moveCommands } from "../../src/store/commands.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { listMaskedStores } from "../../src/store/ended-commands.ts";
+import { replaceBy } from "../../src/store/successors.ts";
 import { MailRows } from "../support/mail-rows.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { quietLog } from "../support/shard-owner.ts";
@@ -66,4 +67,32 @@ it("what a mailbox did not keep is gone through a page at a time, by the last th
     if (after === null) break;
   }
   expect(found).toEqual(ids.toSorted().map((id) => ["last", id]));
+});
+
+it("P12: of three versions the first waits for the last, and of others nothing does", async () => {
+  const rows = await MailRows.account(db);
+  const { accountId, tenantId, endpointId } = rows;
+  const mailboxId = await rows.mailbox("Drafts");
+  const [v0, v1, other] = (await Promise.all([1, 2, 3].map((uid) => rows.message({ placements: [{ mailboxId, uid }] })))).map(
+    ({ placements }) => placements[0] as PlacementId,
+  ) as [PlacementId, PlacementId, PlacementId];
+  const v2 = uuidv7() as PlacementId;
+  for (const id of [v0, other])
+    await db.query({
+      text: `insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, op_id, verb, args, reason, status)
+             values ($1, gen_random_uuid(), $2, $3, $4, 'op', 'expunge', '{}', 'api_write', 'planned')`,
+      values: [accountId, tenantId, endpointId, id],
+    });
+  const replace = (replaced: PlacementId, by: PlacementId) =>
+    db.transaction((tx) => replaceBy({ tx, accountId } as InputTx, endpointId, [replaced], by));
+  const waits = async (): Promise<unknown> => {
+    const text = "select placement_id as id, args->>'after' as after from commands where account_id = $1";
+    const found = await db.query<{ id: string; after: string | null }>({ text, values: [accountId] });
+    return Object.fromEntries(found.rows.map(({ id, after }) => [id, after]));
+  };
+  await replace(v0, v1);
+  expect(await waits()).toEqual({ [v0]: v1, [other]: null });
+  // The one between never came there, so that nothing is owed for it.
+  await replace(v1, v2);
+  expect(await waits()).toEqual({ [v0]: v2, [other]: null });
 });

@@ -722,14 +722,13 @@ export type WebhookInput = {
     /** The only accounts it is told of; null: all of the tenant, also those to come. */
     accountIds?: string[] | null;
     /** Kinds of changes, e.g. `message.created`; null: all. */
-    kinds?: string[] | null;
+    kinds?: ("message.created" | "message.keywords" | "message.moved" | "message.kept" | "message.removed" | "message.restored" | "message.merged" | "message.purged" | "message.completed" | "mailbox.created" | "mailbox.renamed" | "mailbox.removed" | "account.state" | "coverage.gap" | "audit.repaired" | "epoch.changed" | "hold.opened" | "hold.closed" | "conflict.resolved" | "write.applied" | "write.held" | "write.failed")[] | null;
 };
 export type WebhookWithSecret = {
     id: string;
     url: string;
     /** The only accounts it is told of; null: all of the tenant, also those to come. */
     accountIds: string[] | null;
-    /** Kinds of changes, e.g. `message.created`; null: all. */
     kinds: string[] | null;
     state: "enabled" | "disabled";
     /** gone: the receiver answered 410; failing: nothing was taken for five days. */
@@ -750,7 +749,6 @@ export type Webhook = {
     url: string;
     /** The only accounts it is told of; null: all of the tenant, also those to come. */
     accountIds: string[] | null;
-    /** Kinds of changes, e.g. `message.created`; null: all. */
     kinds: string[] | null;
     state: "enabled" | "disabled";
     /** gone: the receiver answered 410; failing: nothing was taken for five days. */
@@ -770,7 +768,7 @@ export type WebhookPatch = {
     /** The only accounts it is told of; null: all of the tenant, also those to come. */
     accountIds?: string[] | null;
     /** Kinds of changes, e.g. `message.created`; null: all. */
-    kinds?: string[] | null;
+    kinds?: ("message.created" | "message.keywords" | "message.moved" | "message.kept" | "message.removed" | "message.restored" | "message.merged" | "message.purged" | "message.completed" | "mailbox.created" | "mailbox.renamed" | "mailbox.removed" | "account.state" | "coverage.gap" | "audit.repaired" | "epoch.changed" | "hold.opened" | "hold.closed" | "conflict.resolved" | "write.applied" | "write.held" | "write.failed")[] | null;
     /** Enabled again, it goes on where it stood. */
     enabled?: boolean;
 };

@@ -50,7 +50,7 @@ const MailboxRemoval = Type.Object(Outcome, { title: "MailboxRemoval" });
 
 /** @throws ProblemError `invalid_request`. */
 const readName = (name: string): string => {
-  if (noCharacters.test(name)) throw invalid("body", "/name", "has a control character in it");
+  if (noCharacters.test(name)) throw invalid("body", "/name", "holds a character that no name may have");
   if (name.trim() !== name) throw invalid("body", "/name", "begins or ends with white space");
   // RFC 5198: one spelling of what looks the same.
   return name.normalize("NFC");

@@ -1,5 +1,6 @@
 /** What a webhook looks like from outside. */
 import { type Static, Type } from "typebox";
+import { changeKinds } from "../model/change.ts";
 import { formatId } from "../model/ids.ts";
 import type { Delivery, Webhook } from "../model/webhook.ts";
 import { Nullable, Strict, Time, Words } from "./schemas.ts";
@@ -19,9 +20,8 @@ const AccountIds = Nullable(
   }),
 );
 const Kinds = Nullable(
-  Type.Array(Type.String({ maxLength: 64, pattern: "^[a-z]+\\.[a-z]+$" }), {
+  Type.Array(Words(changeKinds), {
     minItems: 1,
-    maxItems: 64,
     uniqueItems: true,
     description: "Kinds of changes, e.g. `message.created`; null: all.",
   }),
@@ -65,7 +65,7 @@ const fields = {
   id: Type.String(),
   url: Type.String(),
   accountIds: AccountIds,
-  kinds: Kinds,
+  kinds: Nullable(Type.Array(Type.String())),
   state: Words(["enabled", "disabled"]),
   disabledBecause: Nullable(
     Words(["asked", "gone", "failing"], {

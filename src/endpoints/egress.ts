@@ -3,14 +3,12 @@
  * names are looked up here, every answer is vetted, and the caller connects to the vetted address (with SNI and
  * certificate check on the name), so that a second answer of the DNS cannot lead elsewhere.
  */
-import { lookup, Resolver } from "node:dns/promises";
 import { domainToASCII } from "node:url";
 import { isIP } from "node:net";
-import { networkInterfaces } from "node:os";
 import ipaddr from "ipaddr.js";
-import pLimit from "p-limit";
 import { SyncError } from "../model/failure.ts";
 import { withDeadline } from "./deadline.ts";
+import { hasCode, lookUp } from "./lookup.ts";
 
 export interface VettedAddress {
   readonly address: string;
@@ -101,8 +99,6 @@ const lookupFailed = (host: string, cause: unknown): SyncError =>
     cause,
   });
 
-const hasCode = (error: unknown, code: string): boolean => error instanceof Error && "code" in error && error.code === code;
-
 const translated = (error: unknown, host: string): SyncError => {
   if (error instanceof SyncError) return error.code === "endpoint_timeout" ? lookupFailed(host, error) : error;
   return hasCode(error, "ENOTFOUND") || hasCode(error, "ENODATA") ? notFound(host, error) : lookupFailed(host, error);
@@ -120,68 +116,12 @@ export const vetAnswers = (
   return { address: first.address, family: first.family === 6 ? 6 : 4 };
 };
 
-type LookUp = (name: string, signal: AbortSignal) => Promise<readonly { readonly address: string; readonly family: number }[]>;
-
-const lookUpNow: LookUp = (name) => lookup(name, { all: true });
-
-/** Answers of the DNS, for each of `tries`. */
-const queryMs = 3_000;
-const tries = 2;
-
-/** IPv4 first, which reaches everybody, but where this machine has no such address. */
-const byFamily = (): readonly (4 | 6)[] =>
-  Object.values(networkInterfaces()).some((all) => all?.some(({ internal, family }) => !internal && family === "IPv4"))
-    ? [4, 6]
-    : [6, 4];
-
-/** Asks the DNS itself, as many names at once as there are. @returns nothing for what it does not know. @throws the error of a query that had no answer in time. */
-const askDns: LookUp = async (name, signal) => {
-  const resolver = new Resolver({ timeout: queryMs, tries });
-  const cancel = (): void => resolver.cancel();
-  signal.addEventListener("abort", cancel);
-  try {
-    const queries = byFamily().map(async (family) => {
-      const found = await (family === 4 ? resolver.resolve4(name) : resolver.resolve6(name));
-      return found.map((address) => ({ address, family }));
-    });
-    const answers = await Promise.allSettled(queries);
-    const found = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
-    const late = answers.find((answer) => answer.status === "rejected" && hasCode(answer.reason, "ETIMEOUT"));
-    if (found.length === 0 && late?.status === "rejected") throw late.reason;
-    return found;
-  } finally {
-    signal.removeEventListener("abort", cancel);
-  }
-};
-
-/**
- * The system looks up two names at once (libuv gives such work half of its four threads) and cannot be told to stop. Of these two,
- * names in URLs get one, and only those without a dot and those that the DNS does not know (of a hosts file): however slowly
- * somebody's name service answers, neither mail servers nor others' URLs wait for it.
- */
-const urlTurn = pLimit(1);
-const lookUpUrl: LookUp = async (name, signal) => {
-  const found = name.includes(".") ? await askDns(name, signal) : [];
-  if (found.length > 0) return found;
-  return urlTurn(() => {
-    signal.throwIfAborted();
-    return lookUpNow(name, signal);
-  });
-};
-
-/** As {@link resolveHost}, for what is no mail server. */
-export const resolveUrlHost = (host: string, rules: EgressRules, signal: AbortSignal): Promise<VettedAddress> =>
-  vetHost(host, rules, signal, lookUpUrl);
-
 /**
  * The address to connect to for `host`, a name or an address in any spelling (`[::1]`, `0x7f.1`, `2130706433`).
  * @throws SyncError `config`/endpoint `host_not_allowed`; `transient`/endpoint `endpoint_unreachable` when the name does
  * not exist or cannot be looked up now.
  */
-export const resolveHost = (host: string, rules: EgressRules, signal: AbortSignal): Promise<VettedAddress> =>
-  vetHost(host, rules, signal, lookUpNow);
-
-const vetHost = async (host: string, rules: EgressRules, signal: AbortSignal, lookUp: LookUp): Promise<VettedAddress> => {
+export const resolveHost = async (host: string, rules: EgressRules, signal: AbortSignal): Promise<VettedAddress> => {
   const bare = host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
   // domainToASCII drops white space from within a name in silence.
   if (/[\p{Cc}\s]/u.test(bare)) throw notAName();

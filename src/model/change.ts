@@ -1,32 +1,34 @@
 /** One entry of an account's append-only log, as every reader of the feed sees it. */
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "./ids.ts";
 
-export type ChangeKind =
-  | "message.created"
-  | "message.keywords"
-  | "message.moved"
-  | "message.kept"
-  | "message.removed"
-  | "message.restored"
-  | "message.merged"
-  | "message.purged"
+export const changeKinds = [
+  "message.created",
+  "message.keywords",
+  "message.moved",
+  "message.kept",
+  "message.removed",
+  "message.restored",
+  "message.merged",
+  "message.purged",
   /** Octets came for a message that was listed only. */
-  | "message.completed"
-  | "mailbox.created"
-  | "mailbox.renamed"
-  | "mailbox.removed"
-  | "account.state"
-  | "coverage.gap"
+  "message.completed",
+  "mailbox.created",
+  "mailbox.renamed",
+  "mailbox.removed",
+  "account.state",
+  "coverage.gap",
   /** A whole listing showed changes that the server had not told of. */
-  | "audit.repaired"
-  | "epoch.changed"
-  | "hold.opened"
-  | "hold.closed"
-  | "conflict.resolved"
-  | "write.applied"
+  "audit.repaired",
+  "epoch.changed",
+  "hold.opened",
+  "hold.closed",
+  "conflict.resolved",
+  "write.applied",
   /** It waits for something that somebody else has to do. */
-  | "write.held"
-  | "write.failed";
+  "write.held",
+  "write.failed",
+] as const;
+export type ChangeKind = (typeof changeKinds)[number];
 
 export type ChangeSource = "imap" | "pop3" | "api" | "rule" | "daemon";
 

@@ -7,7 +7,7 @@ import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import { Webhook as Signer } from "standardwebhooks";
-import { resolveUrlHost, type VettedAddress } from "../endpoints/egress.ts";
+import { resolveHost, type VettedAddress } from "../endpoints/egress.ts";
 import { SyncError } from "../model/failure.ts";
 import type { DeliveryResult } from "../model/webhook.ts";
 
@@ -122,7 +122,7 @@ export class Receiver implements Disposable {
   /** Looked up and vetted again every few seconds; the connection kept goes to an address that was allowed, too. */
   async #find(name: string, signal: AbortSignal): Promise<VettedAddress> {
     if (this.#found !== null && Date.now() < this.#found.until) return this.#found.at;
-    const at = await resolveUrlHost(name, this.#rules, signal);
+    const at = await resolveHost(name, this.#rules, signal);
     this.#found = { at, until: Date.now() + foundForMs };
     return at;
   }

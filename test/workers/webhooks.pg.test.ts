@@ -245,6 +245,12 @@ test("kinds are chosen, and an account that comes later is told of from its begi
   expect((await another()).status).toBe(409);
 });
 
+test("a kind that there is not is refused, not waited for", async () => {
+  const json = { url: "http://127.0.0.1:9/", kinds: ["message.created", "message.keyword"] };
+  const reply = await api.request("/v1/webhooks", { json });
+  expect(reply.body).toMatchObject({ status: 400, errors: [{ in: "body", pointer: "/kinds/1" }] });
+});
+
 test("a log that was cut is not skipped over in silence; a later state gets past it", async () => {
   await using receiver = await startReceiver();
   const rows = await MailRows.account(api.db);

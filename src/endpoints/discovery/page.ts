@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
-import { type EgressRules, resolveUrlHost } from "../egress.ts";
+import { type EgressRules, resolveHost } from "../egress.ts";
 
 /** Octets; what is longer is no configuration of a mail program. */
 const mostBytes = 64 * 1024;
@@ -15,7 +15,7 @@ export interface PageRules extends EgressRules {
 
 const ask = async (url: URL, { caPem, ...rules }: PageRules, signal: AbortSignal): Promise<IncomingMessage> => {
   const name = url.hostname.replaceAll(/^\[|\]$/g, "");
-  const { address } = await resolveUrlHost(name, rules, signal);
+  const { address } = await resolveHost(name, rules, signal);
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const asked = httpsRequest({
     agent: false,

@@ -80,7 +80,8 @@ export const registerImport = (root: App, deps: ApiDeps): void => {
           const [result] = written?.results ?? [];
           if (written === null || result === undefined) throw notFound("account");
           const state = formatState(written.state.epoch, written.state.seq);
-          const shown = await showWrite(tx, account.id, result, state);
+          // Whoever sends a message knows what is in it.
+          const shown = await showWrite(tx, { accountId: account.id, readable: true }, result, state);
           return { status: result.reason === "imported" ? 201 : 200, body: shown };
         });
         throwRejection(body);

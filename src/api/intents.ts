@@ -28,6 +28,7 @@ export const WriteResult = Type.Object(
     status: WriteStatus,
     reason: Type.String({ description: "Stable, for programs." }),
     state: State,
+    /** null, too, for a key that may not read mail. */
     message: Nullable(MessageSchema),
     warnings: Type.Optional(
       Type.Array(Type.String({ description: "E.g. `pop3_visible`: in INBOX a POP3 device may take it again." })),
@@ -98,14 +99,14 @@ export const answerWrite = async <Body extends { readonly state: string }>(
   return body;
 };
 
-/** What an operation came to, with its message as it is then. */
+/** What an operation came to, with its message as it is then where that may be read. */
 export const showWrite = async (
   tx: Tx,
-  accountId: AccountId,
+  { accountId, readable }: { readonly accountId: AccountId; readonly readable: boolean },
   { status, reason, messageId, warnings }: IntentResult,
   state: string,
 ): Promise<Static<typeof WriteResult>> => {
-  const message = messageId === null ? null : await readMessage(tx, accountId, messageId);
+  const message = messageId === null || !readable ? null : await readMessage(tx, accountId, messageId);
   const shown = warnings.length === 0 ? {} : { warnings: [...warnings] };
   return { status, reason, state, message: message === null ? null : toMessageJson(message), ...shown };
 };
@@ -120,7 +121,8 @@ export const throwRejection = ({ status, reason }: Static<typeof WriteResult>): 
 export const answerMessageWrite = async (deps: ApiDeps, exchange: Exchange, op: MailOp): Promise<Static<typeof WriteResult>> => {
   const body = await answerWrite(deps, exchange, { ops: [op], batch: false }, (tx, { results: [result] }, state) => {
     if (result === undefined) throw new Error("an intent without a result");
-    return showWrite(tx, exchange.account.id, { ...result, messageId: op.messageId }, state);
+    const readable = callerOf(exchange.request).scopes.has("mail:read");
+    return showWrite(tx, { accountId: exchange.account.id, readable }, { ...result, messageId: op.messageId }, state);
   });
   throwRejection(body);
   return body;

@@ -105,12 +105,14 @@ const registerCollection = (app: App, deps: ApiDeps): void => {
       const url = await settleWebhookUrl(request.body.url, deps.config);
       const accountIds = await settleAccounts(deps, caller, request.body.accountIds ?? null);
       const { kinds = null } = request.body;
-      return answerOnce(deps, { request, reply, keep: "sealed" }, async (tx) => {
+      const body = await answerOnce(deps, { request, reply, keep: "sealed" }, async (tx) => {
         if ((await countWebhooks(tx, caller.tenantId)) >= mostWebhooks)
           throw new ProblemError("conflict", `A tenant has at most ${mostWebhooks} webhooks.`);
         const { webhook, secret } = await createWebhook(tx, deps.sealer, { tenantId: caller.tenantId, url, accountIds, kinds });
         return { status: 201, body: { ...showWebhook(webhook), secret } };
       });
+      reply.header("location", `/v1/webhooks/${body.id}`);
+      return body;
     },
   );
   const CursorShape = Type.Tuple([Type.String({ pattern: "^whk_[0-9a-f]{32}$" })]);

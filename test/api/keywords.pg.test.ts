@@ -196,6 +196,13 @@ describe("who may write", () => {
       api.request(path, { method: "PATCH", json: { keywords: { $seen: true } }, key });
     expect((await send(foreign)).body).toMatchObject({ status: 404, code: "not_found" });
     expect((await send(reader)).body).toMatchObject({ status: 403, code: "forbidden" });
+    const writer = await keyOf({ scopes: ["mail:write"] });
+    expect((await send(writer)).body).toMatchObject({ status: "applied", message: null });
+    const [, seq] = /\.(\d+)"$/.exec((await send(writer)).headers.get("etag") ?? "") ?? [];
+    expect((await api.request(`${account()}/changes/${seq}/undo`, { method: "POST", key: writer })).body).toMatchObject({
+      status: "applied",
+      message: null,
+    });
   });
 
   test("a message that is not there is not found", async () => {

@@ -26,9 +26,11 @@ export class WebhookOwner {
   }
 
   async make(url: string, input: Readonly<Record<string, unknown>> = {}): Promise<Made> {
-    const { status: code, body } = await this.#api.request("/v1/webhooks", { json: { url, ...input } });
+    const { status: code, body, headers } = await this.#api.request("/v1/webhooks", { json: { url, ...input } });
     expect(code, JSON.stringify(body)).toBe(201);
-    return { ...body, path: `/v1/webhooks/${body.id}` };
+    const path = `/v1/webhooks/${body.id}`;
+    expect(headers.get("location")).toBe(path);
+    return { ...body, path };
   }
 
   async deliveriesOf({

@@ -83,6 +83,8 @@ export const apiPlaceActions = weigh(
   [1, apiImports],
   [1, apiSyncs],
 );
+/** Much that is put into mailboxes, while devices do the same. */
+export const apiPutActions = weigh([4, deliver], [1, move], [4, apiImports], [1, apiMoves], [1, apiSyncs]);
 /** IMAP clients and clients of the API on the same mail. */
 export const apiActions = weigh([3, deliver], [2, mark], [1, move], [1, remove], [1, goOn], [5, apiMarks], [1, apiSyncs]);
 /** Mail that comes, and goes in every way. */
@@ -110,8 +112,19 @@ export const moveActions: fc.Arbitrary<Action> = fc.record({ do: fc.constant("mo
 
 const schedule = (most: number): fc.Arbitrary<number[]> => fc.array(fc.nat({ max: 14 }), { maxLength: most });
 
+const faultBefore = (at: number, ...kinds: readonly FaultKind[]): fc.Arbitrary<Fault> =>
+  fc.record({ at: fc.nat({ max: at }), kind: fc.constantFrom(...kinds) });
+
 export const faultsOf = (...kinds: readonly FaultKind[]): fc.Arbitrary<Fault[]> =>
-  fc.array(fc.record({ at: fc.nat({ max: 160 }), kind: fc.constantFrom(...kinds) }), { maxLength: 3 });
+  fc.array(faultBefore(160, ...kinds), { maxLength: 3 });
+
+/** Answers that are lost, and perhaps a look after that. */
+export const lostAnswers: fc.Arbitrary<Fault[]> = fc
+  .tuple(
+    fc.array(faultBefore(30, "unanswered"), { minLength: 1, maxLength: 2 }),
+    fc.array(faultBefore(80, "cut", "drop"), { maxLength: 1 }),
+  )
+  .map((faults) => faults.flat());
 
 export const quirksArbitrary: fc.Arbitrary<Quirks> = fc.record({
   changes: fc.constantFrom("qresync" as const, "qresync" as const, "condstore" as const, "full" as const),
@@ -126,6 +139,7 @@ export const quirksArbitrary: fc.Arbitrary<Quirks> = fc.record({
   deafStore: rarely(),
   nilBody: rarely(),
   endlessUidl: rarely(),
+  objectIds: fc.constantFrom("none" as const, "none" as const, "own" as const, "same" as const),
 });
 
 /** Of mail that was never had nothing can be told, wherever it is seen again. */

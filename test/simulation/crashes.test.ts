@@ -2,9 +2,11 @@
 import { describe, expect, it } from "vitest";
 import {
   apiPlaceActions,
+  apiPutActions,
   faultsOf,
   givingQuirks,
   imapActions,
+  lostAnswers,
   mailboxActions,
   planOf,
   pop3Actions,
@@ -51,6 +53,10 @@ describe("whatever breaks", () => {
       simulate,
     );
   });
+
+  it("what was put into a mailbox and not answered is looked for, and put there once (C3, C9, PB10)", patient, () =>
+    forAll(0.02, planOf({ actions: apiPutActions, most: 8, faults: lostAnswers, quirks: givingQuirks }), simulate),
+  );
 
   it("nothing is taken from a server before it is stored, and nothing twice (PB10, PB11, I2)", patient, () => {
     const faults = faultsOf("crash", "lost", "drop");

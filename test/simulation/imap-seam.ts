@@ -8,6 +8,7 @@ import type {
   FetchRequest,
   FlagsFact,
   HeadItem,
+  HeadsRequest,
   MailboxCursor,
   MailboxObservation,
   ObserveRequest,
@@ -32,6 +33,10 @@ export const factOf = (server: ServerModel, { uid, flags, modseq }: Item): Flags
   modseq: modseqs(server) ? BigInt(modseq) : null,
 });
 
+/** By which the server knows a mailbox, or the content of an item. */
+export const objectIdOf = ({ quirks }: ServerModel, { objectId }: Item | Mailbox): string | null =>
+  quirks.objectIds === "none" ? null : objectId;
+
 const statusOf = (server: ServerModel, { items, uidNext, uidValidity, modseq }: Mailbox) => ({
   messages: items.length,
   uidNext,
@@ -47,7 +52,7 @@ const shown = (server: ServerModel, mailbox: Mailbox): SurveyedMailbox => ({
   subscribed: true,
   role: mailbox.role,
   roleSource: mailbox.role === null ? null : "special_use",
-  objectId: null,
+  objectId: objectIdOf(server, mailbox),
   status: statusOf(server, mailbox),
   statusError: null,
 });
@@ -127,7 +132,9 @@ class ModelSession implements Session {
     this.#server = server;
     this.#life = life;
     const { changes, push } = server.quirks;
-    this.profile = { ...profile, capabilities: ["IMAP4REV1"], changeDetection: changes, push, listStatus: true };
+    const objectIds = server.quirks.objectIds === "none" ? "none" : "objectid";
+    const learned = { changeDetection: changes, push, listStatus: true, objectIds } as const;
+    this.profile = { ...profile, capabilities: ["IMAP4REV1"], ...learned };
     this.#line = life.connect(() => {
       if (!life.crashed) this.#listener?.onLost(new Error("lost"));
     });
@@ -163,6 +170,7 @@ class ModelSession implements Session {
         items: this.#items({ path, uidValidity }, range).map((item) => ({
           ...factOf(this.#server, item),
           internalDate: item.date,
+          objectId: objectIdOf(this.#server, item),
           ...(this.#isNil(item)
             ? { octets: null, unavailable: "the body is NIL" }
             : { octets: memoryOctets(item.octets), unavailable: null }),
@@ -171,14 +179,15 @@ class ModelSession implements Session {
       }));
   }
 
-  async *heads({ path, uidValidity, ranges }: FetchRequest): AsyncGenerator<readonly HeadItem[]> {
+  async *heads({ path, uidValidity, ranges, bare = false }: HeadsRequest): AsyncGenerator<readonly HeadItem[]> {
     for (const range of ranges)
       yield await this.#life.ask(`heads ${path}`, this.#line, () =>
         this.#items({ path, uidValidity }, range).map((item) => ({
           ...factOf(this.#server, item),
           internalDate: item.date,
+          objectId: objectIdOf(this.#server, item),
           size: item.octets.length,
-          head: memoryOctets(item.octets).head,
+          head: bare ? Buffer.alloc(0) : memoryOctets(item.octets).head,
         })),
       );
   }

@@ -8,9 +8,9 @@ import type { Database, Tx } from "../../src/store/database.ts";
 
 /**
  * `crash`: the process is gone. `drop`: the connection goes before the server was asked. `lost`: it goes after the server did as it
- * was asked. `cut`: a listing ends early, and says so as far as the driver can tell.
+ * was asked; `unanswered`: so it goes after what nobody can ask for twice (C3). `cut`: a listing ends early, and says so as far as the driver can tell.
  */
-export type FaultKind = "crash" | "drop" | "lost" | "cut";
+export type FaultKind = "crash" | "drop" | "lost" | "unanswered" | "cut";
 
 export interface Fault {
   /** Counted from the start of the run, over all lives; it strikes at the first point from there on that it fits. */
@@ -52,6 +52,9 @@ export const gone = (): SyncError =>
     message: "The connection was lost.",
     action: "Nothing; it is tried again by itself.",
   });
+
+/** Does it something anew each time that it is asked? */
+const isOnce = (name: string): boolean => /^(?:append|move) /.test(name);
 
 interface Line {
   alive: boolean;
@@ -105,7 +108,8 @@ export class Life {
       if (this.fate.strike("drop") !== null) this.#cutOff(line, `${name} DROPPED`);
       const cut = this.fate.strike("cut") !== null;
       const answer = work(cut);
-      if (this.fate.strike("lost") !== null) this.#cutOff(line, `${name} LOST`);
+      if (this.fate.strike("lost", ...(isOnce(name) ? (["unanswered"] as const) : [])) !== null)
+        this.#cutOff(line, `${name} LOST`);
       this.fate.between();
       this.point(`${name}, answered${cut ? " CUT" : ""}`);
       return answer;

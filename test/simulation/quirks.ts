@@ -22,6 +22,8 @@ export interface Quirks {
   readonly deafStore: boolean;
   /** The first time that it is fetched, the body of mail that others brought is NIL (G7, E27). */
   readonly nilBody: boolean;
+  /** Ids of mailboxes and of contents (RFC 8474), which last over moves, renames and epochs; copies have their own, or the same one. */
+  readonly objectIds: "none" | "own" | "same";
   /** The first listing of unique-ids has no end: the server closes after its OK (G2, E29). */
   readonly endlessUidl: boolean;
   /** A mailbox that is listed once and never again, though it is there (D2). */
@@ -40,5 +42,6 @@ export const noQuirks: Quirks = {
   top: true,
   deafStore: false,
   nilBody: false,
+  objectIds: "none",
   endlessUidl: false,
 };

@@ -38,6 +38,7 @@ export interface Occurrence {
 export interface Item {
   readonly uid: number;
   readonly guid: string;
+  readonly objectId: string;
   readonly date: Date;
   readonly octets: Buffer;
   readonly of: Occurrence;
@@ -48,6 +49,7 @@ export interface Item {
 export interface Mailbox {
   path: string;
   role: "inbox" | "archive" | "trash" | null;
+  readonly objectId: string;
   uidValidity: number;
   uidNext: number;
   modseq: number;
@@ -69,6 +71,7 @@ interface Arrival {
   readonly date: Date;
   readonly flags: Iterable<string>;
   readonly guid?: string;
+  readonly objectId?: string;
 }
 
 export class ServerModel {
@@ -98,7 +101,9 @@ export class ServerModel {
     const known = this.mailboxes.get(path);
     if (known !== undefined) return known;
     this.validity += 1;
-    const made: Mailbox = { path, role, uidValidity: this.validity, uidNext: 1, modseq: 1, items: [], expunged: [] };
+    const { validity: uidValidity } = this;
+    const counters = { uidValidity, uidNext: 1, modseq: 1 };
+    const made: Mailbox = { path, role, objectId: `mailbox${uidValidity}`, ...counters, items: [], expunged: [] };
     this.mailboxes.set(path, made);
     this.onChange(path);
     return made;
@@ -126,7 +131,15 @@ export class ServerModel {
   /** A new occurrence in a mailbox; one transaction. */
   append(
     path: string,
-    mail: { content: string; octets: Buffer; date: Date; flags: readonly string[]; by: Actor; copyOf?: Occurrence },
+    mail: {
+      content: string;
+      octets: Buffer;
+      date: Date;
+      flags: readonly string[];
+      by: Actor;
+      copyOf?: Occurrence;
+      objectId?: string;
+    },
   ): Item {
     const { content, octets, date, flags, by, copyOf = null } = mail;
     const id = this.occurrences.length;
@@ -145,7 +158,7 @@ export class ServerModel {
       goneBy: null,
     };
     this.occurrences.push(of);
-    return this.arrive(this.at(path), { of, octets, date, flags });
+    return this.arrive(this.at(path), { of, octets, date, flags, ...(mail.objectId && { objectId: mail.objectId }) });
   }
 
   /** One transaction. @returns UIDs left alone because they changed after `unchangedSince`. */
@@ -190,7 +203,8 @@ export class ServerModel {
     for (const item of this.at(path).items.filter(({ uid }) => uids.includes(uid))) {
       const { octets, date, of } = item;
       const flags = [...item.flags];
-      const copy = this.append(target, { content: of.content, octets, date, flags: [], by, copyOf: of });
+      const same = this.quirks.objectIds === "same" && { objectId: item.objectId };
+      const copy = this.append(target, { content: of.content, octets, date, flags: [], by, copyOf: of, ...same });
       copy.of.assertions.push(...of.assertions);
       for (const flag of [...of.contested, ...of.pending.keys()]) copy.of.contested.add(flag);
       copy.of.retrieved = of.retrieved;
@@ -284,13 +298,14 @@ export class ServerModel {
     return flag.startsWith("\\") || this.quirks.keywords === "any" || role !== "inbox";
   }
 
-  private arrive(mailbox: Mailbox, { of, octets, date, flags, guid }: Arrival): Item {
+  private arrive(mailbox: Mailbox, { of, octets, date, flags, guid, objectId }: Arrival): Item {
     this.guids += 1;
     mailbox.modseq += 1;
     const kept = [...flags].filter((flag) => this.permits(mailbox, flag));
     const item: Item = {
       uid: mailbox.uidNext,
       guid: guid ?? `guid${this.guids}`,
+      objectId: objectId ?? `object${this.guids}`,
       date,
       octets,
       of,

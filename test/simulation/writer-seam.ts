@@ -15,7 +15,7 @@ import type {
   StoreRequest,
   WriterDriver,
 } from "../../src/endpoints/endpoint.ts";
-import { factOf, permanentFlagsOf } from "./imap-seam.ts";
+import { factOf, objectIdOf, permanentFlagsOf } from "./imap-seam.ts";
 import type { Life } from "./life.ts";
 import type { Mailbox, ServerModel } from "./server-model.ts";
 
@@ -73,10 +73,11 @@ class ModelWriter implements MailboxWriter {
     if ("kind" in moved) return moved;
     const { made, permanentFlags } = moved;
     const read = new Map((await this.#facts(to.path, [...made.values()])).map((fact) => [fact.uid, fact]));
-    const dates = new Map((this.#server.mailboxes.get(to.path)?.items ?? []).map(({ uid, date }) => [uid, date]));
+    const there = new Map((this.#server.mailboxes.get(to.path)?.items ?? []).map((item) => [item.uid, item]));
     const items = [...made].flatMap(([from, uid]) => {
-      const [fact, internalDate] = [read.get(uid), dates.get(uid)];
-      return fact === undefined || internalDate === undefined ? [] : [{ from, item: { ...fact, internalDate } }];
+      const [fact, item] = [read.get(uid), there.get(uid)];
+      if (fact === undefined || item === undefined) return [];
+      return [{ from, item: { ...fact, internalDate: item.date, objectId: objectIdOf(this.#server, item) } }];
     });
     return { kind: "moved", items, copied: false, permanentFlags };
   }
@@ -120,12 +121,13 @@ class ModelWriter implements MailboxWriter {
       if (!this.#server.mailboxes.has(path)) return refused("no_mailbox");
       const content = /^Subject: (.*?)\r?$/m.exec(whole.toString("latin1"))?.[1] ?? "";
       const item = this.#server.append(path, { content, octets: whole, date: internalDate, flags, by: "daemon" });
-      return { uid: item.uid, epoch: this.#server.at(path).uidValidity };
+      return { uid: item.uid, objectId: objectIdOf(this.#server, item), epoch: this.#server.at(path).uidValidity };
     });
     if ("kind" in made) return made;
     if (!this.#server.quirks.uidplus || made.epoch !== uidValidity) return { kind: "appended", item: null };
     const [fact] = await this.#facts(path, [made.uid]);
-    return { kind: "appended", item: fact === undefined ? null : { ...fact, internalDate } };
+    const { objectId } = made;
+    return { kind: "appended", item: fact === undefined ? null : { ...fact, internalDate, objectId } };
   }
 
   rootPrefix(): Promise<string> {

@@ -205,4 +205,43 @@ export const witnesses: readonly Mutant[] = [
       ["I5", "what was read back is not kept", "if (!wrote) return result;", 'if (!wrote || kind === "outcome") return result;'],
     ],
   ),
+  ...mutantsOf(
+    "endpoints/imap/observe.ts",
+    ["endpoints/imap/observe.imap.test.ts"],
+    [["G5", "numbers that end with the session tell what is gone", "numbersLast ? facts :", "true ? facts :"]],
+  ),
+  ...mutantsOf(
+    "reconciler/moves.ts",
+    ["reconciler/moves.test.ts"],
+    [
+      [
+        "C9",
+        "what was destroyed while its move was not answered is forgotten",
+        'return status === "planned" || arrived ? end("superseded", "gone") : { kind: "look" };',
+        'return end("superseded", "gone");',
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/own.ts",
+    ["reconciler/items.test.ts"],
+    [
+      [
+        "ID-1",
+        "what is purged has its flags told",
+        'const isNews = lifecycle !== "purged" && !sameKeywords',
+        "const isNews = !sameKeywords",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/intent-location.ts",
+    ["reconciler/intents.prop.test.ts"],
+    [["P8", "nobody is told that it lies in Trash here only", "...(kept && { kept })", ""]],
+  ),
+  ...mutantsOf(
+    "reconciler/mailboxes.ts",
+    ["reconciler/mailboxes.test.ts"],
+    [["D2", "a mailbox that answers and is not listed is gone", "&& !input.answering.includes(path)", ""]],
+  ),
 ];

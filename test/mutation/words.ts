@@ -3,6 +3,8 @@ import { type Mutant, mutantsOf } from "./mutant.ts";
 
 const histories = "reconciler/histories.prop.test.ts";
 const intents = "reconciler/intents.prop.test.ts";
+const items = "reconciler/items.test.ts";
+const threeLegs = "reconciler/keywords.test.ts";
 const flagLoss = "reconciler/flag-loss.test.ts";
 const conflicts = "api/location-conflicts.pg.test.ts";
 const keywords = "api/keywords.pg.test.ts";
@@ -26,42 +28,36 @@ const flags: readonly Mutant[] = [
         "a flag that is not shown any more stays",
         "&& !growOnly.has(keyword)) merged.delete",
         "&& false) merged.delete",
-        ["reconciler/items.test.ts"],
+        [threeLegs, items],
       ],
       [
         "F9",
         "in a new epoch what is not shown is taken away",
         "new Set([...legs.canonical, ...after])",
         "new Set(after)",
-        ["reconciler/items.test.ts"],
+        [threeLegs, items],
       ],
-      ["F4", "$mdnsent goes when a server loses it", "&& !growOnly.has(keyword)", "", ["reconciler/items.test.ts"]],
-      [
-        "F4",
-        "a receipt that a client forgot is not told again",
-        'return "grow_only";',
-        "return null;",
-        ["reconciler/items.test.ts"],
-      ],
+      ["F4", "$mdnsent goes when a server loses it", "&& !growOnly.has(keyword)", "", [threeLegs, items]],
+      ["F4", "a receipt that a client forgot is not told again", 'return "grow_only";', "return null;", [threeLegs, items]],
       [
         "F3",
         "mail that is shown as junk and as no junk is both",
         "if (hasBoth(merged)) for (const keyword of junkPair) if (hasBoth(after)",
         "if (false) for (const keyword of junkPair) if (hasBoth(after)",
-        ["reconciler/items.test.ts"],
+        [threeLegs, items],
       ],
       [
         "I8",
         "what we said ourselves is news when it is shown",
         'if (said.change === "add") return [',
         "if (false) return [",
-        ["reconciler/items.test.ts", "scenarios/api-write-back.test.ts: F7 C1"],
+        [threeLegs, "scenarios/api-write-back.test.ts: F7 C1"],
       ],
     ],
   ),
   ...mutantsOf(
     "reconciler/items.ts",
-    ["reconciler/items.test.ts"],
+    [items],
     [
       [
         "F1",
@@ -69,13 +65,7 @@ const flags: readonly Mutant[] = [
         "sameFlags(placement.binding?.shadowFlags ?? [], fact.flags)) continue;",
         "false) continue;",
       ],
-      [
-        "F5",
-        "a weak \\Seen is taken over",
-        "if (seen?.revert === true) return",
-        "if (false) return",
-        ["reconciler/items.test.ts"],
-      ],
+      ["F5", "a weak \\Seen is taken over", "if (seen?.revert === true) return", "if (false) return", [items]],
       [
         "F11",
         "a move has no common base",
@@ -134,7 +124,7 @@ const flags: readonly Mutant[] = [
         "keywords that differ in case only are two",
         "    default:\n      return lower;",
         "    default:\n      return flag;",
-        ["reconciler/items.test.ts"],
+        [items],
       ],
       ["F6", "a keyword is written back in lower case", "if (spelt !== undefined) return spelt;", "", ["model/mail.test.ts"]],
     ],
@@ -202,7 +192,7 @@ const seen: readonly Mutant[] = [
   ),
   ...mutantsOf(
     "reconciler/items.ts",
-    ["reconciler/items.test.ts"],
+    [items],
     [
       [
         "Z5",

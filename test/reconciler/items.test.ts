@@ -3,7 +3,6 @@ import { describe, expect, it } from "vitest";
 import { defaultPolicy } from "../../src/model/account.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { type ItemFact, type ItemsInput, reconcileFlags, reconcileItems } from "../../src/reconciler/items.ts";
-import { faultShown, mergeObserved, mergeWithoutBase, withSaid } from "../../src/reconciler/keywords.ts";
 import type { SeenVerdict } from "../../src/reconciler/pop3-seen.ts";
 import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
 
@@ -216,6 +215,16 @@ describe("what was sent upstream", () => {
       expect(vacated).toEqual([{ from: elsewhere, leftBehind: { id: "p1", opId: "op", messageId: "m" } }]);
     });
 
+    it("ID-1: says nothing of its flags where it was purged meanwhile", () => {
+      const purged = { ...moved, lifecycle: "purged" as "removed", keywords: ["$seen"] };
+      const { bindings, changes } = arrive([], { claims: [{ ...claim, ...move, placement: purged, sent: ["\\Seen"] }] });
+      expect([bindings.map(({ placementId }) => placementId), changes]).toEqual([["sent"], []]);
+      const alive = arrive([], {
+        claims: [{ ...claim, ...move, sent: ["\\Seen"], placement: { ...moved, keywords: ["$seen"] } }],
+      });
+      expect(alive.changes.map(({ kind }) => kind)).toEqual(["message.keywords"]);
+    });
+
     it("I13: is not what is still shown where it was to be moved from", () => {
       const binding = { ...elsewhere, mailboxId: inbox, uid: 3 };
       expect(found({}, { ...move, placement: { ...moved, mailboxId: work, binding } })).toBe("p1");
@@ -294,46 +303,5 @@ describe("flags of an item that is bound", () => {
     expect(owed({ absent: true })).toEqual([]);
     expect(owed({ kept: true })).toEqual(["flags_lost"]);
     expect(owed({ binding: bindingOf({ shadowFlags: ["\\Flagged"], closedReason: "epoch" }) })).toEqual(["flags_lost"]);
-  });
-});
-
-describe("three legs", () => {
-  it("F3 F4: agree, but $mdnsent never goes", () => {
-    const legs = { canonical: ["$mdnsent", "a"], shadow: ["$MDNSent", "a"] };
-    expect(mergeObserved({ ...legs, observed: [] })).toEqual(["$mdnsent"]);
-    expect(mergeObserved({ canonical: ["a"], shadow: [], observed: ["a"] })).toEqual(["a"]);
-  });
-
-  it("F9: without a base a lack says nothing", () => {
-    expect(mergeWithoutBase({ canonical: ["a"], observed: ["b"] })).toEqual(["a", "b"]);
-  });
-
-  it("S45 F3: of $junk and $notjunk both shown are neither, and what is shown anew stands over what was said here", () => {
-    const merge = (canonical: readonly string[], shadow: readonly string[], observed: readonly string[]): string[] =>
-      mergeObserved({ canonical, shadow, observed });
-    expect(merge([], [], ["$Junk", "$NotJunk"])).toEqual([]);
-    expect(merge(["$junk"], ["$Junk"], ["$Junk", "$NotJunk"])).toEqual([]);
-    expect(merge(["$junk"], [], ["$NotJunk"])).toEqual(["$notjunk"]);
-    expect(merge(["$notjunk"], [], ["$Junk"])).toEqual(["$junk"]);
-    // Said after both were shown, and not written back yet.
-    expect(merge(["$junk"], ["$Junk", "$NotJunk"], ["$Junk", "$NotJunk"])).toEqual(["$junk"]);
-    expect(mergeWithoutBase({ canonical: ["$notjunk"], observed: ["$Junk"] })).toEqual(["$notjunk"]);
-    expect(mergeWithoutBase({ canonical: ["$junk"], observed: ["$Junk", "$NotJunk"] })).toEqual([]);
-  });
-
-  it("S45 S50: what no server is to show is known when it is shown first", () => {
-    const both = ["$Junk", "$NotJunk"];
-    expect(faultShown({ canonical: [], shadow: ["$Junk"], observed: both })).toBe("exclusive_keywords");
-    expect(faultShown({ canonical: [], shadow: both, observed: both })).toBeNull();
-    expect(faultShown({ canonical: ["$mdnsent"], shadow: ["$MDNSent"], observed: [] })).toBe("grow_only");
-    expect(faultShown({ canonical: ["$mdnsent"], shadow: [], observed: [] })).toBeNull();
-    expect(faultShown({ canonical: ["a"], shadow: ["a"], observed: [] })).toBeNull();
-  });
-
-  it("I8: what we said is in the shadow as soon as it is so, and not before", () => {
-    const add = { change: "add", flags: ["a", "b"] } as const;
-    expect(withSaid(["c"], ["a", "c"], add)).toEqual(["c", "a"]);
-    const remove = { change: "remove", flags: ["a", "b"] } as const;
-    expect(withSaid(["a", "b", "c"], ["b", "c", "d"], remove)).toEqual(["b", "c"]);
   });
 });

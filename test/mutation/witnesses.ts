@@ -244,4 +244,33 @@ export const witnesses: readonly Mutant[] = [
     ["reconciler/mailboxes.test.ts"],
     [["D2", "a mailbox that answers and is not listed is gone", "&& !input.answering.includes(path)", ""]],
   ),
+  ...mutantsOf(
+    "workers/backfill.ts",
+    ["simulation/found.test.ts: mail that went into a mailbox which an earlier listing lacked"],
+    [
+      [
+        "ID-5a",
+        "what lies in a mailbox that was not listed at first was not moved there",
+        "mailbox.late || mailbox.epoch > 0",
+        "mailbox.epoch > 0",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/expunge-items.ts",
+    ["simulation/found.test.ts: a mark that is answered and not set"],
+    [["C1", "a mark that is answered was made", 'onlyMarked && left.flags.includes("\\\\Deleted")', "onlyMarked"]],
+  ),
+  ...mutantsOf(
+    "workers/meant.ts",
+    ["scenarios/two-renderings.test.ts: are two mails where the views show the same octets"],
+    [
+      [
+        "ID-4",
+        "a server that words nothing anew shows one mail for two that say the same",
+        'if (alike.length === 0 || (await learnFidelity(db, accountId, mailbox.mailboxId)) === "exact") return [];',
+        "if (alike.length === 0) return [];",
+      ],
+    ],
+  ),
 ];

@@ -1,6 +1,7 @@
 /** Settings from the environment: read once, checked whole, all faults reported together. The only reader of process.env. */
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { isIP } from "node:net";
 
 export type RunRole = "api" | "worker";
 
@@ -31,6 +32,8 @@ export interface Config {
   readonly inputDays: number;
   /** Days that the audit log is kept. */
   readonly auditDays: number;
+  /** Addresses and networks whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
   readonly maxMessageBytes: number;
   readonly logLevel: string;
   /** For crash tests: the process kills itself at this step. */
@@ -52,6 +55,13 @@ export class ConfigError extends Error {
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
+
+/** An address, with or without the length of a prefix. */
+const isNetwork = (text: string): boolean => {
+  const [address = "", bits = "0", ...more] = text.split("/");
+  const family = isIP(address);
+  return family !== 0 && more.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128);
+};
 
 /** Reads single settings and gathers their faults; an empty value counts as unset. */
 class Reader {
@@ -130,6 +140,15 @@ class Reader {
     return keys;
   }
 
+  networks(name: string): readonly string[] {
+    const networks =
+      this.text(name)
+        ?.split(",")
+        .map((text) => text.trim()) ?? [];
+    if (!networks.every(isNetwork)) this.fault(name, "addresses or networks (10.0.0.0/8), with commas between them");
+    return networks;
+  }
+
   /** A name that looks like ours and is none is a typing error that would otherwise pass in silence. */
   unknown(prefix: string): void {
     for (const name of Object.keys(this.env))
@@ -162,6 +181,7 @@ export const readConfig = (env: Env = process.env): Config => {
     leaseSeconds: read.integer("SAMEBOX_LEASE_SECONDS", { from: 2, to: 600 }) ?? 30,
     inputDays: read.integer("SAMEBOX_INPUT_DAYS", { from: 1, to: 36_500 }) ?? 30,
     auditDays: read.integer("SAMEBOX_AUDIT_DAYS", { from: 1, to: 36_500 }) ?? 400,
+    trustedProxies: read.networks("SAMEBOX_TRUSTED_PROXIES"),
     maxMessageBytes: read.integer("SAMEBOX_MAX_MESSAGE_BYTES", { from: 1024, to: 2_000_000_000 }) ?? 128 * 1024 * 1024,
     logLevel: read.choice("LOG_LEVEL", ["fatal", "error", "warn", "info", "debug", "trace", "silent"]) ?? "info",
     failpoint: read.integer("SAMEBOX_FAILPOINT", { from: 1, to: 1_000_000 }),

@@ -152,9 +152,9 @@ const startWorkers = async (rooms: Rooms, started: Started): Promise<void> => {
 const startApiRoom = async (rooms: Rooms, adminKey: string, started: Started): Promise<void> => {
   const { config, log, db, bell, sealer, shards, parser, parsing, limits, changes } = rooms;
   const prober = new WorkerProber({ examine: examinerFor(limits), log });
-  const { host, port, metricsPort, allowPrivateHosts, allowCleartext, version } = config;
+  const { host, port, metricsPort, allowPrivateHosts, allowCleartext, trustedProxies, version } = config;
   const api = await startApi({
-    config: { host, port, metricsPort, adminKey, allowPrivateHosts, allowCleartext, version },
+    config: { host, port, metricsPort, adminKey, allowPrivateHosts, allowCleartext, trustedProxies, version },
     db,
     sealer,
     bell,

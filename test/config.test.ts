@@ -37,6 +37,9 @@ describe("settings", () => {
     expect(faultsOf({ SAMEBOX_INPUT_DAYS: "0" })).toEqual(["SAMEBOX_INPUT_DAYS must be a whole number from 1 to 36500."]);
     expect(readConfig({ SAMEBOX_INPUT_DAYS: "90" }).inputDays).toBe(90);
     expect(readConfig({}).inputDays).toBe(30);
+    expect(readConfig({ SAMEBOX_TRUSTED_PROXIES: "10.0.0.0/8, ::1" }).trustedProxies).toEqual(["10.0.0.0/8", "::1"]);
+    for (const wrong of ["proxy.local", "10.0.0.0/33", "10.0.0.0/8/8", "::1/a", "10.0.0.1,"])
+      expect(() => readConfig({ SAMEBOX_TRUSTED_PROXIES: wrong })).toThrow(/SAMEBOX_TRUSTED_PROXIES must be addresses/);
   });
 
   it("name a setting that does not exist", () => {

@@ -1,6 +1,7 @@
 /** How much a key and a tenant may ask for in a minute, and how often an address may try a wrong key. Counted in this process; another daemon counts for itself. */
 import rateLimit from "@fastify/rate-limit";
 import type { FastifyRequest, RouteShorthandOptions } from "fastify";
+import ipaddr from "ipaddr.js";
 import { wrongKeys } from "../telemetry/metrics.ts";
 import { ProblemError } from "./problem.ts";
 import type { ApiConfig, App } from "./types.ts";
@@ -17,9 +18,16 @@ const operatorsFactor = 20;
 
 const shareOf = (request: FastifyRequest): number => (request.caller?.kind === "operator" ? operatorsFactor : 1);
 
+/** Whoever has one IPv6 address has 2^64 of them (RFC 6177): they count as one. */
+const addressOf = ({ ip }: Pick<FastifyRequest, "ip">): string => {
+  if (!ipaddr.isValid(ip)) return ip;
+  const address = ipaddr.process(ip);
+  return address.kind() === "ipv4" ? address.toString() : address.toNormalizedString().split(":", 4).join(":");
+};
+
 /** Who is counted: the key; where none is needed, the address. */
 const countedAs = (request: FastifyRequest): string =>
-  request.caller === null ? request.ip : (request.caller.keyId ?? "operator");
+  request.caller === null ? addressOf(request) : (request.caller.keyId ?? "operator");
 
 const tooMany = (what: string, seconds: number): ProblemError =>
   new ProblemError("rate_limited", `${what} Try again in ${seconds} s.`, { headers: { "retry-after": String(seconds) } });
@@ -60,7 +68,7 @@ export const registerLimits = async (app: App, config: ApiConfig): Promise<Limit
   const ofAddress = app.createRateLimit({
     timeWindow: 60_000,
     max: config.wrongKeysPerMinute ?? defaultWrongKeysPerMinute,
-    keyGenerator: (request) => `wrong keys ${request.ip}`,
+    keyGenerator: (request) => `wrong keys ${addressOf(request)}`,
   });
   const suspects = new Set<string>();
   return {
@@ -76,10 +84,10 @@ export const registerLimits = async (app: App, config: ApiConfig): Promise<Limit
     lookUpKey: async (request, lookUp) => {
       const limit = await ofAddress(request, { increment: false });
       if (limit.isAllowed || limit.remaining > 0) return lookUp();
-      const { ip } = request;
-      if (suspects.has(ip)) throw tooMany("Too many wrong keys.", limit.ttlInSeconds);
-      suspects.add(ip);
-      return lookUp().finally(() => suspects.delete(ip));
+      const address = addressOf(request);
+      if (suspects.has(address)) throw tooMany("Too many wrong keys.", limit.ttlInSeconds);
+      suspects.add(address);
+      return lookUp().finally(() => suspects.delete(address));
     },
   };
 };

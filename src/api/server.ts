@@ -55,10 +55,11 @@ const readRequestId = (request: { readonly headers: Readonly<Record<string, unkn
   return typeof given === "string" && /^[\w.:/+=-]{1,128}$/.test(given) ? given : randomUUID();
 };
 
-const createApp = (deps: Pick<ApiDeps, "log">): App => {
+const createApp = ({ log, config: { trustedProxies = [] } }: Pick<ApiDeps, "log" | "config">): App => {
   const table = new RouteTable();
   const app: App = Fastify({
-    loggerInstance: deps.log,
+    loggerInstance: log,
+    trustProxy: trustedProxies.length > 0 ? [...trustedProxies] : false,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request" }),
     genReqId: readRequestId,
     bodyLimit,

@@ -26,6 +26,8 @@ export interface ApiConfig {
   readonly allowPrivateHosts: boolean;
   readonly allowCleartext: boolean;
   readonly version: string;
+  /** Addresses and networks whose X-Forwarded-For tells where a request comes from; default: none. */
+  readonly trustedProxies?: readonly string[];
   /** Requests a key may make in a minute, per process; default 6000. */
   readonly requestsPerMinute?: number;
   /** Wrong keys an address may send in a minute, per process, until it is told to wait; default 60. */

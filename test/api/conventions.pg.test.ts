@@ -252,6 +252,30 @@ test("an address that tries wrong keys is told to wait, and right keys from ther
   expect((await ask(adminKey)).status).toBe(200);
 });
 
+test("behind a proxy that is trusted, and only there, an address is what it tells; one of IPv6 counts as its network", async () => {
+  await using behind = await openTestApi({ config: { wrongKeysPerMinute: 2, trustedProxies: ["127.0.0.0/8"] } });
+  const tryFrom = (address: string, to: TestApi = behind): Promise<number> =>
+    to.request("/v1/accounts", { key: "sbx_wrong", headers: { "x-forwarded-for": address } }).then(({ status }) => status);
+  for (const [address, statuses] of [
+    ["203.0.113.7", [401, 401, 429]],
+    ["203.0.113.8", [401, 401, 429]],
+    // What a client makes up itself stands further left.
+    ["198.51.100.1, 203.0.113.8", [429]],
+    ["2001:db8::1", [401]],
+    ["2001:db8::2", [401]],
+    ["2001:db8:0:0:ffff::3", [429]],
+    ["2001:db8:0:1::1", [401]],
+  ] as const)
+    for (const status of statuses) expect(await tryFrom(address)).toBe(status);
+  await behind.request("/v1/tenants", { json: { name: "noted" }, headers: { "x-forwarded-for": "203.0.113.9" } });
+  const { rows } = await behind.db.query({ text: "select address from audit_log" });
+  expect(rows).toEqual([{ address: "203.0.113.9" }]);
+  await using plain = await openTestApi({ config: { wrongKeysPerMinute: 2 } });
+  const seen: number[] = [];
+  for (const n of [1, 2, 3]) seen.push(await tryFrom(`203.0.113.${n}`, plain));
+  expect(seen).toEqual([401, 401, 429]);
+});
+
 test("keys from such an address are looked up one at a time", async () => {
   await using limited = await openTestApi({ config: { wrongKeysPerMinute: 2 } });
   const ask = (key: string): Promise<Reply> => limited.request("/v1/accounts", { key });

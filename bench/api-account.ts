@@ -36,7 +36,7 @@ const fillRange = async (db: pg.Client, { account, tenant, endpoint }: Owner, fr
      select ${owner}, ${idOf("n", 1)}, sha256(n::text::bytea), 4000, 'durable', concat('<', n, '@bench.test>'), ${subjectOf("n")},
        '[{"name":"Ana","email":"ana@example.test"}]', ${receivedOf("n")}, ${idOf("n", 1)}, n ${each}`,
     `insert into message_contents (account_id, tenant_id, message_id, status, preview, search)
-     select ${owner}, ${idOf("n", 1)}, 'parsed', 'A few words of the text', to_tsvector('simple', ${subjectOf("n")}) ${each}`,
+     select ${owner}, ${idOf("n", 1)}, 'parsed', 'A few words of the text', to_tsvector('simple', ${subjectOf("n")}) || samebox_week(${receivedOf("n")}) ${each}`,
     `insert into placements (account_id, tenant_id, id, message_id, mailbox_id, keywords, lifecycle, reason, received_at, created_seq, changed_seq)
      select ${owner}, ${idOf("n", 2)}, ${idOf("n", 1)}, ${mailboxOf("n")}, ${keywordsOf("n")}, 'live', 'backfilled', ${receivedOf("n")}, n, n ${each}`,
     `insert into bindings (account_id, tenant_id, endpoint_id, mailbox_id, epoch, uid, placement_id, shadow_flags, synced_seq)

@@ -48,7 +48,7 @@ export const readSmall = async (
 
 /**
  * Stores parse results, all or none; a result that is there already stays. Search words are the subject, the addresses and the
- * text. Results hold no NUL, which PostgreSQL could not store: parsing has taken it out.
+ * text, and the week it was received in. Results hold no NUL, which PostgreSQL could not store: parsing has taken it out.
  */
 export const storeContents = async (
   db: Queryable,
@@ -81,7 +81,7 @@ export const storeContents = async (
     text: `insert into message_contents (account_id, message_id, tenant_id, status, reason, preview, has_attachment, attachments, search)
            select $1, w.message_id, $2, w.status, w.reason, w.preview, w.has_attachment, w.attachments,
              to_tsvector('simple', case when w.reason = '${notStorable}' then coalesce(m.subject, '') else
-               concat_ws(' ', m.subject, m.from_addresses::text, m.to_addresses::text, m.cc_addresses::text, w.words) end)
+               concat_ws(' ', m.subject, m.from_addresses::text, m.to_addresses::text, m.cc_addresses::text, w.words) end) || samebox_week(m.received_at)
            from jsonb_to_recordset($3::jsonb) as w(message_id uuid, status text, reason text, preview text, has_attachment boolean, attachments jsonb, words text)
            join messages m on m.account_id = $1 and m.id = w.message_id
            on conflict (account_id, message_id) do nothing`,

@@ -148,7 +148,8 @@ export const completeStub = async (account: InputTx, scope: Scope, completed: Co
   if (completed.receivedAt !== null)
     await account.tx.query({
       name: "stub_dated",
-      text: `with dated as (update messages set received_at = $3 where account_id = $1 and id = $2 and received_at = to_timestamp(0))
+      text: `with dated as (update messages set received_at = $3 where account_id = $1 and id = $2 and received_at = to_timestamp(0) returning id),
+             reworded as (update message_contents c set search = search || samebox_week($3) from dated where c.account_id = $1 and c.message_id = dated.id)
            update placements set received_at = $3 where account_id = $1 and message_id = $2 and received_at = to_timestamp(0)`,
       values: [account.accountId, messageId, completed.receivedAt],
     });

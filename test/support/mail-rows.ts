@@ -205,7 +205,7 @@ export class MailRows {
   ): Promise<void> {
     await this.db.query({
       text: `insert into message_contents (account_id, message_id, tenant_id, status, reason, preview, search)
-             select $1, $2, $3, $4, $5, $6, to_tsvector('simple', concat_ws(' ', subject, from_addresses::text, $7::text)) from messages where account_id = $1 and id = $2`,
+             select $1, $2, $3, $4, $5, $6, to_tsvector('simple', concat_ws(' ', subject, from_addresses::text, $7::text)) || samebox_week(received_at) from messages where account_id = $1 and id = $2`,
       values: [
         this.accountId,
         messageId,

@@ -25,7 +25,8 @@ export const listLeftOver = async (
 };
 
 /**
- * After a new epoch was read to its end: placements of the mailbox that no item continued become candidates.
+ * After a new epoch was read to its end: placements that were in the mailbox and that no item continued become candidates, wherever
+ * they are wanted; but not those that are being put there.
  * @returns how many.
  */
 export const markUnbound = async (account: InputTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
@@ -33,9 +34,17 @@ export const markUnbound = async (account: InputTx, endpointId: EndpointId, mail
   const { rowCount } = await account.tx.query({
     name: "placements_unbound",
     text: `update placements p set absent_since = $4 from (${leftOver}) left_over
-           where p.account_id = $1 and p.id = left_over.placement_id and p.mailbox_id = $3 and p.lifecycle = 'live' and not p.kept
-             and p.absent_since is null`,
+           where p.account_id = $1 and p.id = left_over.placement_id and p.lifecycle = 'live' and not p.kept and p.absent_since is null
+             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append' and c.ended_at is null)`,
     values: [account.accountId, endpointId, mailboxId, at],
+  });
+  // What is wanted elsewhere is not looked for in this mailbox any more: an operation goes on without it (P8).
+  await account.tx.query({
+    name: "bindings_unbound",
+    text: `update bindings b set closed_reason = 'absent' from placements p
+           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.closed_reason = 'epoch'
+             and p.account_id = $1 and p.id = b.placement_id and p.lifecycle = 'live' and p.mailbox_id <> $3 and p.absent_since is not null`,
+    values: [account.accountId, endpointId, mailboxId],
   });
   return rowCount;
 };

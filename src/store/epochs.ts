@@ -84,19 +84,24 @@ export const listUnbound = async (
   return rows.map(toUnbound);
 };
 
-/** What is gone here, and had an item there when the mailbox was numbered anew: to be removed still, or not to be removed at all. */
-export const listDoomed = async (
+/**
+ * What had an item in the mailbox when that was numbered anew, and is not there here: it is gone, whether its item is to be removed
+ * still or cannot be, or an operation wants it elsewhere.
+ */
+export const listUnwanted = async (
   db: Queryable,
   accountId: AccountId,
   { endpointId, mailboxId }: Pick<Scope, "endpointId" | "mailboxId">,
 ): Promise<UnboundRow[]> => {
   const { rows } = await db.query<Unbound>({
-    name: "unbound_doomed",
+    name: "unbound_unwanted",
     text: `select ${unboundColumns}
-           from commands c join placements p on p.account_id = $1 and p.id = c.placement_id and p.lifecycle <> 'live'
+           from (select distinct c.placement_id from commands c
+                 where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown', 'masked', 'failed')
+                   and c.verb in ('expunge', 'move')) w
+             join placements p on p.account_id = $1 and p.id = w.placement_id and (p.lifecycle <> 'live' or (p.mailbox_id <> $3 and not p.kept))
              join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
-           where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown', 'masked', 'failed') and c.verb = 'expunge'
-             and b.mailbox_id = $3 and b.closed_reason = 'epoch'
+           where b.mailbox_id = $3 and b.closed_reason = 'epoch'
            order by p.received_at desc, p.id desc`,
     values: [accountId, endpointId, mailboxId],
   });

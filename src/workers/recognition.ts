@@ -9,7 +9,7 @@ import type { FetchRequest, HeadItem, UidRange } from "../model/observation.ts";
 import { headKey, type NumberedItem, rebind, type Rebound, type Unbound } from "../reconciler/epoch.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { Queryable } from "../store/database.ts";
-import { listDoomed, listUnbound, readStoredHeads, type UnboundPage, type UnboundRow } from "../store/epochs.ts";
+import { listUnwanted, listUnbound, readStoredHeads, type UnboundPage, type UnboundRow } from "../store/epochs.ts";
 
 /** Placements looked up at once. */
 const pageSize = 1_000;
@@ -109,7 +109,7 @@ export class Recognition {
     for (const row of rows) this.old.push(this.toOld(row));
     this.page = rows.at(-1) ?? this.page;
     this.loaded = rows.length < pageSize;
-    if (this.loaded) for (const row of await listDoomed(db, accountId, scope)) this.old.push(this.toOld(row));
+    if (this.loaded) for (const row of await listUnwanted(db, accountId, scope)) this.old.push(this.toOld(row));
     return !this.loaded;
   }
 

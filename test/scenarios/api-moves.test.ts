@@ -1,7 +1,7 @@
 /** Mail that an app moves, throws away, destroys and brings: the server follows, once, whatever happens on the way. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changesOf, mailboxesOf, messagesOf } from "../support/account-view.ts";
-import { itemsIn, moveTo, phone, settledCommands, write } from "../support/api-writes.ts";
+import { itemsIn, moveTo, numberAnew, phone, purge, renumber, settledCommands, write } from "../support/api-writes.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, testAdminKey } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
@@ -39,22 +39,6 @@ const account = async (n: number, of: Dovecot = server, port = proxy.port): Prom
   const body = dovecotAccount(of, n);
   const endpoints = body.endpoints.map((endpoint) => ({ ...endpoint, port }));
   return await liveAccount(daemon, { ...body, endpoints }); // Before the device is disposed.
-};
-
-const purge = async (accountId: string, subject: string): Promise<void> => {
-  const path = `/v1/accounts/${accountId}/messages/${(await messagesOf(daemon, accountId)).get(subject)?.id}`;
-  const { headers } = await daemon.call("GET", path);
-  const base = { "if-match": headers.get("etag") ?? "" };
-  expect((await daemon.call("DELETE", `${path}?purge=true`, undefined, base)).status).toBe(200);
-};
-
-/** INBOX is numbered anew, and `after` that its account follows. */
-const renumber = async (accountId: string, of: Dovecot, user: string, after?: () => Promise<unknown>): Promise<void> => {
-  await of.doveadm("mailbox", "update", "-u", user, "--uid-validity", "1234567", "INBOX");
-  await after?.();
-  const isNoticed = async () => (await changesOf(daemon, accountId)).some(({ kind }) => kind === "epoch.changed");
-  await eventually("it is numbered anew", isNoticed, { timeoutMs: 30_000 });
-  expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
 };
 
 const logOf = async (accountId: string, from = 3) =>
@@ -119,7 +103,8 @@ describe("a move", () => {
       expect(await itemsIn(bare, 1, "INBOX")).toEqual(["one Blue \\Deleted \\Seen", "stays \\Deleted"]);
       expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
       expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
-      await renumber(accountId, bare, "user1");
+      await renumber(daemon, accountId, () => numberAnew(bare, "user1"));
+      expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
       expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
     },
   );
@@ -161,7 +146,7 @@ describe("a move", () => {
       toClient: {
         before: async (piece) => {
           if (!piece.includes("COPYUID") || (lost += 1) > 1) return;
-          await purge(accountId, "one");
+          await purge(daemon, accountId, "one");
           proxy.resetAll();
         },
       },
@@ -197,21 +182,6 @@ describe("a move", () => {
 });
 
 describe("mail thrown away, brought back, destroyed", () => {
-  it("ID-8: what is to go goes also when its mailbox is numbered anew before", { timeout: 60_000 }, async () => {
-    const accountId = await account(13);
-    const mailboxes = await mailboxesOf(daemon, accountId);
-    const idOf = (path: string): string => mailboxes.get(path)?.id ?? "";
-    await write(daemon, accountId, "one", { body: { mailboxIds: { [idOf("Archive")]: true } } });
-    await settledCommands(fresh.url, accountId);
-    await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
-    await write(daemon, accountId, "one", { body: { mailboxIds: { [idOf("INBOX")]: null } } });
-    await purge(accountId, "two");
-    await renumber(accountId, server, "user13", () => daemon.call("POST", `/v1/accounts/${accountId}/resume`));
-    await settledCommands(fresh.url, accountId);
-    expect([await itemsIn(server, 13, "INBOX"), await itemsIn(server, 13, "Archive")]).toEqual([["stays"], ["one Blue \\Seen"]]);
-    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
-  });
-
   it("goes to Trash and comes back to where it was", { timeout: 60_000 }, async () => {
     const accountId = await account(5);
     await write(daemon, accountId, "one", { method: "DELETE" });

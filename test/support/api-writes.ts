@@ -1,6 +1,6 @@
 /** Mail changed over the API, as an app does it, and what the server shows then. */
 import { expect } from "vitest";
-import { mailboxesOf, messagesOf } from "./account-view.ts";
+import { changesOf, mailboxesOf, messagesOf } from "./account-view.ts";
 import type { Daemon } from "./daemon.ts";
 import type { Dovecot } from "./dovecot.ts";
 import { eventually } from "./eventually.ts";
@@ -60,4 +60,23 @@ export const itemsIn = async (server: Dovecot, n: number, mailbox: string): Prom
       return [subject, ...shown].join(" ");
     })
     .toSorted();
+};
+
+/** Destroys the message of a subject, as who knows all that became of it. */
+export const purge = async (daemon: Daemon, accountId: string, subject: string): Promise<void> => {
+  const path = `/v1/accounts/${accountId}/messages/${(await messagesOf(daemon, accountId)).get(subject)?.id}`;
+  const { headers } = await daemon.call("GET", path);
+  const base = { "if-match": headers.get("etag") ?? "" };
+  expect((await daemon.call("DELETE", `${path}?purge=true`, undefined, base)).status).toBe(200);
+};
+
+/** INBOX of a user has other numbers. */
+export const numberAnew = (server: Dovecot, user: string): Promise<unknown> =>
+  server.doveadm("mailbox", "update", "-u", user, "--uid-validity", "1234567", "INBOX");
+
+/** Does what gives a mailbox other numbers, and waits until its account has seen that. */
+export const renumber = async (daemon: Daemon, accountId: string, work: () => Promise<unknown>): Promise<void> => {
+  await work();
+  const isSeen = async () => (await changesOf(daemon, accountId)).some(({ kind }) => kind === "epoch.changed");
+  await eventually("it is numbered anew", isSeen, { timeoutMs: 30_000 });
 };

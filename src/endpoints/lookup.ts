@@ -37,10 +37,12 @@ const byFamily = (): readonly (4 | 6)[] =>
     ? [4, 6]
     : [6, 4];
 
-const isUnknown = (error: unknown): boolean => hasCode(error, "ENOTFOUND") || hasCode(error, "ENODATA");
+/** Nobody else is asked then: it would take as long once more. */
+const isUnanswered = (error: unknown): boolean => hasCode(error, "ETIMEOUT") || hasCode(error, "ECANCELLED");
 
 /**
- * Of the first family that there is. @returns nothing for what the DNS does not know.
+ * Of the first family that there is. @returns nothing for what the DNS does not know, or refuses to look for: the system may
+ * have search domains for it.
  * @throws the error of a query that was not answered.
  */
 const inDns = async (name: string, signal: AbortSignal): Promise<readonly Found[]> => {
@@ -49,8 +51,8 @@ const inDns = async (name: string, signal: AbortSignal): Promise<readonly Found[
   signal.addEventListener("abort", cancel);
   const queries = byFamily().map(async (family) => {
     const addresses = await (family === 4 ? resolver.resolve4(name) : resolver.resolve6(name)).catch((error: unknown) => {
-      if (isUnknown(error)) return [];
-      throw error;
+      if (isUnanswered(error)) throw error;
+      return [];
     });
     return addresses.map((address) => ({ address, family }));
   });

@@ -209,7 +209,7 @@ export interface CommandMove {
 
 const isOpen = (status: CommandMove["status"]): boolean => status === "planned" || status === "sent" || status === "unknown";
 
-/** Writes what became of commands, with the changes that tell of it. */
+/** Writes what became of commands, with the changes that tell of it. A hash of octets is needed no longer, and a purge would not find it. */
 export const moveCommands = async (account: InputTx, moves: readonly CommandMove[]): Promise<void> => {
   const { at } = account.input;
   if (moves.length === 0) return;
@@ -227,7 +227,7 @@ export const moveCommands = async (account: InputTx, moves: readonly CommandMove
   const moved = await account.tx.query<{ id: string }>({
     name: "commands_move",
     text: `update commands c set status = w.status, outcome = w.outcome, due_at = w.due_at, ended_at = w.ended_at,
-             fence = coalesce(nullif(w.fence, 'null'), c.fence), attempts = case when w.progress then 0 else c.attempts + w.tries end
+             fence = coalesce(nullif(w.fence, 'null'), c.fence) - case when w.ended_at is null then '' else 'sha256' end, attempts = case when w.progress then 0 else c.attempts + w.tries end
            from jsonb_to_recordset($2::jsonb) as w(id uuid, op_id text, status text, outcome text, due_at timestamptz, ended_at timestamptz,
                                                    fence jsonb, progress boolean, tries int)
            where c.account_id = $1 and c.id = w.id and c.op_id is not distinct from w.op_id and c.ended_at is null returning c.id`,

@@ -14,7 +14,7 @@ const forget = async ({ tx, accountId }: InputTx, endpointId: EndpointId): Promi
     });
   await tx.query({
     name: "endpoint_forget_commands",
-    text: `update commands set status = 'superseded', outcome = 'endpoint_removed', ended_at = now()
+    text: `update commands set status = 'superseded', outcome = 'endpoint_removed', ended_at = now(), fence = fence - 'sha256'
            where account_id = $1 and endpoint_id = $2 and status in ('planned', 'sent', 'unknown')`,
     values: [accountId, endpointId],
   });

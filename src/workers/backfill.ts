@@ -1,4 +1,5 @@
 /** The first reading of an account: newest first, in large UID ranges, in bounded slices that can be cut off anywhere. */
+import type { MailboxId } from "../model/ids.ts";
 import { SyncError } from "../model/failure.ts";
 import type { Session } from "../endpoints/endpoint.ts";
 import { batchMessages, type FetchedItem, type UidRange } from "../model/observation.ts";
@@ -81,6 +82,8 @@ interface Slice {
   readonly partlyBound: Set<MailboxLane>;
   /** Everything from here up is read, though perhaps not committed yet. */
   readonly lowRead: Map<MailboxLane, number>;
+  /** What was read comes from before this slice, and so was gone from where it had been before these were looked at. */
+  readonly settled: Set<MailboxId>;
 }
 
 const lowOf = (slice: Slice, mailbox: MailboxLane): number => slice.lowRead.get(mailbox) ?? mailbox.backfillLow ?? 1;
@@ -95,8 +98,7 @@ const commitBatch = async (slice: Slice, mailbox: MailboxLane, batch: PreparedBa
   if (cursor === null) return;
   const move = low === null ? null : { cursor, backfillLow: low, audited: low <= 1 };
   // What a new epoch shows beside the mail that was there may have been moved here, as may what another one does not show any more.
-  if (mailbox.late || mailbox.epoch > 0 || isRenumbered(slice.context))
-    await missSourcesOf(slice.context, slice.session, mailbox, batch, slice.signal);
+  if (mailbox.late || mailbox.epoch > 0 || isRenumbered(slice.context)) await missSourcesOf(slice.context, slice, mailbox, batch);
   await commitItems(slice.context, mailbox, { batch, reason: "backfilled", move, unbound: !slice.partlyBound.has(mailbox) });
 };
 
@@ -221,7 +223,15 @@ const readUntil = async (slice: Slice, began: number): Promise<void> => {
  * Crash-safe at every point: a range counts as read only in the transaction that stored its last item.
  */
 export const runBackfillSlice = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<boolean> => {
-  const slice: Slice = { context, session, signal, commits: new Commits(), partlyBound: new Set(), lowRead: new Map() };
+  const slice: Slice = {
+    context,
+    session,
+    signal,
+    commits: new Commits(),
+    partlyBound: new Set(),
+    lowRead: new Map(),
+    settled: new Set(),
+  };
   const began = Date.now();
   await noteProgress(context, new Date(began));
   try {

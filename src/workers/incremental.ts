@@ -63,7 +63,7 @@ const takeNew = async (
     try {
       if (batch.items.length === 0) continue;
       const prepared = await prepareBatch(context, batch.items);
-      taken.missing = (await missSourcesOf(context, session, mailbox, prepared, signal)) || taken.missing;
+      taken.missing = (await missSourcesOf(context, { session, signal }, mailbox, prepared)) || taken.missing;
       const highest = batch.items.reduce((most, item) => Math.max(most, item.uid + 1), mailbox.cursor?.uidNext ?? 1);
       taken.created += await commitItems(context, mailbox, {
         batch: prepared,

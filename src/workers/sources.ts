@@ -32,12 +32,20 @@ export const compare = async (
   };
 };
 
+/** With what sources are looked at. */
+export interface SourceLook {
+  readonly session: Session;
+  readonly signal: AbortSignal;
+  /** Mailboxes that showed all that they are known to have since the place in question was first seen: not to be asked again. */
+  readonly settled?: Set<MailboxId>;
+}
+
 const missSource = async (
   context: LaneContext,
-  session: Session,
+  look: SourceLook,
   { source, uids }: { readonly source: MailboxLane; readonly uids: readonly number[] },
-  signal: AbortSignal,
 ): Promise<boolean> => {
+  const { session, signal, settled } = look;
   const { cursor, backfillLow } = source;
   if (cursor === null || backfillLow === null) return false;
   const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
@@ -45,7 +53,7 @@ const missSource = async (
   if (broken === "renumbered" && isStranger(source, seen)) {
     const { gone } = await applyListing(context, session, await session.survey(signal), signal);
     source.stranger = "listed";
-    return (context.mailboxes.has(source.mailboxId) && (await missSource(context, session, { source, uids }, signal))) || gone;
+    return (context.mailboxes.has(source.mailboxId) && (await missSource(context, look, { source, uids }))) || gone;
   }
   if (broken === "renumbered") await beginEpoch(context, source, seen);
   if (broken !== null) return false;
@@ -54,6 +62,7 @@ const missSource = async (
   // News of its own waits for its own look. Then, and in a mailbox that seems empty (G4), only what is here again is missed.
   const whole = seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0;
   const absent = whole ? gone : gone.filter((uid) => uids.includes(uid));
+  if (whole) settled?.add(source.mailboxId);
   if (absent.length === 0) return false;
   const { uidValidity, uidNext, highestModseq } = seen;
   const move = { cursor: whole ? { uidValidity, uidNext, highestModseq } : cursor, backfillLow };
@@ -73,9 +82,8 @@ const placementsLacked = defineInput(
 /** What a new epoch of its mailbox does not show any more has gone before anybody asks whether that is the old mailbox (B4). */
 const missRenumbered = async (
   context: LaneContext,
-  session: Session,
+  { session, signal }: SourceLook,
   { source, ids }: { readonly source: MailboxLane; readonly ids: readonly PlacementId[] },
-  signal: AbortSignal,
 ): Promise<boolean> => {
   const lacked = await lackedBy(context, session, source, ids, signal);
   if (lacked.length === 0) return false;
@@ -107,18 +115,17 @@ const bySource = (placements: Iterable<Claimed>): Map<MailboxId, { uids: number[
  */
 export const missSources = async (
   context: LaneContext,
-  session: Session,
+  look: SourceLook,
   mailbox: MailboxLane,
   placements: Iterable<Claimed>,
-  signal: AbortSignal,
 ): Promise<boolean> => {
   let missing = false;
   for (const [id, { uids, ids }] of bySource(placements)) {
     const source = context.mailboxes.get(id);
-    if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now()) continue;
-    if (backfillDone(source)) missing = (await missSource(context, session, { source, uids }, signal)) || missing;
-    if (source.epoch > 0 && !backfillDone(source))
-      missing = (await missRenumbered(context, session, { source, ids }, signal)) || missing;
+    if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now() || look.settled?.has(id))
+      continue;
+    if (backfillDone(source)) missing = (await missSource(context, look, { source, uids })) || missing;
+    if (source.epoch > 0 && !backfillDone(source)) missing = (await missRenumbered(context, look, { source, ids })) || missing;
   }
   return missing;
 };
@@ -126,15 +133,14 @@ export const missSources = async (
 /** The first of a batch of messages that we hold elsewhere may be gone there. @returns whether one is. */
 export const missSourcesOf = async (
   context: LaneContext,
-  session: Session,
+  look: SourceLook,
   mailbox: MailboxLane,
   batch: PreparedBatch,
-  signal: AbortSignal,
 ): Promise<boolean> => {
   const hashes = batch.items.flatMap(({ octets }) => (octets === null ? [] : [octets.sha256]));
   const known = await inAccount(context.db, context.fence, context.accountId, (account) =>
     loadKnown(account, context.endpointId, hashes, formsOf(batch)),
   );
   const placements = [...known.values()].flatMap((message) => message.placements);
-  return missSources(context, session, mailbox, placements, signal);
+  return missSources(context, look, mailbox, placements);
 };

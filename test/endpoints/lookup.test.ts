@@ -15,10 +15,12 @@ vi.mock("node:dns/promises", () => ({
     resolve4(name: string): Promise<string[]> {
       if (name.startsWith("dns.")) return Promise.resolve([address.address]);
       if (name.startsWith("late.")) return Promise.reject(errorOf("ETIMEOUT"));
+      if (name.startsWith("refused.")) return Promise.reject(errorOf("ESERVFAIL"));
       if (!name.startsWith("slow.")) return Promise.reject(errorOf(name.startsWith("six.") ? "ENODATA" : "ENOTFOUND"));
       return new Promise((_, reject) => this.#asked.push({ name, reject }));
     }
     resolve6(name: string): Promise<string[]> {
+      if (name.startsWith("refused.")) return Promise.reject(errorOf("EREFUSED"));
       return name.startsWith("six.") ? Promise.resolve(["2606:4700::1111"]) : Promise.reject(errorOf("ENODATA"));
     }
     cancel(): void {
@@ -75,5 +77,7 @@ test("what only the system knows is asked of it one by one, and names without a 
   await expect(second).rejects.toMatchObject({ kind: "stopped" });
   held.resolve([address]);
   await expect(Promise.all([first, third])).resolves.toEqual([address, address]);
-  expect(asked.toSorted()).toEqual(["held1.example", "short", "third.example"]);
+  // A cluster's names are only found with its search domains.
+  await expect(resolveHost("refused.example", rules, signal)).resolves.toEqual(address);
+  expect(asked.toSorted()).toEqual(["held1.example", "refused.example", "short", "third.example"]);
 });

@@ -19,13 +19,15 @@ const withClient = async <T>(url: string, work: (client: pg.Client) => Promise<T
   }
 };
 
-/** Of an account, in the order they were planned. */
+/** Of an account, in the order they were planned. @throws Error when one that ended tells of octets, where a purge would not find it. */
 export const commandsOf = (url: string, accountId: string): Promise<readonly SeenCommand[]> =>
   withClient(url, async (client) => {
     const { rows } = await client.query<SeenCommand>(
       `select verb, reason, status, outcome, attempts from commands where account_id = $1 order by planned_at, id`,
       [accountId.replace(/^acc_/, "")],
     );
+    const hashed = await client.query(`select from commands where ended_at is not null and fence ? 'sha256'`);
+    if (hashed.rowCount !== 0) throw new Error("a command that came to its end keeps the hash of octets");
     return rows;
   });
 

@@ -3,7 +3,7 @@ import { Type } from "typebox";
 import { formatId, type MessageId } from "../model/ids.ts";
 import { inverseOfMailbox } from "../model/mailbox-intent.ts";
 import { readChange } from "../store/change-reads.ts";
-import { requireScope } from "./auth.ts";
+import { callerOf, requireScope } from "./auth.ts";
 import { State } from "./change-json.ts";
 import { answerMessageWrite, answerWrite, WriteResult, WriteStatus } from "./intents.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
@@ -165,7 +165,8 @@ const registerUndo = (app: App, deps: ApiDeps): void => {
       if (op !== null) {
         const exchange = { request, reply, account };
         const { mailboxId: _, ...written } = await answerMailboxWrite(deps, exchange, op, { status: 200, base: null });
-        return { ...written, message: null };
+        const readable = callerOf(request).scopes.has("mail:read");
+        return { ...written, mailbox: readable ? written.mailbox : null, message: null };
       }
       if (change.messageId === null) throw new ProblemError("conflict", "There is no way back from this change.");
       return answerMessageWrite(deps, { request, reply, account }, { op: "undo", messageId: change.messageId, seq: Number(seq) });

@@ -26,7 +26,7 @@ export const listLeftOver = async (
 
 /**
  * After a new epoch was read to its end: placements that were in the mailbox and that no item continued become candidates, wherever
- * they are wanted; but not those that are being put there.
+ * they are wanted; but not those that are being put there, or that the server does not take there.
  * @returns how many.
  */
 export const markUnbound = async (account: InputTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
@@ -35,7 +35,8 @@ export const markUnbound = async (account: InputTx, endpointId: EndpointId, mail
     name: "placements_unbound",
     text: `update placements p set absent_since = $4 from (${leftOver}) left_over
            where p.account_id = $1 and p.id = left_over.placement_id and p.lifecycle = 'live' and not p.kept and p.absent_since is null
-             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append' and c.ended_at is null)`,
+             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append'
+                               and (c.ended_at is null or p.mailbox_id <> $3 and c.status in ('failed', 'masked')))`,
     values: [account.accountId, endpointId, mailboxId, at],
   });
   // What is wanted elsewhere is not looked for in this mailbox any more: an operation goes on without it (P8).

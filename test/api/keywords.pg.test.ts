@@ -203,6 +203,10 @@ describe("who may write", () => {
       status: "applied",
       message: null,
     });
+    const made = await api.request(`${account()}/mailboxes`, { method: "POST", json: { name: "Bills" } });
+    const [, madeAt] = /\.(\d+)"$/.exec(made.headers.get("etag") ?? "") ?? [];
+    const undone = await api.request(`${account()}/changes/${madeAt}/undo`, { method: "POST", key: writer });
+    expect(undone.body).toMatchObject({ status: "applied", mailbox: null });
   });
 
   test("a message that is not there is not found", async () => {

@@ -3,6 +3,7 @@
  * their normal form where the server changed what it took. Seeing them is the only thing that confirms them.
  */
 import { fingerprint } from "../mime/fingerprint.ts";
+import type { MessageId } from "../model/ids.ts";
 import type { FetchedItem } from "../model/observation.ts";
 import type { Claim } from "../reconciler/claims.ts";
 import type { Decision, Scope } from "../reconciler/state.ts";
@@ -60,6 +61,13 @@ export const loadClaims = async (account: AccountTx, scope: Scope, forms: Normal
     const putBack = reason === "restored_after_drain";
     return { commandId, verb, opId, putBack, placement, hashes, sent: sentWith(placing), from: fromOf(placing, scope) };
   });
+};
+
+/** Which items may be the mail that a command of ours put there (ID-2): these have to be read, for headers do not tell. */
+export const loadClaimed = async (account: AccountTx, scope: Scope): Promise<(uid: number, messageId: MessageId) => boolean> => {
+  const open = await loadOpenPlacings(account.tx, account.accountId, scope);
+  return (uid, messageId) =>
+    open.some((placing) => placing.placement.messageId === messageId && uid >= (fromOf(placing, scope) ?? Infinity));
 };
 
 /** Ends what was put back and was seen; the log has told of it with the placement. The rest is confirmed when it is looked at. */

@@ -6,6 +6,7 @@ import { applyDecision } from "../store/decisions.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBound, loadPlacements } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
+import { loadClaimed } from "./claims.ts";
 import { loadContests } from "./contests.ts";
 import {
   type LaneContext,
@@ -44,10 +45,12 @@ const decidePairs = async (account: InputTx, { lane, mailbox, found }: PairsFact
     scope,
     found.map(({ item }) => item.uid),
   );
+  const isOurs = await loadClaimed(account, scope);
   const claimed = new Map<number, Claimed>();
   for (const { pair, item } of found) {
     const placement = views.get(pair.placementId);
     if (placement === undefined || placement.binding?.active === true || bound.has(item.uid)) continue;
+    if (isOurs(item.uid, placement.messageId)) continue;
     claimed.set(item.uid, { placement, confidence: confidenceOf[pair.level] });
   }
   const items = found.flatMap(({ item }) => (claimed.has(item.uid) ? [{ ...item, sha256: null }] : []));

@@ -145,6 +145,21 @@ it("mail that a device moves away before it is removed is that mail, wherever it
   expect(oracle.held.placements.map(({ lifecycle, path }) => [lifecycle, path])).toEqual([["live", "Archive"]]);
 });
 
+it("what was put into a mailbox is not what a device took away elsewhere, however alike (ID-2, ID-5a)", async () => {
+  const script = [
+    mail,
+    { ...mail, content: 1 },
+    { do: "api moves", device: 0, message: 0, to: 2, copies: true, twice: false } as const,
+    { do: "delete", box: 0, item: 0, slow: false } as const,
+  ];
+  const quirks = { ...noQuirks, changes: "condstore", push: "poll", uidplus: false } as const;
+  const zeros = (count: number): number[] => Array.from({ length: count }, () => 0);
+  // It is deleted after the copy was put into Trash, before anybody looked there.
+  const { oracle } = await simulate(plan(script, [0, 0, 2, ...zeros(7), 2, ...zeros(8), 5], { quirks }));
+  const places = oracle.held.placements.map(({ content, lifecycle, path }) => `${content} ${lifecycle} in ${path}`);
+  expect(places.toSorted()).toEqual(["mail 0 live in Trash", "mail 0 removed in INBOX", "mail 1 live in INBOX"]);
+});
+
 it("a mark that is answered and not set is set again where it is all that can be done (C1, C7)", async () => {
   const purge = { do: "api throws away", device: 0, message: 0, how: "purge", twice: false } as const;
   const { world } = await simulate(plan([mail, purge], [0, 2], { quirks: { ...noQuirks, uidplus: false, deafStore: true } }));

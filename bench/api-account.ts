@@ -52,8 +52,8 @@ const fillRange = async (db: pg.Client, { account, tenant, endpoint }: Owner, fr
 const fillLogs = async (db: pg.Client, { account, tenant }: Owner, webhook: string): Promise<void> => {
   const each = `from generate_series(1, ${logged}) n`;
   await db.query(
-    `insert into audit_log (id, tenant_id, method, route, account_id, objects, status, address, request_id)
-     select ${idOf("n", 4)}, $2, 'PATCH', '/v1/accounts/:accountId/messages/:messageId', $1::uuid, '{}', 200, '127.0.0.1', n ${each}`,
+    `insert into audit_log (id, tenant_id, method, route, account_id, objects, fields, status, address, request_id)
+     select ${idOf("n", 4)}, $2, 'PATCH', '/v1/accounts/:accountId/messages/:messageId', $1::uuid, '{}', '{}', 200, '127.0.0.1', n ${each}`,
     [account, tenant],
   );
   await db.query(

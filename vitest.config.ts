@@ -9,10 +9,10 @@ export default defineConfig({
     pool: "forks",
     // The servers under test work in processes of their own, so few workers keep all cores busy.
     maxWorkers: 3,
-    // A real server may have to start within a test or its set-up.
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    teardownTimeout: 30_000,
+    // A real server may have to start within a test or its set-up; shared machines were seen to be three times as slow as a quiet one.
+    testTimeout: 90_000,
+    hookTimeout: 180_000,
+    teardownTimeout: 60_000,
     sequence: { hooks: "stack" },
     allowOnly: process.env["CI"] === undefined,
   },

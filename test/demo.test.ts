@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 
-it("npm run demo: every step is told with its reason, and no message is lost", { timeout: 300_000 }, async () => {
+it("npm run demo: every step is told with its reason, and no message is lost", { timeout: 900_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "samebox-test-demo-"));
   const { stdout } = await promisify(execFile)(process.execPath, ["demo/demo.ts", "--messages", "200"], {
     env: { ...process.env, TMPDIR: folder },

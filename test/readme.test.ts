@@ -49,7 +49,7 @@ const mark = (at: number): string => `=== end of step ${at} ===`;
 /** Runs the steps in one shell, as a reader who pastes them would; returns what each printed. */
 const runSteps = async (steps: readonly Step[], cwd: string, env: Record<string, string>): Promise<string[]> => {
   const script = steps.map(({ commands }, at) => `${commands}\nprintf '\\n%s\\n' '${mark(at)}'\n`).join("");
-  const { stdout } = await run("bash", ["-c", `set -euo pipefail\n${script}`], { cwd, env, timeout: 60_000 });
+  const { stdout } = await run("bash", ["-c", `set -euo pipefail\n${script}`], { cwd, env, timeout: 180_000 });
   let rest = stdout;
   return steps.map((_, at) => {
     const [printed = "", ...after] = rest.split(`\n${mark(at)}\n`);
@@ -157,7 +157,7 @@ const shellEnv = (server: Dovecot, url: string, dataDir: string): Record<string,
 };
 
 describe("the README", () => {
-  it("shows a session that runs as pasted and prints what is shown", { timeout: 120_000 }, async () => {
+  it("shows a session that runs as pasted and prints what is shown", { timeout: 360_000 }, async () => {
     const dataDir = await mkdtemp(join(tmpdir(), "samebox-readme-"));
     try {
       await using server = await startDovecot({ users: 1 });

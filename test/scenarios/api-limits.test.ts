@@ -64,7 +64,7 @@ const save = async (accountId: string, replaces: string, subject: string): Promi
 };
 
 describe("a limit in the way of a write", () => {
-  it("C5 P12: a draft stays on a full server until there is room for what replaces it", { timeout: 90_000 }, async () => {
+  it("C5 P12: a draft stays on a full server until there is room for what replaces it", { timeout: 270_000 }, async () => {
     await using device = await server.device(4);
     await device.append("Drafts", { raw: raw("v1"), flags: ["\\Draft"] });
     await device.append("INBOX", raw("filling", 950_000));
@@ -100,7 +100,7 @@ describe("a limit in the way of a write", () => {
     expect(await itemsIn(server, 4, "Drafts")).toEqual(["v3 \\Draft \\Flagged"]);
   });
 
-  it("C5 C8: a copy waits for room and marks nothing before, and is tried when somebody asks", { timeout: 60_000 }, async () => {
+  it("C5 C8: a copy waits for room and marks nothing before, and is tried when somebody asks", { timeout: 180_000 }, async () => {
     await using device = await server.device(1);
     await device.append("INBOX", raw("one", 300_000));
     await device.create("Work");
@@ -128,7 +128,7 @@ describe("a limit in the way of a write", () => {
     expect([await itemsIn(server, 1, "INBOX"), await itemsIn(server, 1, "Archive")]).toEqual([[], ["one"]]);
   });
 
-  it("B5: of what is purged one by one fifty go in ten minutes, and the rest later", { timeout: 90_000 }, async () => {
+  it("B5: of what is purged one by one fifty go in ten minutes, and the rest later", { timeout: 270_000 }, async () => {
     const accountId = await account(2, [...numbers(52), "stays"]);
     await call(accountId, "pause");
     for (const [subject, { id }] of await messagesOf(daemon, accountId)) {
@@ -160,7 +160,7 @@ describe("a limit in the way of a write", () => {
     expect(await itemsIn(server, 2, "INBOX")).toEqual(["stays"]);
   });
 
-  it("B5 C7: what copies leave behind is part of a move, however many they are", { timeout: 90_000 }, async () => {
+  it("B5 C7: what copies leave behind is part of a move, however many they are", { timeout: 270_000 }, async () => {
     const accountId = await account(3, [...numbers(60), "stays"]);
     const mailboxes = await mailboxesOf(daemon, accountId);
     const [inbox = "", archive = ""] = [mailboxes.get("INBOX")?.id, mailboxes.get("Archive")?.id];

@@ -48,7 +48,7 @@ const kindsOf = async (accountId: string): Promise<readonly string[]> =>
   (await logOf(accountId)).map(({ kind, rule }) => `${kind} ${rule}`);
 
 describe("a move", () => {
-  it("S44 C2 I8: is one MOVE, keeps id and flags, and its echo is no news", { timeout: 60_000 }, async () => {
+  it("S44 C2 I8: is one MOVE, keeps id and flags, and its echo is no news", { timeout: 180_000 }, async () => {
     const accountId = await account(1);
     const before = await messagesOf(daemon, accountId);
     await moveTo(daemon, accountId, "one", "Archive");
@@ -62,7 +62,7 @@ describe("a move", () => {
     expect(await kindsOf(accountId)).toEqual(["message.moved P1", "write.applied C2"]);
   });
 
-  it("C7 C8: without MOVE it is a copy, and what was copied is removed and nothing else", { timeout: 60_000 }, async () => {
+  it("C7 C8: without MOVE it is a copy, and what was copied is removed and nothing else", { timeout: 180_000 }, async () => {
     await using bare = await startDovecot({ users: 1, extraConfig: `imap_capability = ${words} UIDPLUS` });
     const accountId = await account(1, bare, bare.imapPort);
     await using device = await bare.device(1);
@@ -82,7 +82,7 @@ describe("a move", () => {
 
   it(
     "C7: without UIDPLUS the copy's source is removed as long as nothing else is marked, else marked and shown by nobody here",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       await using bare = await startDovecot({ users: 1, extraConfig: `imap_capability = ${words}` });
       const accountId = await account(1, bare, bare.imapPort);
@@ -109,7 +109,7 @@ describe("a move", () => {
     },
   );
 
-  it("3.3: takes a mark of deletion away from what was moved with it", { timeout: 60_000 }, async () => {
+  it("3.3: takes a mark of deletion away from what was moved with it", { timeout: 180_000 }, async () => {
     const accountId = await account(2);
     await using device = await server.device(2);
     await device.select("INBOX");
@@ -119,7 +119,7 @@ describe("a move", () => {
     expect(await itemsIn(server, 2, "Archive")).toEqual(["one Blue \\Seen"]);
   });
 
-  it("C9 ID-2: whose answer is lost is found where it went, and not made again", { timeout: 60_000 }, async () => {
+  it("C9 ID-2: whose answer is lost is found where it went, and not made again", { timeout: 180_000 }, async () => {
     const accountId = await account(3);
     let lost = 0;
     proxy.change({
@@ -139,7 +139,7 @@ describe("a move", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("C9 I2: whose answer is lost is removed where it went, where it was destroyed meanwhile", { timeout: 60_000 }, async () => {
+  it("C9 I2: whose answer is lost is removed where it went, where it was destroyed meanwhile", { timeout: 180_000 }, async () => {
     const accountId = await account(15);
     let lost = 0;
     proxy.change({
@@ -163,7 +163,7 @@ describe("a move", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("S109 C3: that never arrived is sent again after looks that do not show it", { timeout: 60_000 }, async () => {
+  it("S109 C3: that never arrived is sent again after looks that do not show it", { timeout: 180_000 }, async () => {
     const accountId = await account(4);
     let sent = 0;
     proxy.change({
@@ -182,7 +182,7 @@ describe("a move", () => {
 });
 
 describe("mail thrown away, brought back, destroyed", () => {
-  it("goes to Trash and comes back to where it was", { timeout: 60_000 }, async () => {
+  it("goes to Trash and comes back to where it was", { timeout: 180_000 }, async () => {
     const accountId = await account(5);
     await write(daemon, accountId, "one", { method: "DELETE" });
     await settledCommands(fresh.url, accountId);
@@ -193,7 +193,7 @@ describe("mail thrown away, brought back, destroyed", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("I19: a purge removes that item upstream and no other, not even one that is marked", { timeout: 60_000 }, async () => {
+  it("I19: a purge removes that item upstream and no other, not even one that is marked", { timeout: 180_000 }, async () => {
     const accountId = await account(6);
     await using device = await server.device(6);
     await device.select("INBOX");
@@ -212,7 +212,7 @@ describe("mail thrown away, brought back, destroyed", () => {
 });
 
 describe("mail that is brought", () => {
-  it("is put where it is wanted, with its flags, once", { timeout: 60_000 }, async () => {
+  it("is put where it is wanted, with its flags, once", { timeout: 180_000 }, async () => {
     const accountId = await account(7);
     const body = raw("brought");
     const response = await fetch(`${daemon.url}/v1/accounts/${accountId}/messages?keywords=$flagged,green`, {
@@ -232,7 +232,7 @@ describe("mail that is brought", () => {
     ]);
   });
 
-  it("P9 F6: a copy is another item of the same message, with its flags as they are spelt", { timeout: 60_000 }, async () => {
+  it("P9 F6: a copy is another item of the same message, with its flags as they are spelt", { timeout: 180_000 }, async () => {
     const accountId = await account(8);
     const { id = "" } = (await mailboxesOf(daemon, accountId)).get("Archive") ?? {};
     await write(daemon, accountId, "one", { body: { mailboxIds: { [id]: true } } });
@@ -259,7 +259,7 @@ describe("a move that a device was faster than", () => {
     });
   };
 
-  it("P2: mail that a device threw away is brought to where the app wants it", { timeout: 60_000 }, async () => {
+  it("P2: mail that a device threw away is brought to where the app wants it", { timeout: 180_000 }, async () => {
     const accountId = await account(9);
     await using device = await server.device(9);
     await device.select("INBOX");
@@ -274,7 +274,7 @@ describe("a move that a device was faster than", () => {
     expect(resolved).toMatchObject({ rule: "P2", evidence: [{ loser: { rank: 3 }, winner: { source: "device phone" } }] });
   });
 
-  it("P4: of two places alike the server's stands, and the other can be had by undo", { timeout: 60_000 }, async () => {
+  it("P4: of two places alike the server's stands, and the other can be had by undo", { timeout: 180_000 }, async () => {
     const accountId = await account(10);
     await using device = await server.device(10);
     await device.create("Work");
@@ -294,7 +294,7 @@ describe("a move that a device was faster than", () => {
     ]);
   });
 
-  it("P8 I14: what a device destroyed is put where the app wants it, once", { timeout: 60_000 }, async () => {
+  it("P8 I14: what a device destroyed is put where the app wants it, once", { timeout: 180_000 }, async () => {
     const accountId = await account(11);
     await using device = await server.device(11);
     await device.select("INBOX");
@@ -310,7 +310,7 @@ describe("a move that a device was faster than", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("P8: what is in Trash for the app and destroyed by a device is kept here", { timeout: 60_000 }, async () => {
+  it("P8: what is in Trash for the app and destroyed by a device is kept here", { timeout: 180_000 }, async () => {
     const accountId = await account(12);
     await using device = await server.device(12);
     await device.select("INBOX");

@@ -87,7 +87,7 @@ const writesOf = async (accountId: string) =>
 describe("keywords", () => {
   it(
     "S118 F7 C1: are set and taken away, the rest is left alone, and the echo is no news (I8)",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const accountId = await account(1);
       await patchKeywords(accountId, { one: ["$flagged", "blue"], three: ["$flagged", "constructor"] });
@@ -107,7 +107,7 @@ describe("keywords", () => {
     },
   );
 
-  it("W3: what a device changed meanwhile is looked at first, and both are kept", { timeout: 60_000 }, async () => {
+  it("W3: what a device changed meanwhile is looked at first, and both are kept", { timeout: 180_000 }, async () => {
     const accountId = await account(2);
     await using device = await server.device(2);
     await device.select("INBOX");
@@ -127,7 +127,7 @@ describe("keywords", () => {
     expect((await messagesOf(daemon, accountId)).get("one")?.keywords).toEqual(["$answered", "blue"]);
   });
 
-  it("S125 S126: what the mailbox does not keep is masked, and the rest arrives", { timeout: 60_000 }, async () => {
+  it("S125 S126: what the mailbox does not keep is masked, and the rest arrives", { timeout: 180_000 }, async () => {
     const accountId = await account(3);
     await using device = await server.device(3);
     // May mark as read and nothing else (RFC 4314 §4).
@@ -143,7 +143,7 @@ describe("keywords", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("W1: what is wanted while the first wish is under way is written, too", { timeout: 60_000 }, async () => {
+  it("W1: what is wanted while the first wish is under way is written, too", { timeout: 180_000 }, async () => {
     const accountId = await account(4);
     let between = 0;
     proxy.change({
@@ -160,7 +160,7 @@ describe("keywords", () => {
     expect((await writesOf(accountId)).map(({ kind }) => kind)).toEqual(["write.applied"]);
   });
 
-  it("S127: a word that the mailbox did not keep is written once it does", { timeout: 60_000 }, async () => {
+  it("S127: a word that the mailbox did not keep is written once it does", { timeout: 180_000 }, async () => {
     const accountId = await account(5);
     const { user } = server.account(5);
     await using device = await server.device(5);
@@ -188,7 +188,7 @@ describe("a star that a device takes away again at once", () => {
     await device.store(1, "-", ["\\Flagged"]);
   };
 
-  it("S119: before it was read back is set again, for neither knew of the other", { timeout: 60_000 }, async () => {
+  it("S119: before it was read back is set again, for neither knew of the other", { timeout: 180_000 }, async () => {
     const accountId = await account(6);
     let clearing: Promise<void> | null = null;
     const events = eventsOf("UID STORE", { done: (nth) => (nth === 1 ? (clearing = unstar(6)) : undefined) });
@@ -209,7 +209,7 @@ describe("a star that a device takes away again at once", () => {
     expect((await messagesOf(daemon, accountId)).get("one")?.keywords).toEqual(["$flagged", "$seen", "blue"]);
   });
 
-  it("S119: after it was read back is gone", { timeout: 60_000 }, async () => {
+  it("S119: after it was read back is gone", { timeout: 180_000 }, async () => {
     const accountId = await account(7);
     await patchKeywords(accountId, { one: ["$seen", "blue", "$flagged"] });
     await settled(accountId);

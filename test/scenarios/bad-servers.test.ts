@@ -137,7 +137,7 @@ describe("a server that cannot be reached", () => {
     await remove(id);
   });
 
-  it("because it drips one octet a second is given up", { timeout: 100_000 }, async () => {
+  it("because it drips one octet a second is given up", { timeout: 300_000 }, async () => {
     await using proxy = await startFaultProxy({
       port: server.imapPort,
       faults: { toClient: { drip: { bytes: 1, everyMs: 1000 } } },
@@ -153,7 +153,7 @@ describe("a server that cannot be reached", () => {
 });
 
 describe("a refused login", () => {
-  it("is tried twice, then waits for new credentials", { timeout: 60_000 }, async () => {
+  it("is tried twice, then waits for new credentials", { timeout: 180_000 }, async () => {
     await using proxy = await startFaultProxy({ port: server.imapPort });
     const auth = { type: "password", ...server.account(2) };
     const id = await create({ port: proxy.port, auth: { ...auth, password: "wrong" } });
@@ -263,7 +263,7 @@ describe("a server that", () => {
     await remove(id);
   });
 
-  it("never stops talking neither fills the memory nor holds up others", { timeout: 60_000 }, async () => {
+  it("never stops talking neither fills the memory nor holds up others", { timeout: 180_000 }, async () => {
     const rules = [{ on: /^LIST/i, reply: ["{repeat:* OK and another thing\r\n:40000000}"], chunk: 20_000 }];
     await using scripted = await startScripted({ rules });
     const id = await create({ port: scripted.port });
@@ -276,7 +276,7 @@ describe("a server that", () => {
     await remove(id);
   });
 
-  it("lists five thousand mailboxes is read to its end", { timeout: 120_000 }, async () => {
+  it("lists five thousand mailboxes is read to its end", { timeout: 360_000 }, async () => {
     const rules = [{ on: /^LIST/i, reply: ['{baseline}{lines:* LIST () "/" "box %d":5000}{ok}'] }];
     await using scripted = await startScripted({ state: { messages: 0 }, rules });
     const id = await create({ port: scripted.port });

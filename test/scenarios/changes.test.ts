@@ -147,7 +147,7 @@ const expectLog = async ({ accountId }: Story): Promise<void> => {
 };
 
 describe.each(variants)("with $detection, $push and LIST-STATUS: $listStatus", ({ detection, push, listStatus }) => {
-  it("everything that another device does is seen, with its reason", { timeout: 120_000 }, async () => {
+  it("everything that another device does is seen, with its reason", { timeout: 360_000 }, async () => {
     const hidden = [...detections[detection], ...pushes[push], ...(listStatus ? [] : ["LIST-STATUS"])];
     await using server = await startDovecot({ users: 1, withoutCapabilities: hidden });
     const story = await begin(server, 1);
@@ -170,7 +170,7 @@ describe("whatever the server can", () => {
 
   afterAll(() => server.stop());
 
-  it("a mailbox that is deleted goes after a minute, and its mails can be had back", { timeout: 120_000 }, async () => {
+  it("a mailbox that is deleted goes after a minute, and its mails can be had back", { timeout: 360_000 }, async () => {
     const story = await begin(server, 1);
     await using device = story.device;
     const w = (await messagesOf(daemon, story.accountId)).get("w")?.id ?? "";

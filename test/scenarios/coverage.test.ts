@@ -54,7 +54,7 @@ const metric = async (daemon: Daemon, pattern: RegExp): Promise<number> => {
 };
 
 describe("mail that came and went between two looks", () => {
-  it("S05: is counted once, whenever the daemon is killed (V20)", { timeout: 300_000 }, async () => {
+  it("S05: is counted once, whenever the daemon is killed (V20)", { timeout: 900_000 }, async () => {
     await using fresh = await freshDatabase();
     await deliver(1, "old 1", "old 2");
     let accountId = "";
@@ -82,7 +82,7 @@ describe("mail that came and went between two looks", () => {
     expect(step).toBeGreaterThan(3);
   });
 
-  it("is not made up where all of it was seen, or removed after it was", { timeout: 60_000 }, async () => {
+  it("is not made up where all of it was seen, or removed after it was", { timeout: 180_000 }, async () => {
     await using fresh = await freshDatabase();
     await using daemon = await run(fresh.url);
     await deliver(2, "a", "b");
@@ -98,7 +98,7 @@ describe("mail that came and went between two looks", () => {
 });
 
 describe("the time until mail is durable", () => {
-  it("is measured for what is news, over both protocols, and not for a first reading", { timeout: 90_000 }, async () => {
+  it("is measured for what is news, over both protocols, and not for a first reading", { timeout: 270_000 }, async () => {
     await using fresh = await freshDatabase();
     await using daemon = await run(fresh.url);
     const measured = (proto: string, what: string): Promise<number> =>

@@ -101,7 +101,7 @@ class Writer {
   }
 }
 
-it("P12: each version takes the place of the one before, whoever writes it", { timeout: 60_000 }, async () => {
+it("P12: each version takes the place of the one before, whoever writes it", { timeout: 180_000 }, async () => {
   const writer = await Writer.begin(1);
   expect(await writer.save(await writer.idOf("v0"), "v1")).toEqual({ status: 201, warnings: [] });
   await writer.are("v1");
@@ -118,7 +118,7 @@ it("P12: each version takes the place of the one before, whoever writes it", { t
   ]);
 });
 
-it("S89: of two that replace it without knowing of each other both stay, and that is said", { timeout: 60_000 }, async () => {
+it("S89: of two that replace it without knowing of each other both stay, and that is said", { timeout: 180_000 }, async () => {
   const writer = await Writer.begin(2);
   const stale = await writer.idOf("v0");
   await writer.imap("vI");
@@ -129,7 +129,7 @@ it("S89: of two that replace it without knowing of each other both stay, and tha
   expect(await writer.save("msg_" + "0".repeat(32), "vB")).toMatchObject({ status: 404 });
 });
 
-it("S89: also where the app was first", { timeout: 60_000 }, async () => {
+it("S89: also where the app was first", { timeout: 180_000 }, async () => {
   const writer = await Writer.begin(3);
   const stale = await writer.idOf("v0");
   await writer.whilePaused(async () => {

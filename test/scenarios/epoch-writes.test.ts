@@ -40,7 +40,7 @@ const resumeRenumbered = (accountId: string, user: string): Promise<void> =>
   });
 
 describe("a mailbox that is numbered anew before the server is told what an app wants", () => {
-  it("ID-8: what is to go goes also when its mailbox is numbered anew before", { timeout: 60_000 }, async () => {
+  it("ID-8: what is to go goes also when its mailbox is numbered anew before", { timeout: 180_000 }, async () => {
     const accountId = await account(1);
     const mailboxes = await mailboxesOf(daemon, accountId);
     const idOf = (path: string): string => mailboxes.get(path)?.id ?? "";
@@ -58,7 +58,7 @@ describe("a mailbox that is numbered anew before the server is told what an app 
 
   it(
     "P8 ID-8: what was destroyed where it was to be moved from, and that was numbered anew, is put where it is wanted",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       await using device = await server.device(2);
       const others = ["a", "b", "c", "d", "e"];

@@ -85,7 +85,7 @@ describe.each(variants)("with $name", ({ hidden }) => {
 
   afterAll(() => server.stop());
 
-  it("a new UIDVALIDITY keeps every id, and mail goes on", { timeout: 60_000 }, async () => {
+  it("a new UIDVALIDITY keeps every id, and mail goes on", { timeout: 180_000 }, async () => {
     const life = await begin(server, 1);
     await server.doveadm("mailbox", "update", "-u", "user1", "--uid-validity", "1234567", "INBOX");
     await settles(life, ({ kind }) => kind === "epoch.changed");
@@ -102,7 +102,7 @@ describe.each(variants)("with $name", ({ hidden }) => {
     });
   });
 
-  it("a mailbox numbered anew by the server keeps every id", { timeout: 60_000 }, async () => {
+  it("a mailbox numbered anew by the server keeps every id", { timeout: 180_000 }, async () => {
     const life = await begin(server, 2);
     const folder = await folderOf(2);
     for (const file of await readdir(folder)) if (file.startsWith("dovecot")) await rm(join(folder, file), { recursive: true });
@@ -115,7 +115,7 @@ describe.each(variants)("with $name", ({ hidden }) => {
     await expectNothingInferred(life, ["message.created", ...(kinds.includes("epoch.changed") ? ["epoch.changed"] : [])]);
   });
 
-  it("lost indexes, with mod-sequences that begin again, infer nothing", { timeout: 60_000 }, async () => {
+  it("lost indexes, with mod-sequences that begin again, infer nothing", { timeout: 180_000 }, async () => {
     const life = await begin(server, 3);
     await using device = await server.device(3);
     await device.select("INBOX");
@@ -145,7 +145,7 @@ describe.each(variants)("with $name", ({ hidden }) => {
     );
   });
 
-  it("a mailbox that shows empty for a while loses nothing", { timeout: 60_000 }, async () => {
+  it("a mailbox that shows empty for a while loses nothing", { timeout: 180_000 }, async () => {
     const life = await begin(server, 4);
     const folder = await folderOf(4);
     // As after a lost mount: all is there again a moment later.

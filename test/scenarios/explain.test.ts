@@ -29,7 +29,7 @@ const explain = (...words: string[]) => runScript("explain", fresh.url, ...words
 const mail = (n: number): Buffer => Buffer.from(`Subject: m${n}\r\n\r\nbody of m${n}\r\n`);
 
 describe("npm run explain", () => {
-  it("lays the legs beside each other, says what would follow, and obeys nothing", { timeout: 120_000 }, async () => {
+  it("lays the legs beside each other, says what would follow, and obeys nothing", { timeout: 360_000 }, async () => {
     const { user } = server.account(1);
     await server.deliver({ user, mailbox: "INBOX", messages: [1, 2, 3, 4].map(mail) });
     const id = await liveAccount(daemon, dovecotAccount(server, 1));
@@ -70,7 +70,7 @@ describe("npm run explain", () => {
     expect(told.out).toMatch(/owed: store of plc_[0-9a-f]+ because api_write, planned after 0 tries/);
   });
 
-  it("says what it needs", { timeout: 60_000 }, async () => {
+  it("says what it needs", { timeout: 180_000 }, async () => {
     expect(await explain()).toMatchObject({ code: 2, err: "Usage: npm run explain -- <account> [mailbox]\n" });
     const unknown = await explain("nobody@example.test");
     expect(unknown).toMatchObject({

@@ -29,7 +29,7 @@ afterAll(async () => {
   await fresh.drop();
 });
 
-it("new mail of a small account, and of the big one, comes before a huge mailbox is read", { timeout: 180_000 }, async () => {
+it("new mail of a small account, and of the big one, comes before a huge mailbox is read", { timeout: 540_000 }, async () => {
   const small = await liveAccount(daemon, dovecotAccount(server, 2));
   await using events = await openEvents(daemon, small);
   await using proxy = await startFaultProxy({

@@ -83,7 +83,7 @@ describe("a mass of mail that is gone (B1)", () => {
   it.each([
     ["approve", 1, "message.removed user_expunge V17", "approved"],
     ["reject", 2, "message.kept mass_vanish_rejected B1", "rejected"],
-  ] as const)("S18: %s", { timeout: 120_000 }, async (verb, n, story, outcome) => {
+  ] as const)("S18: %s", { timeout: 360_000 }, async (verb, n, story, outcome) => {
     const accountId = await begin(n, mails("m", 24));
     const before = await logOf(accountId);
     await takeAll(n);
@@ -100,7 +100,7 @@ describe("a mass of mail that is gone (B1)", () => {
     expect(await counted('samebox_holds_total{reason="mass_vanish",event="closed"}')).toBeGreaterThan(0);
   });
 
-  it("is decided once, and of one account", { timeout: 120_000 }, async () => {
+  it("is decided once, and of one account", { timeout: 360_000 }, async () => {
     const accountId = await begin(3, mails("m", 24));
     await takeAll(3);
     const hold = await held(accountId, "mass_vanish", 24);
@@ -139,7 +139,7 @@ describe("a mass of flags that is gone (B3)", () => {
   it.each([
     ["approve", 6, 40, { "message.keywords upstream_flags F1": 61 }],
     ["reject", 7, 100, { "message.keywords upstream_flags F1": 1 }],
-  ] as const)("S47: %s", { timeout: 120_000 }, async (verb, n, left, story) => {
+  ] as const)("S47: %s", { timeout: 360_000 }, async (verb, n, left, story) => {
     const { accountId, log, hold } = await lose(n);
     await say(accountId, hold, verb);
     await over(accountId);
@@ -149,7 +149,7 @@ describe("a mass of flags that is gone (B3)", () => {
     expect(read(await messagesOf(daemon, accountId))).toBe(left);
   });
 
-  it("comes to nothing where the server has them again", { timeout: 120_000 }, async () => {
+  it("comes to nothing where the server has them again", { timeout: 360_000 }, async () => {
     const { accountId, log } = await lose(8);
     await using device = await server.device(8);
     await device.select("INBOX");
@@ -176,7 +176,7 @@ describe("S93 S19: a mailbox that is numbered anew and hardly the one it was (B4
   it.each([
     ["approve", 4, { "message.removed user_expunge V17": 7 }, "approved"],
     ["reject", 5, { "message.kept epoch_rejected B4": 7 }, "rejected"],
-  ] as const)("S93: %s", { timeout: 120_000 }, async (verb, n, story, outcome) => {
+  ] as const)("S93: %s", { timeout: 360_000 }, async (verb, n, story, outcome) => {
     const accountId = await begin(n, mails("old", 10));
     const before = await messagesOf(daemon, accountId);
     const log = await logOf(accountId);
@@ -214,7 +214,7 @@ describe("S93 S19: a mailbox that is numbered anew and hardly the one it was (B4
     expect(after.has("old9")).toBe(verb === "reject");
   });
 
-  it("S19: an index that is lost and mended comes to nothing", { timeout: 120_000 }, async () => {
+  it("S19: an index that is lost and mended comes to nothing", { timeout: 360_000 }, async () => {
     await using sdbox = await startDovecot({ users: 1, format: "sdbox" });
     const accountId = await begin(1, mails("m", 30), sdbox);
     const before = await messagesOf(daemon, accountId);

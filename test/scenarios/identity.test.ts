@@ -104,7 +104,7 @@ const kindsOf = async (accountId: string): Promise<Readonly<Record<string, numbe
 };
 
 describe("20,000 messages with twins, missing and repeated Message-IDs", () => {
-  it("ID-3 ID-10: each is bound to its own item by ids alone, and no device can tell", { timeout: 240_000 }, async () => {
+  it("ID-3 ID-10: each is bound to its own item by ids alone, and no device can tell", { timeout: 720_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     const count = 20_000;
     await server.deliver({ user: "user1", mailbox: "INBOX", messages: oddMails(count) });
@@ -130,7 +130,7 @@ describe("unique-ids as servers make them", () => {
     ["UID%u-%v", "UIDuid-validity"],
     ["%f", undefined],
     ["%g", undefined],
-  ])("%s", { timeout: 120_000 }, async (uidlFormat, name) => {
+  ])("%s", { timeout: 360_000 }, async (uidlFormat, name) => {
     await using server = await startDovecot({ users: 1, pop3: { uidlFormat } });
     const count = 300;
     await server.deliver({ user: "user1", mailbox: "INBOX", messages: oddMails(count) });
@@ -166,7 +166,7 @@ const oddOctets = [
 ];
 
 describe("K12: an account that has only POP3 and gets IMAP", () => {
-  it("keeps every id, reads no body again, and shows nothing twice", { timeout: 120_000 }, async () => {
+  it("keeps every id, reads no body again, and shows nothing twice", { timeout: 360_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     const mails = [...oddMails(300), ...oddOctets];
     await server.deliver({ user: "user1", mailbox: "INBOX", messages: mails });
@@ -205,7 +205,7 @@ const uidlsOf = async (server: Dovecot): Promise<string> => {
 };
 
 describe("ids that begin anew", () => {
-  it("ID-9: mail stays what it is over POP3 alone, and what is not there any more is decided", { timeout: 120_000 }, async () => {
+  it("ID-9: mail stays what it is over POP3 alone, and what is not there any more is decided", { timeout: 360_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     const count = 60;
     await server.deliver({ user: "user1", mailbox: "INBOX", messages: oddMails(count) });
@@ -236,7 +236,7 @@ describe("ids that begin anew", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("ID-8: with IMAP beside it every placement continues in both views", { timeout: 120_000 }, async () => {
+  it("ID-8: with IMAP beside it every placement continues in both views", { timeout: 360_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     const count = 60;
     await server.deliver({ user: "user1", mailbox: "INBOX", messages: oddMails(count) });
@@ -263,7 +263,7 @@ describe("ids that begin anew", () => {
   it(
     "ID-11: an id that stands for another mail of the same size is found out, and no octets are replaced",
     {
-      timeout: 120_000,
+      timeout: 360_000,
     },
     async () => {
       await using server = await startDovecot({ users: 1, pop3: { uidlFormat: "%f" } });

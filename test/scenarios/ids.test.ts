@@ -86,7 +86,7 @@ const epochs = (life: Life, seen: number): Promise<true> =>
   );
 
 describe("a server that numbers its mail anew", () => {
-  it.each(["maildir", "sdbox"] as const)("S91: %s, again and again", { timeout: 180_000 }, async (format) => {
+  it.each(["maildir", "sdbox"] as const)("S91: %s, again and again", { timeout: 540_000 }, async (format) => {
     await using server = await startDovecot({ users: 1, format });
     const life = await begin(server);
     for (let time = 1; time <= 3; time += 1) {
@@ -102,7 +102,7 @@ describe("a server that numbers its mail anew", () => {
 });
 
 describe("a server that lost what it knew", () => {
-  it("S46: of all flags none is lost here", { timeout: 180_000 }, async () => {
+  it("S46: of all flags none is lost here", { timeout: 540_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     const life = await begin(server);
     await daemon.call("POST", `/v1/accounts/${life.accountId}/pause`);
@@ -124,7 +124,7 @@ describe("a server that lost what it knew", () => {
     expect(await bodiesRead(life)).toBe(count);
   });
 
-  it("S94: mod-sequences that begin again take no flag away", { timeout: 180_000 }, async () => {
+  it("S94: mod-sequences that begin again take no flag away", { timeout: 540_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     const life = await begin(server);
     await using device = await server.device(1);
@@ -160,7 +160,7 @@ describe("another client", () => {
   const subjectsIn = async ({ accountId }: Life, path: string): Promise<number> =>
     [...(await messagesOf(daemon, accountId)).values()].filter((message) => message.in.includes(path)).length;
 
-  it("S51: that moves mail back and forth moves ids, with their flags", { timeout: 180_000 }, async () => {
+  it("S51: that moves mail back and forth moves ids, with their flags", { timeout: 540_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     await server.deliver({ user: "user1", mailbox: "Work", messages: [mail("w")] });
     const life = await begin(server);
@@ -181,7 +181,7 @@ describe("another client", () => {
     expect(await readsOf(life)).toEqual({ bodies: count + 1, heads: 0 });
   });
 
-  it("S78: that copies mail and deletes the first leaves one", { timeout: 180_000 }, async () => {
+  it("S78: that copies mail and deletes the first leaves one", { timeout: 540_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     await server.deliver({ user: "user1", mailbox: "Work", messages: [mail("w")] });
     const life = await begin(server);
@@ -199,7 +199,7 @@ describe("another client", () => {
     );
   });
 
-  it("S54: that renames a mailbox costs nothing", { timeout: 180_000 }, async () => {
+  it("S54: that renames a mailbox costs nothing", { timeout: 540_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     await server.deliver({ user: "user1", mailbox: "Proj", messages: [mail("p0"), mail("p1")] });
     const life = await begin(server);
@@ -261,7 +261,7 @@ describe("an account that goes from one protocol to the other", () => {
     return (await daemon.call("DELETE", `/v1/accounts/${accountId}/endpoints/${id}`)).status;
   };
 
-  it("keeps every id both ways, and reads no body again", { timeout: 240_000 }, async () => {
+  it("keeps every id both ways, and reads no body again", { timeout: 720_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     const life = await begin(server);
     const [imap] = dovecotAccount(server, 1).endpoints;
@@ -282,7 +282,7 @@ describe("an account that goes from one protocol to the other", () => {
     expect([...(await server.log()).matchAll(/retr=(\d+)/g)].map(([, retrs]) => Number(retrs))).not.toContain(1);
   });
 
-  it("keeps every id where one server takes the place of another", { timeout: 240_000 }, async () => {
+  it("keeps every id where one server takes the place of another", { timeout: 720_000 }, async () => {
     await using server = await startDovecot({ users: 1 });
     await server.deliver({ user: "user1", mailbox: "Work", messages: Array.from({ length: 20 }, (_, at) => mail(`w${at}`)) });
     const life = await begin(server);

@@ -85,7 +85,7 @@ const before = (pattern: RegExp, work: () => Promise<unknown>): (() => boolean) 
 describe("beside a device", () => {
   it(
     "S70: of two moves that had not seen each other the server's stands, and the other is not sent",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       await server.deliver({ user: "user1", mailbox: "Work", messages: [mail("there")] });
       const id = await begin(server, 1, [mail("m"), mail("stays")]);
@@ -110,7 +110,7 @@ describe("beside a device", () => {
     },
   );
 
-  it("S77: a flag for mail that a POP3 device takes just then is kept with it here", { timeout: 60_000 }, async () => {
+  it("S77: a flag for mail that a POP3 device takes just then is kept with it here", { timeout: 180_000 }, async () => {
     const id = await begin(server, 2, [mail("m"), mail("stays")], { policy: { pop3Devices: "declared" } });
     const wasTaken = before(/UID STORE/, () => drain(server, 2, 1));
     await write(daemon, id, "m", { body: { keywords: { $flagged: true } } });
@@ -127,7 +127,7 @@ describe("beside a device", () => {
 });
 
 describe("on a poor server", () => {
-  it("S81 C7: what a device has marked is left alone where removals cannot be named", { timeout: 60_000 }, async () => {
+  it("S81 C7: what a device has marked is left alone where removals cannot be named", { timeout: 180_000 }, async () => {
     const id = await begin(bare, 1, [mail("m"), mail("foreign")]);
     await using device = await bare.device(1);
     await device.select("INBOX");
@@ -150,7 +150,7 @@ describe("on a poor server", () => {
     expect([seen.get("m")?.in, seen.get("foreign")?.in]).toEqual([["Archive"], ["INBOX"]]);
   });
 
-  it("S82 C8: an account without room keeps what is to be copied where it is, unmarked", { timeout: 60_000 }, async () => {
+  it("S82 C8: an account without room keeps what is to be copied where it is, unmarked", { timeout: 180_000 }, async () => {
     const id = await begin(bare, 2, [mail("m", 90_000), mail("filling", 900_000)]);
     await moveTo(daemon, id, "m", "Archive");
     await eventually("it is refused", async () => (await commandsOf(fresh.url, id))[0]?.outcome === "over_quota", patient);
@@ -180,7 +180,7 @@ describe("on a poor server", () => {
 });
 
 describe("without room", () => {
-  it("C5 P12: the next version of a draft takes nothing away", { timeout: 60_000 }, async () => {
+  it("C5 P12: the next version of a draft takes nothing away", { timeout: 180_000 }, async () => {
     const id = await begin(bare, 3, [mail("filling", 990_000), mail("draft")]);
     const { id: replaced = "" } = (await messagesOf(daemon, id)).get("draft") ?? {};
     const response = await fetch(`${daemon.url}/v1/accounts/${id}/messages?replaces=${replaced}`, {
@@ -213,7 +213,7 @@ describe("without room", () => {
 });
 
 describe("a daemon that is killed", () => {
-  it("S83: in the middle of moving three thousand mails moves each of them once", { timeout: 180_000 }, async () => {
+  it("S83: in the middle of moving three thousand mails moves each of them once", { timeout: 540_000 }, async () => {
     const count = 3000;
     const id = await begin(
       server,

@@ -78,7 +78,7 @@ const writesOf = async (accountId: string) =>
   (await changesOf(daemon, accountId)).filter(({ kind }) => kind.startsWith("write."));
 
 describe("a mailbox made over the API", () => {
-  it("is there at once, then upstream, shown to devices, and no news when it is seen", { timeout: 60_000 }, async () => {
+  it("is there at once, then upstream, shown to devices, and no news when it is seen", { timeout: 180_000 }, async () => {
     const accountId = await account(1, "INBOX");
     const made = await write(accountId, "POST", "", { name: "Bücher & Geld" });
     expect([made.status, made.body]).toMatchObject([201, { status: "applied", reason: "created", sync: "pending" }]);
@@ -95,7 +95,7 @@ describe("a mailbox made over the API", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("S58: is the one that a device made meanwhile", { timeout: 60_000 }, async () => {
+  it("S58: is the one that a device made meanwhile", { timeout: 180_000 }, async () => {
     const accountId = await account(2, "INBOX");
     await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
     const made = await write(accountId, "POST", "", { name: "Tax" });
@@ -113,7 +113,7 @@ describe("a mailbox made over the API", () => {
     );
   });
 
-  it("has a name that the server can have, or it is said in plain words", { timeout: 60_000 }, async () => {
+  it("has a name that the server can have, or it is said in plain words", { timeout: 180_000 }, async () => {
     const accountId = await account(3, "INBOX", "Work");
     const parentId = await idOf(accountId, "Work");
     for (const name of ["a/b", "line\nbreak", " x", "inbox", "Work"]) {
@@ -130,7 +130,7 @@ describe("a mailbox made over the API", () => {
 });
 
 describe("a mailbox renamed over the API", () => {
-  it("keeps its id, its mail and its children; nothing is fetched again", { timeout: 60_000 }, async () => {
+  it("keeps its id, its mail and its children; nothing is fetched again", { timeout: 180_000 }, async () => {
     const accountId = await account(4, "INBOX", "Proj", "Proj/Sub", "Home");
     const before = await mailboxesOf(daemon, accountId);
     const mails = await messagesOf(daemon, accountId);
@@ -153,7 +153,7 @@ describe("a mailbox renamed over the API", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("two that change names end with each other's", { timeout: 60_000 }, async () => {
+  it("two that change names end with each other's", { timeout: 180_000 }, async () => {
     const accountId = await account(5, "INBOX", "A", "B");
     const [a, b] = [await idOf(accountId, "A"), await idOf(accountId, "B")];
     await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
@@ -171,7 +171,7 @@ describe("a mailbox renamed over the API", () => {
     expect((await pathsOn(5)).filter((path) => /^[AB]/.test(path))).toEqual(["A", "Archive", "B"]);
   });
 
-  it("S57: a device that renames it meanwhile is followed, and what lost is told", { timeout: 60_000 }, async () => {
+  it("S57: a device that renames it meanwhile is followed, and what lost is told", { timeout: 180_000 }, async () => {
     const accountId = await account(6, "INBOX", "Proj");
     const id = await idOf(accountId, "Proj");
     await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
@@ -187,7 +187,7 @@ describe("a mailbox renamed over the API", () => {
     expect(await writesOf(accountId)).toEqual([]);
   });
 
-  it("D5: a name that a device took meanwhile is numbered", { timeout: 60_000 }, async () => {
+  it("D5: a name that a device took meanwhile is numbered", { timeout: 180_000 }, async () => {
     const accountId = await account(7, "INBOX", "Proj");
     const id = await idOf(accountId, "Proj");
     await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
@@ -201,7 +201,7 @@ describe("a mailbox renamed over the API", () => {
     expect((await changesOf(daemon, accountId)).find(({ kind }) => kind === "conflict.resolved")).toMatchObject({ rule: "D5" });
   });
 
-  it("S62 S66: never lies in itself, and INBOX stays", { timeout: 60_000 }, async () => {
+  it("S62 S66: never lies in itself, and INBOX stays", { timeout: 180_000 }, async () => {
     const accountId = await account(8, "INBOX", "X", "Y");
     const [x, y, inbox] = [await idOf(accountId, "X"), await idOf(accountId, "Y"), await idOf(accountId, "INBOX")];
     const { state } = (await write(accountId, "PATCH", `/${x}`, { parentId: y })).body;
@@ -226,7 +226,7 @@ describe("a mailbox removed over the API", () => {
       timeoutMs: 30_000,
     });
 
-  it("D8: goes when it is empty, and nothing in it is lost", { timeout: 60_000 }, async () => {
+  it("D8: goes when it is empty, and nothing in it is lost", { timeout: 180_000 }, async () => {
     const accountId = await account(9, "INBOX", "Old", "Old/Sub");
     const [old, sub] = [await idOf(accountId, "Old"), await idOf(accountId, "Old/Sub")];
     expect((await write(accountId, "DELETE", `/${old}`)).body.code).toBe("mailbox_has_children");
@@ -253,7 +253,7 @@ describe("a mailbox removed over the API", () => {
     });
   });
 
-  it("D8: has its mail moved first where that is asked for", { timeout: 60_000 }, async () => {
+  it("D8: has its mail moved first where that is asked for", { timeout: 180_000 }, async () => {
     const accountId = await account(13, "INBOX", "Old");
     const [old, archive] = [await idOf(accountId, "Old"), await idOf(accountId, "Archive")];
     const id = (await messagesOf(daemon, accountId)).get("Old")?.id;
@@ -270,7 +270,7 @@ describe("a mailbox removed over the API", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("D8: has its mail moved however much there is, as many at a time as fit", { timeout: 120_000 }, async () => {
+  it("D8: has its mail moved however much there is, as many at a time as fit", { timeout: 360_000 }, async () => {
     const many = 510;
     const user = server.account(15).user;
     await server.deliver({ user, mailbox: "Old", messages: Array.from({ length: many }, (_, at) => mail(`${at}`)) });
@@ -285,7 +285,7 @@ describe("a mailbox removed over the API", () => {
     expect(await device.uids()).toHaveLength(many);
   });
 
-  it("D7: what a device puts into it meanwhile goes where the rest went", { timeout: 60_000 }, async () => {
+  it("D7: what a device puts into it meanwhile goes where the rest went", { timeout: 180_000 }, async () => {
     const accountId = await account(14, "INBOX", "Old");
     const [old, archive] = [await idOf(accountId, "Old"), await idOf(accountId, "Archive")];
     await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
@@ -307,7 +307,7 @@ describe("a mailbox removed over the API", () => {
     expect(await device.uids()).toHaveLength(2);
   });
 
-  it("S61: stays when a device put mail into it meanwhile", { timeout: 60_000 }, async () => {
+  it("S61: stays when a device put mail into it meanwhile", { timeout: 180_000 }, async () => {
     const accountId = await account(10, "INBOX");
     await using device = await server.device(10);
     await device.create("Proj");
@@ -325,7 +325,7 @@ describe("a mailbox removed over the API", () => {
     expect(await pathsOn(10)).toContain("Proj");
   });
 
-  it("another one may have its name at once", { timeout: 60_000 }, async () => {
+  it("another one may have its name at once", { timeout: 180_000 }, async () => {
     const accountId = await account(11, "INBOX");
     const made = (await write(accountId, "POST", "", { name: "Twice" })).body;
     await settled(accountId);
@@ -341,7 +341,7 @@ describe("a mailbox removed over the API", () => {
 });
 
 describe("a role given over the API", () => {
-  it("D10: stands before what the server says", { timeout: 60_000 }, async () => {
+  it("D10: stands before what the server says", { timeout: 180_000 }, async () => {
     const accountId = await account(12, "INBOX", "Deleted Items");
     const id = await idOf(accountId, "Deleted Items");
     await write(accountId, "PATCH", `/${id}`, { role: "trash" });

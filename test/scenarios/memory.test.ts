@@ -49,7 +49,7 @@ afterAll(async () => {
   // A hundred thousand files are removed, beside whatever else runs.
 }, 300_000);
 
-it("a message of 60 MB is read, stored and given out again within the bound", { timeout: 180_000 }, async () => {
+it("a message of 60 MB is read, stored and given out again within the bound", { timeout: 540_000 }, async () => {
   const raw = hugeMessage();
   const sha256 = createHash("sha256").update(raw).digest("hex");
   await server.deliver({ user: server.account(2).user, mailbox: "INBOX", messages: [raw] });

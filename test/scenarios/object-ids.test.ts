@@ -51,7 +51,7 @@ const since = async (accountId: string, before: number): Promise<readonly SeenCh
   (await changesOf(daemon, accountId)).slice(before).filter(({ kind }) => kind !== "account.state");
 
 describe("a server that tells ids of its own", () => {
-  it("S59: a mailbox that is deleted and made again is another one", { timeout: 90_000 }, async () => {
+  it("S59: a mailbox that is deleted and made again is another one", { timeout: 270_000 }, async () => {
     const accountId = await begin(1, { INBOX: ["a"], Proj: proj });
     const before = await messagesOf(daemon, accountId);
     const old = (await mailboxesOf(daemon, accountId)).get("Proj")?.id;
@@ -87,7 +87,7 @@ describe("a server that tells ids of its own", () => {
     expect(body.placements).toMatchObject([{ state: "removed", recoverableUntil: expect.any(String) }]);
   });
 
-  it("S54: a mailbox whose name another one takes at once is the same under its new name", { timeout: 90_000 }, async () => {
+  it("S54: a mailbox whose name another one takes at once is the same under its new name", { timeout: 270_000 }, async () => {
     const accountId = await begin(2, { INBOX: ["a"], Proj: proj });
     const before = await messagesOf(daemon, accountId);
     const old = (await mailboxesOf(daemon, accountId)).get("Proj")?.id;
@@ -108,7 +108,7 @@ describe("a server that tells ids of its own", () => {
 
   it(
     "an empty mailbox that is made again goes on under its new id, and is followed when it is renamed",
-    { timeout: 90_000 },
+    { timeout: 270_000 },
     async () => {
       await using device = await server.device(3);
       await device.create("Empty");
@@ -129,7 +129,7 @@ describe("a server that tells ids of its own", () => {
     },
   );
 
-  it("B4: where most mailboxes are others at once none is taken for replaced", { timeout: 90_000 }, async () => {
+  it("B4: where most mailboxes are others at once none is taken for replaced", { timeout: 270_000 }, async () => {
     const names = Array.from({ length: 10 }, (_, at) => `N${at}`);
     let rebuilt: Promise<void> | null = null;
     const before = async (): Promise<void> => void (await rebuilt);
@@ -157,7 +157,7 @@ describe("a server that tells ids of its own", () => {
 describe("a server that tells none", () => {
   it(
     "S54: two mailboxes whose names a device swaps between two looks keep their ids and their mail",
-    { timeout: 90_000 },
+    { timeout: 270_000 },
     async () => {
       const { user } = server.account(5);
       const held = { INBOX: ["a"], Proj: proj, Work: ["w"] };
@@ -250,7 +250,7 @@ describe("a server whose mailboxes are labels", () => {
 
   it(
     "S105: shows a message once, where its labels are, and in the view of all mail when it has none",
-    { timeout: 90_000 },
+    { timeout: 270_000 },
     async () => {
       const everything = { m: 21, n: 22, o: 23 };
       const before = gmailRules({ INBOX: { m: 1, n: 2, o: 3 }, Work: { m: 11 }, [all]: everything }, 5);

@@ -54,7 +54,7 @@ const toldTo = (id: string, words: string) =>
   );
 
 describe("over IMAP", () => {
-  it("a mailbox that cannot be read the first time waits, and the others do not", { timeout: 60_000 }, async () => {
+  it("a mailbox that cannot be read the first time waits, and the others do not", { timeout: 180_000 }, async () => {
     const listed = ["INBOX", "Other"].map((name) => `* LIST () "/" ${name}\r\n`);
     await using server = await startScripted({
       messages: [mail("one")],
@@ -73,7 +73,7 @@ describe("over IMAP", () => {
     expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
   });
 
-  it("a server that hangs up again and again is left alone for longer each time", { timeout: 60_000 }, async () => {
+  it("a server that hangs up again and again is left alone for longer each time", { timeout: 180_000 }, async () => {
     await using server = await startScripted({ messages: [mail("one")] });
     const id = await liveAccount(daemon, accountAt(server, "imap"));
     const waits = (): number[] => toldTo(id, "connection lost").map(({ waitMs }) => Number(waitMs));
@@ -93,7 +93,7 @@ describe("over IMAP", () => {
 
   it(
     "S21: a listing that is given in parts is put together, and only what is in none of them is gone",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const all = Array.from({ length: 60 }, (_, at) => at + 1);
       /** Of each listing the newest 25, down to a UID that is told. */
@@ -124,7 +124,7 @@ describe("over IMAP", () => {
     },
   );
 
-  it("S22: mail that is listed and not given is no loss, and is whole once it is given", { timeout: 60_000 }, async () => {
+  it("S22: mail that is listed and not given is no loss, and is whole once it is given", { timeout: 180_000 }, async () => {
     const raws = ["one", "two", "three"].map(mail);
     const state = { uids: [101, 102, 103] };
     const left = { on: /^UID FETCH (1:103|10[0-2]:\d+|\S*\b102\b).*BODY/, reply: ["{tag} OK done\r\n"] };
@@ -153,7 +153,7 @@ describe("over IMAP", () => {
 describe("over POP3", () => {
   it(
     "S98: twins whose unique-ids are numbered anew when one goes are one that is gone, and no new mail",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const messages = [mail("other"), mail("twin"), mail("twin"), mail("twin")];
       await using server = await startScripted({ protocol: "pop3", messages, state: { uidls: ["z", "abc", "abc-2", "abc-3"] } });

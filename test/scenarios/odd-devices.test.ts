@@ -60,7 +60,7 @@ const ended = (id: string, count: number) =>
   );
 
 describe("keywords", () => {
-  it("S45: mail that two clients have as junk and as no junk is neither, here and there", { timeout: 60_000 }, async () => {
+  it("S45: mail that two clients have as junk and as no junk is neither, here and there", { timeout: 180_000 }, async () => {
     const { id, told } = await begin(1);
     await using device = await server.device(1);
     await device.select("INBOX");
@@ -83,7 +83,7 @@ describe("keywords", () => {
     expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
   });
 
-  it("S50: a receipt that was sent stays sent, and a client that forgets it is told once", { timeout: 60_000 }, async () => {
+  it("S50: a receipt that was sent stays sent, and a client that forgets it is told once", { timeout: 180_000 }, async () => {
     const { id, told } = await begin(2, ["$MDNSent"]);
     await using device = await server.device(2);
     await device.select("INBOX");
@@ -101,7 +101,7 @@ describe("keywords", () => {
     expect(await told()).toEqual(["write.applied grow_only"]);
   });
 
-  it("S79: a mark of deletion that is taken back was nothing", { timeout: 60_000 }, async () => {
+  it("S79: a mark of deletion that is taken back was nothing", { timeout: 180_000 }, async () => {
     const { id, before, told } = await begin(3);
     await using device = await server.device(3);
     await device.select("INBOX");
@@ -117,7 +117,7 @@ describe("keywords", () => {
 });
 
 describe("mailboxes", () => {
-  it("S55: one that is renamed while it is read keeps its id and its mail", { timeout: 60_000 }, async () => {
+  it("S55: one that is renamed while it is read keeps its id and its mail", { timeout: 180_000 }, async () => {
     await server.deliver({ user: "user4", mailbox: "Proj", messages: [mail("p")] });
     const { id, before, told } = await begin(4);
     const projId = (await mailboxesOf(daemon, id)).get("Proj")?.id;
@@ -146,7 +146,7 @@ describe("mailboxes", () => {
     expect((await told()).toSorted()).toEqual(["mailbox.renamed upstream_renamed", "message.created delivered"]);
   });
 
-  it("S65: one that only holds others is shown, and never opened", { timeout: 60_000 }, async () => {
+  it("S65: one that only holds others is shown, and never opened", { timeout: 180_000 }, async () => {
     const { id, told } = await begin(5);
     const spoken: string[] = [];
     proxy.change({ toServer: { before: (piece) => void spoken.push(piece.toString()) } });
@@ -170,7 +170,7 @@ describe("mailboxes", () => {
     ]);
   });
 
-  it("S67: of those that a POP3 program has of its own nothing comes here, which is said", { timeout: 60_000 }, async () => {
+  it("S67: of those that a POP3 program has of its own nothing comes here, which is said", { timeout: 180_000 }, async () => {
     await server.deliver({ user: "user6", mailbox: "INBOX", messages: [mail("m")] });
     const created = await daemon.call<{ id: string }>("POST", "/v1/accounts", pop3Account(server, 6));
     expect((await statusOf(daemon, created.body.id)).endpoint.notices).toContainEqual(
@@ -186,7 +186,7 @@ describe("a server that has things again", () => {
   const folderOf = async (n: number): Promise<string> =>
     join((await server.doveadm("user", "-f", "home", server.account(n).user)).trim(), "mail");
 
-  it("S87: mail of which the file comes back is the mail that it was", { timeout: 60_000 }, async () => {
+  it("S87: mail of which the file comes back is the mail that it was", { timeout: 180_000 }, async () => {
     const { id, before, since } = await begin(7, ["\\Flagged"], ["m", "other"]);
     const folder = await folderOf(7);
     const [first = ""] = (await readdir(join(folder, "cur"))).toSorted();
@@ -204,7 +204,7 @@ describe("a server that has things again", () => {
     expect(await device.uids()).toEqual([2, 3]);
   });
 
-  it("S99: mail without a Message-ID is known again wherever it goes", { timeout: 60_000 }, async () => {
+  it("S99: mail without a Message-ID is known again wherever it goes", { timeout: 180_000 }, async () => {
     const { id, before, told } = await begin(8, [], ["m", "twin of m"]);
     await using device = await server.device(8);
     await device.select("INBOX");
@@ -224,7 +224,7 @@ describe("a server that has things again", () => {
 
   it(
     "S95: changes that lie before where its mod-sequences have got to again are found all the same",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const { id, since } = await begin(9, [], ["m", "other"]);
       const toggle = async (times: number): Promise<void> => {

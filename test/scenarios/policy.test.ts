@@ -107,7 +107,7 @@ const thinned = async (n: number, { marked, silent }: { readonly marked: number;
 };
 
 describe("a policy that is changed", () => {
-  it("what a device deleted is kept, removed again, and so on, as was told before", { timeout: 120_000 }, async () => {
+  it("what a device deleted is kept, removed again, and so on, as was told before", { timeout: 360_000 }, async () => {
     const id = await thinned(1, { marked: 2, silent: 3 });
     const kept = await switchTo(id, { onUserExpunge: "keep", onUnknownVanish: "keep" });
     expect(kept).toHaveLength(5);
@@ -122,7 +122,7 @@ describe("a policy that is changed", () => {
 
   it(
     "who reads over POP3 is part of it: what went without a word was taken, then, and not deleted",
-    { timeout: 120_000 },
+    { timeout: 360_000 },
     async () => {
       const id = await thinned(2, { marked: 2, silent: 3 });
       const taken = await switchTo(id, { pop3Devices: "declared" });
@@ -142,7 +142,7 @@ describe("a policy that is changed", () => {
     },
   );
 
-  it("tells page by page, and changes nothing", { timeout: 120_000 }, async () => {
+  it("tells page by page, and changes nothing", { timeout: 360_000 }, async () => {
     const id = await thinned(3, { marked: 3, silent: 1 });
     const whole = await simulate(id, { onUserExpunge: "keep", onUnknownVanish: "keep" });
     const first = await simulate(id, { onUserExpunge: "keep", onUnknownVanish: "keep" }, "?limit=3");

@@ -66,7 +66,7 @@ const bothViews = (accountId: string, count: number): Promise<readonly ListedMai
 describe("an account with IMAP and POP3", () => {
   it(
     "K9 K10: is bound in both views by a few header blocks and ids alone, and no device can tell",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const odd = [mail("open", "no end"), mail("bare", "a\nb\r\n"), mail("same"), mail("same"), mail("empty", "")];
       await deliver(1, [...many(300), ...odd]);
@@ -86,7 +86,7 @@ describe("an account with IMAP and POP3", () => {
     },
   );
 
-  it("S133: mail that comes between the looks is there once", { timeout: 60_000 }, async () => {
+  it("S133: mail that comes between the looks is there once", { timeout: 180_000 }, async () => {
     await deliver(2, many(3));
     const accountId = await liveAccount(daemon, bothAccount(server, 2));
     await bothViews(accountId, 3);
@@ -95,7 +95,7 @@ describe("an account with IMAP and POP3", () => {
     expect((await changesOf(daemon, accountId)).filter(({ kind }) => kind === "message.created")).toHaveLength(5);
   });
 
-  it("S11: what POP3 hides and IMAP shows stays as it is", { timeout: 60_000 }, async () => {
+  it("S11: what POP3 hides and IMAP shows stays as it is", { timeout: 180_000 }, async () => {
     await deliver(3, many(4));
     const accountId = await liveAccount(daemon, bothAccount(server, 3, { pop3Devices: "declared" }));
     await bothViews(accountId, 4);
@@ -109,7 +109,7 @@ describe("an account with IMAP and POP3", () => {
     expect(kinds).not.toContain("message.removed");
   });
 
-  it("an IMAP endpoint that is added later makes nothing twice (K12)", { timeout: 60_000 }, async () => {
+  it("an IMAP endpoint that is added later makes nothing twice (K12)", { timeout: 180_000 }, async () => {
     await deliver(4, [...many(5), mail("same"), mail("same")]);
     const accountId = await liveAccount(daemon, pop3Account(server, 4));
     const before = (await mailOf(daemon, accountId)).map(({ id }) => id);
@@ -121,7 +121,7 @@ describe("an account with IMAP and POP3", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url, 2)).toBe(0n);
   });
 
-  it("a POP3 endpoint that is added later binds to what IMAP brought", { timeout: 60_000 }, async () => {
+  it("a POP3 endpoint that is added later binds to what IMAP brought", { timeout: 180_000 }, async () => {
     await deliver(5, many(5));
     const accountId = await liveAccount(daemon, dovecotAccount(server, 5));
     const endpoints = [pop3Endpoint(server, 5)];
@@ -132,7 +132,7 @@ describe("an account with IMAP and POP3", () => {
 });
 
 describe("a POP3 device that drains INBOX under the eyes of both", () => {
-  it("S01 S03: what it takes is kept, or removed where the owner wants that", { timeout: 90_000 }, async () => {
+  it("S01 S03: what it takes is kept, or removed where the owner wants that", { timeout: 270_000 }, async () => {
     // Logins of their own: the daemon counts connections by host and login.
     await using draining = await startDovecot({ users: 8 });
     for (const [n, policy, kind] of [

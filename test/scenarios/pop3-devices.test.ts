@@ -56,7 +56,7 @@ interface Drained {
 }
 
 describe("mail that getmail and fetchmail take away while the daemon is killed", () => {
-  it("stays, once, byte for byte, and says why", { timeout: 180_000 }, async () => {
+  it("stays, once, byte for byte, and says why", { timeout: 540_000 }, async () => {
     const subjects = Array.from({ length: stock }, (_, at) => `m${at}`);
     const messages = subjects.map(mail);
     for (const n of [1, 2]) await server.deliver({ user: server.account(n).user, mailbox: "INBOX", messages });

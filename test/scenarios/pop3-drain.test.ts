@@ -72,7 +72,7 @@ const movesOf = async (accountId: string): Promise<Record<string, number>> => {
 };
 
 describe("a POP3 device", () => {
-  it("S07: that drops the line before QUIT has taken nothing", { timeout: 90_000 }, async () => {
+  it("S07: that drops the line before QUIT has taken nothing", { timeout: 270_000 }, async () => {
     await deliver(1, many(3));
     const accountId = await watched(1);
     const connection = await openDovecot(server, 1);
@@ -91,7 +91,7 @@ describe("a POP3 device", () => {
     expect(await movesOf(accountId)).toEqual({});
   });
 
-  it("S11: that pops mail from Gmail changes nothing but the POP3 view", { timeout: 90_000 }, async () => {
+  it("S11: that pops mail from Gmail changes nothing but the POP3 view", { timeout: 270_000 }, async () => {
     await using gmail = await startScripted({ protocol: "pop3", messages: many(4), state: { popped: true } });
     await deliver(2, many(4));
     const { host, port } = gmail;
@@ -110,7 +110,7 @@ describe("a POP3 device", () => {
     expect(await movesOf(accountId)).toEqual({});
   });
 
-  it("S23 S25: that comes second finds nothing, and everything is kept", { timeout: 90_000 }, async () => {
+  it("S23 S25: that comes second finds nothing, and everything is kept", { timeout: 270_000 }, async () => {
     await deliver(3, many(6));
     const accountId = await watched(3);
     await using second = await fetchmailDevice(server, 3);
@@ -133,7 +133,7 @@ describe("a POP3 device", () => {
 });
 
 describe("a person who deletes a lot over IMAP", () => {
-  it("S17: is believed where the marks were seen", { timeout: 120_000 }, async () => {
+  it("S17: is believed where the marks were seen", { timeout: 360_000 }, async () => {
     await deliver(4, many(500));
     const accountId = await liveAccount(daemon, dovecotAccount(server, 4, {}));
     await using device = await server.device(4);
@@ -155,7 +155,7 @@ describe("a person who deletes a lot over IMAP", () => {
     expect((await statusOf(daemon, accountId)).holds).toEqual([]);
   });
 
-  it("S18: is not believed at once where they were not", { timeout: 120_000 }, async () => {
+  it("S18: is not believed at once where they were not", { timeout: 360_000 }, async () => {
     await deliver(5, many(500));
     const accountId = await liveAccount(daemon, dovecotAccount(server, 5, {}));
     await server.doveadm("expunge", "-u", server.account(5).user, "mailbox", "INBOX", "uid", "1:400");

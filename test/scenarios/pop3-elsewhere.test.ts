@@ -50,7 +50,7 @@ const logged = (daemon: Daemon, accountId: string, kind: string, count: number):
     { timeoutMs: 40_000 },
   );
 
-it("S26: what goes from every mailbox at once with INBOX was not deleted by its owner (V16)", { timeout: 120_000 }, async () => {
+it("S26: what goes from every mailbox at once with INBOX was not deleted by its owner (V16)", { timeout: 360_000 }, async () => {
   await deliver(1, "INBOX", "everywhere");
   await deliver(1, "Work", "everywhere", "beside");
   let accountId = "";
@@ -73,7 +73,7 @@ it("S26: what goes from every mailbox at once with INBOX was not deleted by its 
 
 it(
   "S09 S10: what goes to Trash as if it were read is followed there, and kept when Trash is emptied",
-  { timeout: 120_000 },
+  { timeout: 360_000 },
   async () => {
     await deliver(2, "INBOX", "drained", "stays");
     await deliver(2, "Trash", "thrown away");
@@ -113,7 +113,7 @@ it(
 
 it(
   "S06: what goes while its octets are read is never stored empty, and is said to be lost (G7)",
-  { timeout: 120_000 },
+  { timeout: 360_000 },
   async () => {
     const whole = (at: number, uid: number): string =>
       `* ${at} FETCH (UID ${uid} FLAGS () INTERNALDATE "04-Jun-2024 08:10:00 +0000" BODY[]<0> {4}\r\nok\r\n)\r\n`;

@@ -17,7 +17,7 @@ const run = (url: string, env: Record<string, string> = {}): Promise<Daemon> =>
   startDaemon({ env: { DATABASE_URL: url, SAMEBOX_LEASE_SECONDS: "2", SAMEBOX_POLL_SECONDS: "1", ...env } });
 
 describe("a server that removes what was retrieved", () => {
-  it.each(["RETR 650", "QUIT"])("loses nothing when the daemon is killed at %s", { timeout: 300_000 }, async (moment) => {
+  it.each(["RETR 650", "QUIT"])("loses nothing when the daemon is killed at %s", { timeout: 900_000 }, async (moment) => {
     const raws = many(700);
     await using database = await freshDatabase();
     await using victim = await run(database.url);
@@ -44,7 +44,7 @@ describe("a server that removes what was retrieved", () => {
     expect(endpoint.notices).toContainEqual(expect.stringContaining("removes what any POP3 client has retrieved"));
   });
 
-  it("is left without QUIT when what it gave could not be kept", { timeout: 60_000 }, async () => {
+  it("is left without QUIT when what it gave could not be kept", { timeout: 180_000 }, async () => {
     await using database = await freshDatabase();
     // Longer than it says, and than is accepted.
     const answer = (line: string): string | null => (line === "LIST" ? "+OK\r\n1 10\r\n2 20\r\n.\r\n" : null);
@@ -74,7 +74,7 @@ describe("a server that rations logins", () => {
     await fresh.drop();
   });
 
-  it("gets no login before its time, whoever asks for one", { timeout: 60_000 }, async () => {
+  it("gets no login before its time, whoever asks for one", { timeout: 180_000 }, async () => {
     const capabilities = ["USER", "UIDL", "TOP", "PIPELINING", "LOGIN-DELAY 4"];
     await using server = await startMaildrop(many(3), { capabilities });
     const accountId = await liveAccount(daemon, maildropAccount(server));

@@ -107,7 +107,7 @@ const readIn = async (at: Daemon, accountId: string): Promise<string[]> =>
     .toSorted();
 
 describe("while IMAP is down", () => {
-  it("S134: new mail comes over POP3, is read by nobody, and is there once when IMAP is back", { timeout: 150_000 }, async () => {
+  it("S134: new mail comes over POP3, is read by nobody, and is there once when IMAP is back", { timeout: 450_000 }, async () => {
     await deliver(1, ["a", "b"]);
     const accountId = await liveAccount(daemon, account(1));
     await untilViews(daemon, accountId, ["a: imap+pop3", "b: imap+pop3"]);
@@ -127,7 +127,7 @@ describe("while IMAP is down", () => {
 
   it(
     "K12: what the two protocols show differently is one mail under one id when IMAP is back",
-    { timeout: 150_000 },
+    { timeout: 450_000 },
     async () => {
       await deliver(4, ["a"]);
       const accountId = await liveAccount(daemon, account(4));
@@ -155,7 +155,7 @@ describe("while IMAP is down", () => {
 
   it(
     "S37: what had to be retrieved is marked by us alone, and unread again when IMAP is back",
-    { timeout: 150_000 },
+    { timeout: 450_000 },
     async () => {
       await deliver(2, ["a"]);
       const accountId = await liveAccount(daemon, account(2, headersOnly.port));
@@ -218,7 +218,7 @@ describe("while INBOX alone cannot be read over IMAP", () => {
     expect((await changesOf(third, accountId)).filter(({ kind }) => kind === "message.created")).toHaveLength(2);
   };
 
-  it("K9: a mailbox that the server does not let us look at counts as down", { timeout: 150_000 }, async () => {
+  it("K9: a mailbox that the server does not let us look at counts as down", { timeout: 450_000 }, async () => {
     await using restricted = await startDovecot({
       users: 1,
       extraConfig: `
@@ -241,7 +241,7 @@ plugin {
     );
   });
 
-  it("K9: and so does one that is put aside", { timeout: 150_000 }, async () => {
+  it("K9: and so does one that is put aside", { timeout: 450_000 }, async () => {
     const setAside = (url: string, until: string) =>
       queryOnce(url, `update upstream_mailboxes set failures = 1, parked_until = ${until} where path = 'INBOX'`);
     await standIn(account(6), (subject) => deliver(6, [subject]), {
@@ -252,7 +252,7 @@ plugin {
 });
 
 describe("what was retrieved and taken before IMAP is back", () => {
-  it("K11: is nobody's reading, and nothing waits for it", { timeout: 150_000 }, async () => {
+  it("K11: is nobody's reading, and nothing waits for it", { timeout: 450_000 }, async () => {
     await deliver(5, ["a"]);
     const accountId = await liveAccount(daemon, account(5, headersOnly.port));
     await untilViews(daemon, accountId, ["a: imap+pop3"]);

@@ -76,7 +76,7 @@ const sessionsOf = async (n: number): Promise<{ tops: number; retrs: number; oct
 describe("an account over IMAP and POP3, whatever the server's ways", () => {
   it.concurrent.each(variants.map((variant, at) => [variant.name, variant.pop3, at + 1] as const))(
     "S01 S11 S29 S31: %s",
-    { timeout: 120_000 },
+    { timeout: 360_000 },
     async (_, pop3, n) => {
       await upstreamOf(server, n); // The first SELECT of all takes \\Recent away.
       const before = await upstreamOf(server, n);
@@ -148,7 +148,7 @@ describe("an account over IMAP and POP3, whatever the server's ways", () => {
     },
   );
 
-  it("then is quiet", { timeout: 60_000 }, async () => {
+  it("then is quiet", { timeout: 180_000 }, async () => {
     const { body } = await daemon.call<{ items: { id: string }[] }>("GET", "/v1/accounts");
     expect(await staysQuiet(daemon, body.items[0]?.id ?? "", fresh.url, 2)).toBe(0n);
   });

@@ -71,7 +71,7 @@ const retrieved = async (n: number): Promise<string[]> => {
 };
 
 describe("an account with POP3 only", () => {
-  it("is read whole and byte for byte, and no device can tell", { timeout: 60_000 }, async () => {
+  it("is read whole and byte for byte, and no device can tell", { timeout: 180_000 }, async () => {
     await deliver(1, [...many(1_200), ...odd]);
     const before = await upstreamOf(server, 1);
     const accountId = await liveAccount(daemon, pop3Account(server, 1));
@@ -118,7 +118,7 @@ describe("an account with POP3 only", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("S01 S53: what a device drains is kept, readable, and comes back when it comes back", { timeout: 60_000 }, async () => {
+  it("S01 S53: what a device drains is kept, readable, and comes back when it comes back", { timeout: 180_000 }, async () => {
     await deliver(4, many(5));
     const accountId = await liveAccount(daemon, pop3Account(server, 4));
     const before = new Map((await mailOf(daemon, accountId)).map((message) => [message.subject, message]));
@@ -143,7 +143,7 @@ describe("an account with POP3 only", () => {
     });
   });
 
-  it("S03: under mirror what is drained is removed and stays recoverable", { timeout: 60_000 }, async () => {
+  it("S03: under mirror what is drained is removed and stays recoverable", { timeout: 180_000 }, async () => {
     await deliver(5, many(5));
     const accountId = await liveAccount(daemon, pop3Account(server, 5, { policy: { onPop3Drain: "mirror" } }));
     await drain(server, 5, 2);
@@ -157,7 +157,7 @@ describe("an account with POP3 only", () => {
     }
   });
 
-  it("an empty listing is not believed at first sight (G4)", { timeout: 60_000 }, async () => {
+  it("an empty listing is not believed at first sight (G4)", { timeout: 180_000 }, async () => {
     await deliver(6, many(2));
     const accountId = await liveAccount(daemon, pop3Account(server, 6));
     await drain(server, 6, 2);
@@ -172,7 +172,7 @@ describe("an account with POP3 only", () => {
     ]);
   });
 
-  it("S131 K6: while another client is in the maildrop it waits, says so, and learns of it", { timeout: 120_000 }, async () => {
+  it("S131 K6: while another client is in the maildrop it waits, says so, and learns of it", { timeout: 360_000 }, async () => {
     await deliver(7, many(2));
     const device = await openDovecot(server, 7);
     const { body } = await daemon.call<{ id: string }>("POST", "/v1/accounts", pop3Account(server, 7));
@@ -208,7 +208,7 @@ describe("an account with POP3 only", () => {
     expect(await mailOf(daemon, body.id)).toHaveLength(2);
   });
 
-  it("a refused password is told, and a new one is taken", { timeout: 60_000 }, async () => {
+  it("a refused password is told, and a new one is taken", { timeout: 180_000 }, async () => {
     await deliver(8, many(2));
     const { user } = server.account(8);
     const wrong = pop3Endpoint(server, 8, { auth: { type: "password", user, password: "wrong" } });
@@ -227,7 +227,7 @@ describe("an account with POP3 only", () => {
     expect(await mailOf(daemon, body.id)).toHaveLength(2);
   });
 
-  it("new unique-ids for the same mail bind to what is there (ID-9)", { timeout: 60_000 }, async () => {
+  it("new unique-ids for the same mail bind to what is there (ID-9)", { timeout: 180_000 }, async () => {
     await deliver(9, [...many(8), mail("same"), mail("same")]);
     const accountId = await liveAccount(daemon, pop3Account(server, 9));
     const before = (await mailOf(daemon, accountId)).map(({ id }) => id).toSorted();

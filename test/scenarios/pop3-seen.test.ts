@@ -99,7 +99,7 @@ interface Hinted {
 }
 
 describe("a POP3 device that retrieves and keeps mail on the server", () => {
-  it("S29 S35: leaves it unread where it is declared, once; who reads it then has read it", { timeout: 90_000 }, async () => {
+  it("S29 S35: leaves it unread where it is declared, once; who reads it then has read it", { timeout: 270_000 }, async () => {
     await deliver(server, 1, ["a", "b", "c", "d"]);
     const accountId = await watched(server, 1, { pop3Devices: "declared" });
     await device(server, 1, { retr: [1, 2, 3] });
@@ -120,7 +120,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     await keywordChanges(accountId, 6);
   });
 
-  it("S30: counts as read where nobody knows of it, and the owner is told", { timeout: 60_000 }, async () => {
+  it("S30: counts as read where nobody knows of it, and the owner is told", { timeout: 180_000 }, async () => {
     await deliver(server, 2, ["a", "b", "c"]);
     const accountId = await watched(server, 2, {});
     await device(server, 2, { retr: [1, 2, 3] });
@@ -134,7 +134,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     expect(await seenUpstream(server, 2)).toEqual([1, 2, 3]);
   });
 
-  it("S31: does nothing where the server marks nothing", { timeout: 60_000 }, async () => {
+  it("S31: does nothing where the server marks nothing", { timeout: 180_000 }, async () => {
     await using quiet = await startDovecot({ users: 3, pop3: { noFlagUpdates: true } });
     await deliver(quiet, 3, ["a", "b", "c"]);
     const accountId = await watched(quiet, 3, { pop3Devices: "declared" });
@@ -144,7 +144,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     await keywordChanges(accountId, 0);
   });
 
-  it("S34 Z3: a person's reading is none of it, also after a restart", { timeout: 90_000 }, async () => {
+  it("S34 Z3: a person's reading is none of it, also after a restart", { timeout: 270_000 }, async () => {
     await deliver(server, 4, ["a", "b", "c", "d", "e"]);
     const accountId = await watched(server, 4, { pop3Devices: "declared" });
     await device(server, 4, { retr: [1, 2] });
@@ -161,7 +161,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     expect(await readIn(accountId)).toEqual(["b", "c", "d"]);
   });
 
-  it("Z4: one mail alone is read; beside mail that the device took it is not", { timeout: 90_000 }, async () => {
+  it("Z4: one mail alone is read; beside mail that the device took it is not", { timeout: 270_000 }, async () => {
     await deliver(server, 5, ["a", "b", "c", "d"]);
     const accountId = await watched(server, 5, { pop3Devices: "declared" });
     await device(server, 5, { retr: [1] });
@@ -172,7 +172,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     expect(await readIn(accountId)).toEqual(["a"]);
   });
 
-  it("S33: a download that two looks split is one, where the server counts no steps", { timeout: 90_000 }, async () => {
+  it("S33: a download that two looks split is one, where the server counts no steps", { timeout: 270_000 }, async () => {
     await using courier = await startDovecot({ users: 9, withoutCapabilities: ["CONDSTORE", "QRESYNC"] });
     await deliver(courier, 9, ["a", "b", "c", "d"]);
     const accountId = await watched(courier, 9, { pop3Devices: "declared" });
@@ -189,7 +189,7 @@ describe("a POP3 device that retrieves and keeps mail on the server", () => {
     expect(await readIn(accountId)).toEqual(["a"]);
   });
 
-  it("accept: its reading counts, and nothing is suspected", { timeout: 60_000 }, async () => {
+  it("accept: its reading counts, and nothing is suspected", { timeout: 180_000 }, async () => {
     await deliver(server, 6, ["a", "b"]);
     const accountId = await watched(server, 6, { pop3Devices: "declared", pop3Seen: "accept" });
     await device(server, 6, { retr: [1, 2] });

@@ -55,7 +55,7 @@ const states = async (id: string): Promise<Record<string, number>> => {
 };
 
 describe("unique-ids as servers really make them", () => {
-  it("with blanks, of any length, and twice the same, are told apart and stay what they are", { timeout: 60_000 }, async () => {
+  it("with blanks, of any length, and twice the same, are told apart and stay what they are", { timeout: 180_000 }, async () => {
     const list = [`1   two  words `, `2  dup`, `3 dup`, `4 ${"x".repeat(300)}`, `5 ${"y".repeat(600)}`, `6 \xe4\xff`];
     const uidl = { on: /^UIDL$/, reply: [`+OK\r\n${list.map((line) => `${line}\r\n`).join("")}.\r\n`] };
     await using server = await startMaildrop({ messages: many(6), rules: [uidl] });
@@ -78,7 +78,7 @@ describe("a listing that is not whole", () => {
 
   it(
     "S13: a UIDL that ends before its dot is not believed, and the server is left alone for a while",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       await using server = await startMaildrop({ messages: many(40) });
       const id = await liveAccount(daemon, accountAt(server));
@@ -105,7 +105,7 @@ describe("a listing that is not whole", () => {
     },
   );
 
-  it("S14: fewer unique-ids than STAT and LIST count is no absence", { timeout: 60_000 }, async () => {
+  it("S14: fewer unique-ids than STAT and LIST count is no absence", { timeout: 180_000 }, async () => {
     await using server = await startMaildrop({ messages: many(40) });
     const id = await liveAccount(daemon, accountAt(server));
     const before = await held(id);
@@ -116,7 +116,7 @@ describe("a listing that is not whole", () => {
     expect(await staysQuiet(daemon, id, fresh.url)).toBe(0n);
   });
 
-  it("a server without unique-ids is refused in plain words, and asked no more", { timeout: 60_000 }, async () => {
+  it("a server without unique-ids is refused in plain words, and asked no more", { timeout: 180_000 }, async () => {
     await using server = await startMaildrop({
       messages: many(3),
       rules: [{ on: /^UIDL/, reply: ["-ERR unknown command\r\n"] }],
@@ -136,7 +136,7 @@ describe("a listing that is not whole", () => {
 });
 
 describe("Courier on a bad day", () => {
-  it("an item that cannot be read keeps no other back", { timeout: 60_000 }, async () => {
+  it("an item that cannot be read keeps no other back", { timeout: 180_000 }, async () => {
     const rules = [{ on: /^(RETR|TOP) 3\b/, reply: ["-ERR ENOMEM\r\n"] }];
     await using server = await startMaildrop({
       messages: many(6),
@@ -150,7 +150,7 @@ describe("Courier on a bad day", () => {
     await eventually("the next comes", async () => (await bySubject(id)).has("later"));
   });
 
-  it("S15: a full disk that leaves one such item holds everything back", { timeout: 90_000 }, async () => {
+  it("S15: a full disk that leaves one such item holds everything back", { timeout: 270_000 }, async () => {
     await using server = await startMaildrop({ messages: many(80) });
     const id = await liveAccount(daemon, accountAt(server));
     const before = await states(id);
@@ -173,7 +173,7 @@ describe("Courier on a bad day", () => {
 });
 
 describe("servers that show a part of the maildrop", () => {
-  it("V6: what slides out of WildDuck's 250 newest is neither lost nor removed", { timeout: 60_000 }, async () => {
+  it("V6: what slides out of WildDuck's 250 newest is neither lost nor removed", { timeout: 180_000 }, async () => {
     await using server = await startMaildrop({ messages: many(300), state: { newest: 250 } });
     const id = await liveAccount(daemon, accountAt(server, { onPop3Drain: "mirror" }));
     expect(await states(id)).toEqual({ "live backfilled 1": 250 });
@@ -193,7 +193,7 @@ describe("servers that show a part of the maildrop", () => {
     expect(new Set((await kindsOf(id)).filter((kind) => kind.startsWith("message.")))).toEqual(new Set(["message.created"]));
   });
 
-  it("what Gmail hides once it was retrieved is not taken for drained", { timeout: 60_000 }, async () => {
+  it("what Gmail hides once it was retrieved is not taken for drained", { timeout: 180_000 }, async () => {
     const rules = [{ on: /^TOP/, reply: ["-ERR not here\r\n"] }];
     await using server = await startMaildrop({ messages: many(30), state: { popped: true, window: 12 }, rules });
     const id = await liveAccount(daemon, accountAt(server, { onPop3Drain: "mirror" }));

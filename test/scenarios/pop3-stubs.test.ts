@@ -20,7 +20,7 @@ const run = (url: string, largest: number): Promise<Daemon> =>
     },
   });
 
-it("what cannot be read is shown by its header, and is whole later under the same id", { timeout: 180_000 }, async () => {
+it("what cannot be read is shown by its header, and is whole later under the same id", { timeout: 540_000 }, async () => {
   const raws = [mail("plain"), mail("broken"), mail("large", "x".repeat(5_000)), mail("headless"), mail("plain")];
   let broken = true;
   // The fourth gives nothing at all, and may be no mail; the second and the fifth their header only.

@@ -105,7 +105,7 @@ describe.each([
   });
 });
 
-it("mail that the server does not tell of is found by looking", { timeout: 60_000 }, async () => {
+it("mail that the server does not tell of is found by looking", { timeout: 180_000 }, async () => {
   await using server = await startDovecot({ users: 1 });
   await using other = await freshDatabase();
   await using looking = await startDaemon({ env: { DATABASE_URL: other.url, SAMEBOX_POLL_SECONDS: "1" } });

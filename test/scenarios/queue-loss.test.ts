@@ -64,7 +64,7 @@ const terminate = async (fresh: FreshDatabase): Promise<number> => {
 };
 
 describe("a first reading", () => {
-  it("outlives a Redis that forgets everything", { timeout: 120_000 }, async () => {
+  it("outlives a Redis that forgets everything", { timeout: 360_000 }, async () => {
     await using redis = await startRedis();
     await using fresh = await freshDatabase();
     await using daemon = await run(fresh, { REDIS_URL: redis.url });
@@ -76,7 +76,7 @@ describe("a first reading", () => {
     });
   });
 
-  it("outlives a Redis that is away for a while", { timeout: 120_000 }, async () => {
+  it("outlives a Redis that is away for a while", { timeout: 360_000 }, async () => {
     await using redis = await startRedis();
     await using fresh = await freshDatabase();
     await using daemon = await run(fresh, { REDIS_URL: redis.url });
@@ -85,7 +85,7 @@ describe("a first reading", () => {
     });
   });
 
-  it("outlives a database that ends every connection, its queue's too", { timeout: 120_000 }, async () => {
+  it("outlives a database that ends every connection, its queue's too", { timeout: 360_000 }, async () => {
     await using fresh = await freshDatabase();
     await using daemon = await run(fresh);
     await disturbed(fresh, daemon, async () => {
@@ -137,7 +137,7 @@ describe("two daemons on one database", () => {
       await eventually(`${subject} in ${id}`, async () => (await messagesOf(daemon, id)).has(subject), { timeoutMs });
   };
 
-  it("look after each account once, and one takes over when the other is killed", { timeout: 120_000 }, async () => {
+  it("look after each account once, and one takes over when the other is killed", { timeout: 360_000 }, async () => {
     await using fresh = await freshDatabase();
     const { first, second, mail: all } = await begin(fresh, 2);
     await using survivor = second;
@@ -150,7 +150,7 @@ describe("two daemons on one database", () => {
     await dumpCanonical(fresh.url);
   });
 
-  it("S115: do not both write when one sleeps past its lease", { timeout: 120_000 }, async () => {
+  it("S115: do not both write when one sleeps past its lease", { timeout: 360_000 }, async () => {
     await using fresh = await freshDatabase();
     const { first, second, mail: all } = await begin(fresh, 10);
     await using sleeper = first;
@@ -174,7 +174,7 @@ describe("two daemons on one database", () => {
     expect(dump.placements).toHaveLength(3 * accounts);
   });
 
-  it("do not store twice when one sleeps past its lease in the middle of a first reading", { timeout: 120_000 }, async () => {
+  it("do not store twice when one sleeps past its lease in the middle of a first reading", { timeout: 360_000 }, async () => {
     await using fresh = await freshDatabase();
     await using first = await run(fresh, { SAMEBOX_SHARDS: "8" });
     await using second = await run(fresh);

@@ -85,7 +85,7 @@ const bring = (accountId: string, mailboxId: string, subject: string) =>
   });
 
 describe("what a mail server refuses", () => {
-  it("I17: is masked, says what to do, and is done when it is wanted again", { timeout: 60_000 }, async () => {
+  it("I17: is masked, says what to do, and is done when it is wanted again", { timeout: 180_000 }, async () => {
     const mail = { INBOX: ["in"], Fixed: ["moved", "thrown"], Full: [] };
     const accountId = await account(1, mail, { Fixed: "lra", Full: "lrwstea" });
     const full = (await mailboxesOf(daemon, accountId)).get("Full")?.id ?? "";
@@ -118,7 +118,7 @@ describe("what a mail server refuses", () => {
     ]);
   });
 
-  it("D8: a mailbox is tried again when its name is said again", { timeout: 60_000 }, async () => {
+  it("D8: a mailbox is tried again when its name is said again", { timeout: 180_000 }, async () => {
     const accountId = await account(2, { Old: ["one"] }, { Old: "lrwstiea" });
     const id = (await mailboxesOf(daemon, accountId)).get("Old")?.id ?? "";
     await mailboxCall(accountId, "PATCH", `/${id}`, { name: "New" });
@@ -132,7 +132,7 @@ describe("what a mail server refuses", () => {
     expect(await itemsIn(server, 2, "New")).toEqual(["one"]);
   });
 
-  it("C5: mail for a mailbox that the server cannot have waits for another name of it", { timeout: 60_000 }, async () => {
+  it("C5: mail for a mailbox that the server cannot have waits for another name of it", { timeout: 180_000 }, async () => {
     const accountId = await account(3, { INBOX: ["one"] });
     const { id } = (await mailboxCall(accountId, "POST", "", { name: "in/out" })).body;
     await settledCommands(fresh.url, accountId);

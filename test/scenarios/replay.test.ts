@@ -91,7 +91,7 @@ const importMail = async (accountId: string, subject: string): Promise<void> => 
 };
 
 describe("an account replayed from what it was told", () => {
-  it("is the same: IMAP, POP3 and API devices, a policy, and mailboxes", { timeout: 240_000 }, async () => {
+  it("is the same: IMAP, POP3 and API devices, a policy, and mailboxes", { timeout: 720_000 }, async () => {
     await deliver(1, mails("m", 12));
     await deliver(1, mails("a", 3), "Archive");
     const { endpoints, ...rest } = dovecotAccount(server, 1);
@@ -126,7 +126,7 @@ describe("an account replayed from what it was told", () => {
     );
   });
 
-  it("is the same: a mailbox numbered anew, and a mass that was held and let go", { timeout: 240_000 }, async () => {
+  it("is the same: a mailbox numbered anew, and a mass that was held and let go", { timeout: 720_000 }, async () => {
     await deliver(2, mails("m", 24));
     const id = await liveAccount(daemon, dovecotAccount(server, 2));
     const has = (kind: string): Promise<unknown> =>
@@ -148,7 +148,7 @@ describe("an account replayed from what it was told", () => {
 
   it(
     "is not the same when its rows were touched, and cannot be replayed without its beginning",
-    { timeout: 120_000 },
+    { timeout: 360_000 },
     async () => {
       await deliver(3, mails("m", 2));
       const id = await liveAccount(daemon, dovecotAccount(server, 3));
@@ -176,7 +176,7 @@ describe("an account replayed from what it was told", () => {
     },
   );
 
-  it("leaves no database behind, whether it is interrupted or the one before was killed", { timeout: 120_000 }, async () => {
+  it("leaves no database behind, whether it is interrupted or the one before was killed", { timeout: 360_000 }, async () => {
     await deliver(4, mails("m", 2));
     const id = await liveAccount(daemon, dovecotAccount(server, 4));
     await rests(id);

@@ -9,7 +9,7 @@ import { commandsOf } from "../support/owed-writes.ts";
 import { drain } from "../support/pop3-account.ts";
 import { freshDatabase } from "../support/postgres.ts";
 
-it("C3: what is put back and shown only after the first look for it is there once", { timeout: 120_000 }, async () => {
+it("C3: what is put back and shown only after the first look for it is there once", { timeout: 360_000 }, async () => {
   const server = await startDovecot({ users: 1 });
   const fresh = await freshDatabase();
   const daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });

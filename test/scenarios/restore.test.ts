@@ -99,7 +99,7 @@ plugin {
 
   it(
     "S02: it comes back into the archive with flags, date and octets, and is the same message",
-    { timeout: 90_000 },
+    { timeout: 270_000 },
     async () => {
       await put(server, 1, [mail("one", ["\\Flagged", "Blue"]), mail("two", ["\\Seen"]), mail("three"), mail("stays")]);
       const accountId = await liveAccount(daemon, bothAccount(1));
@@ -133,7 +133,7 @@ plugin {
 
   it(
     "V18 I14: what is moved to INBOX again and taken again is kept, and not put back a second time",
-    { timeout: 90_000 },
+    { timeout: 270_000 },
     async () => {
       await put(server, 2, [mail("one"), mail("stays")]);
       const accountId = await liveAccount(daemon, bothAccount(2));
@@ -166,7 +166,7 @@ plugin {
     },
   );
 
-  it("makes a mailbox where there is no archive, and shows it to devices", { timeout: 90_000 }, async () => {
+  it("makes a mailbox where there is no archive, and shows it to devices", { timeout: 270_000 }, async () => {
     await using bare = await startDovecot({
       users: 1,
       extraConfig: "namespace inbox {\n  mailbox Archive {\n    auto = no\n    special_use =\n  }\n}",
@@ -184,7 +184,7 @@ plugin {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("C9 S108: an answer that is lost behind the octets makes no second copy", { timeout: 90_000 }, async () => {
+  it("C9 S108: an answer that is lost behind the octets makes no second copy", { timeout: 270_000 }, async () => {
     await using lossy = await startFaultProxy({ port: server.imapPort });
     await put(server, 3, [mail("one"), mail("one"), mail("stays")]);
     const { endpoints, ...rest } = dovecotAccount(server, 3);
@@ -207,7 +207,7 @@ plugin {
     expect(log.filter(({ reason }) => reason === "restored_after_drain")).toHaveLength(2);
   });
 
-  it("S109: octets that never arrived are sent again after two looks that do not show them", { timeout: 90_000 }, async () => {
+  it("S109: octets that never arrived are sent again after two looks that do not show them", { timeout: 270_000 }, async () => {
     await using lossy = await startFaultProxy({ port: server.imapPort });
     await put(server, 4, [mail("one"), mail("stays")]);
     const { endpoints, ...rest } = dovecotAccount(server, 4);
@@ -228,7 +228,7 @@ plugin {
     expect(await seenIn(server, 4, "Archive")).toHaveLength(1);
   });
 
-  it("V18: what IMAP never showed comes back as well, when IMAP is there again", { timeout: 120_000 }, async () => {
+  it("V18: what IMAP never showed comes back as well, when IMAP is there again", { timeout: 360_000 }, async () => {
     await using line = await startFaultProxy({ port: server.imapPort });
     await put(server, 7, [mail("stays")]);
     const { endpoints, ...rest } = dovecotAccount(server, 7);
@@ -261,7 +261,7 @@ plugin {
     expect(await staysQuiet(daemon, accountId, fresh.url, 2)).toBe(0n);
   });
 
-  it("C5: a full account waits for room, and is read on meanwhile", { timeout: 90_000 }, async () => {
+  it("C5: a full account waits for room, and is read on meanwhile", { timeout: 270_000 }, async () => {
     await using between = await startFaultProxy({ port: server.imapPort });
     await put(server, 5, [mail("one"), mail("stays")]);
     const { endpoints, ...rest } = dovecotAccount(server, 5);
@@ -294,7 +294,7 @@ plugin {
     expect(await seenIn(server, 5, "Archive")).toHaveLength(1);
   });
 
-  it("POP3 alone: there is no place to put it back, so it is kept, and the status says so", { timeout: 90_000 }, async () => {
+  it("POP3 alone: there is no place to put it back, so it is kept, and the status says so", { timeout: 270_000 }, async () => {
     await put(server, 6, [mail("one"), mail("stays")]);
     const accountId = await liveAccount(daemon, pop3Account(server, 6, { policy: wantsBack }));
     const { body } = await daemon.call<{ endpoints: { notices: string[] }[] }>("GET", `/v1/accounts/${accountId}/status`);

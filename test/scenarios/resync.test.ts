@@ -106,7 +106,7 @@ describe("a resync", () => {
     ["both", 3, () => bothAccount(3), 25],
   ] as const)(
     "of an account over %s keeps all ids, writes no change and reads no body where nothing differs",
-    { timeout: 120_000 },
+    { timeout: 360_000 },
     async (_protocols, n, account, bindings) => {
       const accountId = await liveAccount(daemon, account());
       await settled(accountId, bindings);
@@ -127,7 +127,7 @@ describe("a resync", () => {
     },
   );
 
-  it("finds flags that are not what the server has, though its counters say nothing of them", { timeout: 120_000 }, async () => {
+  it("finds flags that are not what the server has, though its counters say nothing of them", { timeout: 360_000 }, async () => {
     const accountId = await liveAccount(daemon, dovecotAccount(server, 4));
     await settled(accountId, 13);
     const before = await messagesOf(daemon, accountId);
@@ -153,7 +153,7 @@ describe("a resync", () => {
     ]);
   });
 
-  it("reads bodies again that the store has lost, and no others", { timeout: 120_000 }, async () => {
+  it("reads bodies again that the store has lost, and no others", { timeout: 360_000 }, async () => {
     const ids = [await liveAccount(daemon, dovecotAccount(server, 5)), await liveAccount(daemon, pop3Account(server, 5))];
     for (const [at, accountId] of ids.entries()) {
       await settled(accountId, 13 - at);
@@ -169,7 +169,7 @@ describe("a resync", () => {
     }
   });
 
-  it("waits for a server that cannot be reached, visibly, and outlives the daemon", { timeout: 120_000 }, async () => {
+  it("waits for a server that cannot be reached, visibly, and outlives the daemon", { timeout: 360_000 }, async () => {
     let refuses = false;
     await using proxy = await startFaultProxy({
       port: server.imapPort,

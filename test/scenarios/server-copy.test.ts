@@ -90,7 +90,7 @@ describe("on a real server", () => {
     return subjects.toSorted();
   };
 
-  it("what is older than the policy's days goes, and stays here as it was", { timeout: 120_000 }, async () => {
+  it("what is older than the policy's days goes, and stays here as it was", { timeout: 360_000 }, async () => {
     await deliver(1, many(5));
     const accountId = await liveOn(daemon, fresh.url, pop3Account(server, 1, byAge));
     const before = await mailOf(daemon, accountId);
@@ -112,7 +112,7 @@ describe("on a real server", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("what is damaged here stays there, which is said, until it is mended", { timeout: 120_000 }, async () => {
+  it("what is damaged here stays there, which is said, until it is mended", { timeout: 360_000 }, async () => {
     await deliver(2, many(3));
     const accountId = await liveOn(daemon, fresh.url, pop3Account(server, 2, byAge));
     const turn = (): Promise<unknown> =>
@@ -141,7 +141,7 @@ describe("on a real server", () => {
     expect((await statusOf(daemon, accountId)).holds).toEqual([]);
   });
 
-  it("what was removed for good here goes, and what can be brought back does not", { timeout: 120_000 }, async () => {
+  it("what was removed for good here goes, and what can be brought back does not", { timeout: 360_000 }, async () => {
     await deliver(3, many(4));
     const accountId = await liveOn(daemon, fresh.url, pop3Account(server, 3, byPurge));
     await age(fresh.url, accountId, ["m0", "m1", "m2", "m3"]);
@@ -164,7 +164,7 @@ describe("on a real server", () => {
     expect(await held(3)).toEqual(["m1", "m3"]);
   });
 
-  it("beside IMAP it goes from there as well, and is kept here", { timeout: 120_000 }, async () => {
+  it("beside IMAP it goes from there as well, and is kept here", { timeout: 360_000 }, async () => {
     await deliver(4, many(4));
     const [imap] = dovecotAccount(server, 4).endpoints;
     const account = { ...pop3Account(server, 4, byAge), endpoints: [imap, pop3Endpoint(server, 4)] };
@@ -205,7 +205,7 @@ describe("on a server that is looked at closely", () => {
 
   const marks = (server: MaildropServer): number => server.heard.filter(({ line }) => line.startsWith("DELE")).length;
 
-  it("nothing goes under another size, and nothing while the listing is partial", { timeout: 120_000 }, async () => {
+  it("nothing goes under another size, and nothing while the listing is partial", { timeout: 360_000 }, async () => {
     await using database = await freshDatabase();
     await using daemon = await run(database.url);
     let lie: (at: number) => string = () => "";
@@ -230,7 +230,7 @@ describe("on a server that is looked at closely", () => {
     expect((await mailOf(daemon, accountId)).map(({ subject }) => subject).toSorted()).toEqual(["m0", "m1", "m2"]);
   });
 
-  it("no more than fifty go in ten minutes (B5)", { timeout: 120_000 }, async () => {
+  it("no more than fifty go in ten minutes (B5)", { timeout: 360_000 }, async () => {
     await using database = await freshDatabase();
     await using daemon = await run(database.url);
     await using server = await startMaildrop(many(120));
@@ -249,7 +249,7 @@ describe("on a server that is looked at closely", () => {
     expect(server.mail).toHaveLength(20);
   });
 
-  it("S97: what shares its id with what stays keeps nothing else from going", { timeout: 120_000 }, async () => {
+  it("S97: what shares its id with what stays keeps nothing else from going", { timeout: 360_000 }, async () => {
     await using database = await freshDatabase();
     await using daemon = await run(database.url);
     await using server = await startMaildrop(many(60));
@@ -267,7 +267,7 @@ describe("on a server that is looked at closely", () => {
     expect(marks(server)).toBe(5);
   });
 
-  it("V1: what the server removes long after it was told to is no drain", { timeout: 120_000 }, async () => {
+  it("V1: what the server removes long after it was told to is no drain", { timeout: 360_000 }, async () => {
     await using database = await freshDatabase();
     await using daemon = await run(database.url);
     await using server = await startMaildrop(many(3), { answer: (line) => (line === "QUIT" ? "+OK\r\n" : null) });
@@ -297,7 +297,7 @@ describe("on a server that is looked at closely", () => {
     await eventually("mirrored", async () => (await listed()).includes("message.removed pop3_drain V14"), long);
   });
 
-  it("S113: killed between DELE and QUIT it has removed nothing, and does it again", { timeout: 120_000 }, async () => {
+  it("S113: killed between DELE and QUIT it has removed nothing, and does it again", { timeout: 360_000 }, async () => {
     await using database = await freshDatabase();
     await using victim = await run(database.url);
     const answer = (line: string): string | null => {
@@ -329,7 +329,7 @@ describe("on a server that is looked at closely", () => {
 
   it.each(["killed", "unanswered"])(
     "S113: at QUIT %s, what is gone is known to be its own work",
-    { timeout: 120_000 },
+    { timeout: 360_000 },
     async (how) => {
       await using database = await freshDatabase();
       await using victim = await run(database.url);

@@ -86,7 +86,7 @@ const octetsOf = async (accountId: string): Promise<readonly string[]> => {
   return rows.map(({ data }) => data.toString()).toSorted();
 };
 
-it("S103: are one message, whichever of them came first, and go together", { timeout: 120_000 }, async () => {
+it("S103: are one message, whichever of them came first, and go together", { timeout: 360_000 }, async () => {
   await deliver(imap, [inImap("early")]);
   await deliver(pop3, [inPop3("early")]);
   const { endpoints, ...rest } = dovecotAccount(imap, 1, { port: proxy.port });
@@ -123,7 +123,7 @@ it("S103: are one message, whichever of them came first, and go together", { tim
   expect(await octetsOf(accountId)).toEqual([inImap("other").toString()]);
 });
 
-it("L5: are two mails where the views show the same octets of what both have", { timeout: 120_000 }, async () => {
+it("L5: are two mails where the views show the same octets of what both have", { timeout: 360_000 }, async () => {
   const same = ["one", "two", "three"].map(inImap);
   await Promise.all([deliver(imap, same, 2), deliver(pop3, same, 2)]);
   const { endpoints, ...rest } = dovecotAccount(imap, 2, { port: proxy.port });

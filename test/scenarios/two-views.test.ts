@@ -117,7 +117,7 @@ const disputed = (accountId: string, count: number): Promise<unknown> =>
   );
 
 describe("mail that IMAP lacks and POP3 shows", () => {
-  it("S135: is held, however little it is, and is as it was where it comes again (V4)", { timeout: 180_000 }, async () => {
+  it("S135: is held, however little it is, and is as it was where it comes again (V4)", { timeout: 540_000 }, async () => {
     const accountId = await split(1, 16);
     const before = (await mailOf(daemon, accountId)).map(({ id }) => id).toSorted();
     await expunge(1, 6);
@@ -139,7 +139,7 @@ describe("mail that IMAP lacks and POP3 shows", () => {
     await connection.quit(forever);
   });
 
-  it("S135: what POP3 alone lists is fetched, once IMAP has looked and does not show it", { timeout: 180_000 }, async () => {
+  it("S135: what POP3 alone lists is fetched, once IMAP has looked and does not show it", { timeout: 540_000 }, async () => {
     const accountId = await split(8, 4);
     await pop3.deliver({ user: pop3.account(8).user, mailbox: "INBOX", messages: [mail("alone1"), mail("alone2")] });
     // Of this one the account has another copy already, which the maildrop does not show as one of INBOX.
@@ -184,7 +184,7 @@ describe("mail that IMAP lacks and POP3 shows", () => {
     daemon = await run();
   });
 
-  it("is held by a new process, too, and decided when POP3 lacks it as well", { timeout: 180_000 }, async () => {
+  it("is held by a new process, too, and decided when POP3 lacks it as well", { timeout: 540_000 }, async () => {
     const accountId = await split(2, 16);
     await expunge(2, 3);
     await disputed(accountId, 3);
@@ -202,7 +202,7 @@ describe("mail that IMAP lacks and POP3 shows", () => {
     await disputed(accountId, 1);
   });
 
-  it("B2: makes half a mass of what else is gone", { timeout: 180_000 }, async () => {
+  it("B2: makes half a mass of what else is gone", { timeout: 540_000 }, async () => {
     const { user } = imap.account(3);
     // POP3 knows nothing of it; and too few of it will be gone for the breaker otherwise.
     const work = Array.from({ length: 30 }, (_, at) => mail(`w${at}`));
@@ -228,7 +228,7 @@ describe("mail that IMAP lacks and POP3 shows", () => {
 });
 
 describe("mail that is gone from both views", () => {
-  it("is decided at once, whoever took it", { timeout: 180_000 }, async () => {
+  it("is decided at once, whoever took it", { timeout: 540_000 }, async () => {
     for (const [n, pop3Devices, take, end] of [
       [4, "unknown", () => expunge(4, 3), "message.removed user_expunge"],
       [7, "declared", () => drain(imap, 7, 3), "message.kept pop3_drain"],
@@ -245,7 +245,7 @@ describe("mail that is gone from both views", () => {
 });
 
 describe("a maildrop that does not answer", () => {
-  it("is waited for while it may come back", { timeout: 180_000 }, async () => {
+  it("is waited for while it may come back", { timeout: 540_000 }, async () => {
     const accountId = await split(5, 8);
     proxy.change({ onConnect: "reset" });
     const missing = "select 1 from placements where absent_since is not null and lifecycle = 'live'";
@@ -259,7 +259,7 @@ describe("a maildrop that does not answer", () => {
     await disputed(accountId, 1);
   });
 
-  it("is not waited for where its login is not tried any more", { timeout: 180_000 }, async () => {
+  it("is not waited for where its login is not tried any more", { timeout: 540_000 }, async () => {
     const accountId = await split(6, 8);
     const { endpoints } = (
       await daemon.call<{ endpoints: { id: string; protocol: string }[] }>("GET", `/v1/accounts/${accountId}`)

@@ -41,7 +41,7 @@ const pathsOn = async (n: number): Promise<readonly string[]> => {
   return untagged.flatMap(({ line }) => /" "?([^"]*)"?$/.exec(line)?.[1] ?? []).toSorted();
 };
 
-it("a mailbox has its name again, is gone again, or is there again", { timeout: 120_000 }, async () => {
+it("a mailbox has its name again, is gone again, or is there again", { timeout: 360_000 }, async () => {
   await using device = await server.device(1);
   await device.create("Proj");
   await device.append("Proj", Buffer.from("Subject: p\r\n\r\np\r\n"));
@@ -73,7 +73,7 @@ it("a mailbox has its name again, is gone again, or is there again", { timeout: 
   });
 });
 
-it("what was kept is removed, and can be had back", { timeout: 120_000 }, async () => {
+it("what was kept is removed, and can be had back", { timeout: 360_000 }, async () => {
   const messages = ["taken", "stays"].map((subject) => Buffer.from(`Subject: ${subject}\r\n\r\n${subject}\r\n`));
   await server.deliver({ user: server.account(2).user, mailbox: "INBOX", messages });
   const accountId = await liveAccount(daemon, pop3Account(server, 2, { policy: { onPop3Drain: "keep" } }));

@@ -79,7 +79,7 @@ const approveAll = async (accountId: string): Promise<void> => {
 };
 
 describe("breaker B1", () => {
-  it("S18: holds a tenth of an account of which no mailbox lost much", { timeout: 120_000 }, async () => {
+  it("S18: holds a tenth of an account of which no mailbox lost much", { timeout: 360_000 }, async () => {
     const boxes = ["INBOX", "Sent", "Archive", "Drafts", "Lists"];
     await server.doveadm("mailbox", "create", "-s", "-u", server.account(1).user, "Lists");
     for (const box of boxes) await deliver(1, box, mails(box, 60));
@@ -101,7 +101,7 @@ describe("breaker B1", () => {
     expect(new Set((await decided(accountId, 60)).map(storyOf))).toEqual(new Set(["message.removed user_expunge V17"]));
   });
 
-  it("S18: holds what follows, within ten minutes, on what was too little to be held", { timeout: 120_000 }, async () => {
+  it("S18: holds what follows, within ten minutes, on what was too little to be held", { timeout: 360_000 }, async () => {
     await deliver(2, "INBOX", mails("m", 60));
     const accountId = await liveAccount(daemon, dovecotAccount(server, 2));
     await expunge(2, "INBOX", "1:15");
@@ -125,7 +125,7 @@ describe("a server that empties Trash by age", () => {
     await device.command(`MOVE 1:${count} Trash`);
   };
 
-  it("V10: is learned from what goes at one age, and told from what a person removes there", { timeout: 120_000 }, async () => {
+  it("V10: is learned from what goes at one age, and told from what a person removes there", { timeout: 360_000 }, async () => {
     await deliver(3, "INBOX", mails("m", 9));
     const accountId = await liveAccount(daemon, dovecotAccount(server, 3));
     const trash = (await mailboxesOf(daemon, accountId)).get("Trash")?.id;
@@ -161,7 +161,7 @@ describe("a server that empties Trash by age", () => {
 });
 
 describe("a POP3 device that takes what is new", () => {
-  it("V13: is told by the shape of what it takes, where mod-sequences were not learned", { timeout: 120_000 }, async () => {
+  it("V13: is told by the shape of what it takes, where mod-sequences were not learned", { timeout: 360_000 }, async () => {
     await deliver(4, "INBOX", mails("m", 8));
     const accountId = await liveAccount(daemon, { ...dovecotAccount(server, 4), policy: { pop3Devices: "declared" } });
     await expunge(4, "INBOX", "6:8");

@@ -63,7 +63,7 @@ const deleteSlowly = async (n: number, accountId: string): Promise<void> => {
 };
 
 describe("mail that a POP3 device takes from INBOX", () => {
-  it("S01: is told from what an IMAP client deletes by the steps of MODSEQ (V12)", { timeout: 120_000 }, async () => {
+  it("S01: is told from what an IMAP client deletes by the steps of MODSEQ (V12)", { timeout: 360_000 }, async () => {
     await deliver(1, many(6));
     const accountId = await liveAccount(daemon, account(1, { pop3Devices: "declared" }));
     await deleteSlowly(1, accountId);
@@ -79,7 +79,7 @@ describe("mail that a POP3 device takes from INBOX", () => {
     );
   });
 
-  it("S27: is hinted at, and after the third time a device is known (V15)", { timeout: 180_000 }, async () => {
+  it("S27: is hinted at, and after the third time a device is known (V15)", { timeout: 540_000 }, async () => {
     await deliver(2, many(8));
     const accountId = await liveAccount(daemon, account(2));
     await deleteSlowly(2, accountId);
@@ -123,7 +123,7 @@ describe("a mass of mail that is gone at once", () => {
       { timeoutMs: 40_000 },
     );
 
-  it("S18: is kept after two more looks, and never removed (B1)", { timeout: 180_000 }, async () => {
+  it("S18: is kept after two more looks, and never removed (B1)", { timeout: 540_000 }, async () => {
     await deliver(3, many(25));
     const accountId = await liveAccount(daemon, account(3));
     await drain(server, 3, 24);
@@ -143,7 +143,7 @@ describe("a mass of mail that is gone at once", () => {
     expect(await mailOf(daemon, accountId)).toHaveLength(25);
   });
 
-  it("is nothing where it comes again", { timeout: 120_000 }, async () => {
+  it("is nothing where it comes again", { timeout: 360_000 }, async () => {
     await deliver(4, many(25));
     const accountId = await liveAccount(daemon, account(4));
     const before = (await mailOf(daemon, accountId)).map(({ id }) => id).toSorted();

@@ -40,7 +40,7 @@ const mails = (from: number, count: number): Buffer[] =>
 
 it(
   "the README's receiver gets all that the feed has, in order, with a receiver that was away and a daemon that was killed",
-  { timeout: 180_000 },
+  { timeout: 540_000 },
   async () => {
     await using server = await startDovecot({ users: 1 });
     const fresh = await freshDatabase();

@@ -69,7 +69,7 @@ const ended = (accountId: string, count: number) =>
   );
 
 describe("a reading that was none", () => {
-  it("S29: is taken back once, and the echo of that is no news", { timeout: 60_000 }, async () => {
+  it("S29: is taken back once, and the echo of that is no news", { timeout: 180_000 }, async () => {
     const accountId = await account(1);
     await oweUnread(fresh.url, accountId, [1, 2]);
     const commands = await ended(accountId, 2);
@@ -88,7 +88,7 @@ describe("a reading that was none", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("W3: what a device changed meanwhile is looked at first, and kept", { timeout: 60_000 }, async () => {
+  it("W3: what a device changed meanwhile is looked at first, and kept", { timeout: 180_000 }, async () => {
     const accountId = await account(2);
     await using device = await server.device(2);
     await device.select("INBOX");
@@ -114,7 +114,7 @@ describe("a reading that was none", () => {
     proxy.change({});
   });
 
-  it("S125: what the server never lets us write is masked and said, and read here, too (Z6)", { timeout: 60_000 }, async () => {
+  it("S125: what the server never lets us write is masked and said, and read here, too (Z6)", { timeout: 180_000 }, async () => {
     const accountId = await account(3);
     await using device = await server.device(3);
     await device.command(`SETACL INBOX ${server.account(3).user} lr`);
@@ -132,7 +132,7 @@ describe("a reading that was none", () => {
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
   });
 
-  it("C5: a place that takes nothing is no place to put mail back, and the message says so", { timeout: 60_000 }, async () => {
+  it("C5: a place that takes nothing is no place to put mail back, and the message says so", { timeout: 180_000 }, async () => {
     const { endpoints, ...rest } = dovecotAccount(server, 6);
     await using device = await server.device(6);
     await device.appendAll("INBOX", [
@@ -152,7 +152,7 @@ describe("a reading that was none", () => {
     expect(one?.placements).toMatchObject([{ state: "kept", reason: "pop3_drain", sync: "masked" }]);
   });
 
-  it("C9: a lost answer is not a no, and reading goes on meanwhile", { timeout: 60_000 }, async () => {
+  it("C9: a lost answer is not a no, and reading goes on meanwhile", { timeout: 180_000 }, async () => {
     const accountId = await account(4);
     let lost = 0;
     proxy.change({
@@ -176,7 +176,7 @@ describe("a reading that was none", () => {
     proxy.change({});
   });
 
-  it("W1: is not taken back when somebody has read it since", { timeout: 60_000 }, async () => {
+  it("W1: is not taken back when somebody has read it since", { timeout: 180_000 }, async () => {
     const accountId = await account(5);
     await using device = await server.device(5);
     await device.select("INBOX");

@@ -93,7 +93,7 @@ describe("a daemon that dies behind a command", () => {
     it.each([
       ["heard", 1, 1],
       ["unheard", 2, 2],
-    ] as const)("that was %s, by account %i, is sent %i times in all", { timeout: 90_000 }, async (when, n, times) => {
+    ] as const)("that was %s, by account %i, is sent %i times in all", { timeout: 270_000 }, async (when, n, times) => {
       const accountId = await account(n);
       const events = crashing("UID STORE", when);
       await write(daemon, accountId, "one", { body: { keywords: { $flagged: true, blue: true } } });
@@ -108,7 +108,7 @@ describe("a daemon that dies behind a command", () => {
     it.each([
       ["heard", 3, 1],
       ["unheard", 4, 2],
-    ] as const)("that was %s, by account %i, is sent %i times in all", { timeout: 90_000 }, async (when, n, times) => {
+    ] as const)("that was %s, by account %i, is sent %i times in all", { timeout: 270_000 }, async (when, n, times) => {
       const accountId = await account(n);
       const before = (await messagesOf(daemon, accountId)).get("one");
       const events = crashing("UID MOVE", when);
@@ -124,7 +124,7 @@ describe("a daemon that dies behind a command", () => {
 
   it(
     "S110: an APPEND beside which a twin arrived is the lower of the two, and the other one is another place",
-    { timeout: 90_000 },
+    { timeout: 270_000 },
     async () => {
       const accountId = await account(5);
       const events = crashing("APPEND", "heard");
@@ -153,7 +153,7 @@ describe("a daemon that dies behind a command", () => {
 });
 
 describe("two daemons, of which one slept past its lease", () => {
-  it("S115: what both have in hand is done once, and the late one writes nothing", { timeout: 120_000 }, async () => {
+  it("S115: what both have in hand is done once, and the late one writes nothing", { timeout: 360_000 }, async () => {
     const accountId = await account(6);
     const sleeper = daemon;
     const events = eventsOf("APPEND", { done: (nth) => (nth === 1 ? sleeper.kill("SIGSTOP") : undefined) });

@@ -54,7 +54,7 @@ const startDevice = async (program: Program, server: Dovecot, n: number): Promis
     take: async (most) => {
       await writeFile(config, program.config(server, server.account(n), lmtp.port, most), { mode: 0o600 });
       const env = { ...process.env, HOME: home, FETCHMAILHOME: home };
-      await run(program.name, program.options(home, config), { env, timeout: 60_000 }).catch((error: unknown) => {
+      await run(program.name, program.options(home, config), { env, timeout: 180_000 }).catch((error: unknown) => {
         if (!(error instanceof Error && "code" in error && program.good.includes(Number(error.code)))) throw error;
       });
     },

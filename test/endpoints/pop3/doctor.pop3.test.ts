@@ -111,7 +111,7 @@ describe("a look at Dovecot", () => {
     expect(await device.quit(forever)).toBe(true);
   });
 
-  test("says that another client is in the maildrop", { timeout: 40_000 }, async () => {
+  test("says that another client is in the maildrop", { timeout: 120_000 }, async () => {
     await using server = await withMail({ lockSession: true });
     const device = await openDovecot(server, 1);
     const diagnosis = await atDovecot(server);

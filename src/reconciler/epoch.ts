@@ -25,6 +25,8 @@ export interface Unbound {
   readonly flags: readonly string[];
   /** Its octets were destroyed, and it is to go there, too; absent: they were not. */
   readonly purged?: true;
+  /** It is gone here, and is to be removed there, too; absent: it is live. */
+  readonly doomed?: true;
 }
 
 export interface NumberedItem {
@@ -152,8 +154,33 @@ const levels: readonly (readonly [Rebound["level"], Key, Key])[] = [
 ];
 
 /**
+ * What is doomed is removed from the server with its item: that goes to a live placement of the message that has none, and is left
+ * to be told by octets where the server's id says that it may be another live one's.
+ */
+const liveFirst = (old: readonly Unbound[], pairs: readonly Rebound[]): Rebound[] => {
+  const bound = new Set(pairs.map(({ placementId }) => placementId));
+  const isFree = ({ placementId }: Unbound): boolean => !bound.has(placementId);
+  const doomed = new Map<PlacementId, Unbound>();
+  const byMessage = new Queues<Unbound>();
+  const byId = new Queues<Unbound>();
+  for (const one of old) {
+    if (one.doomed === true) doomed.set(one.placementId, one);
+    else byMessage.add(one.messageId, one);
+    if (one.doomed !== true && one.objectId !== null) byId.add(one.objectId, one);
+  }
+  return pairs.flatMap((pair) => {
+    const one = doomed.get(pair.placementId);
+    if (one === undefined) return [pair];
+    const heir = byMessage.take(one.messageId, isFree);
+    if (heir === null) return one.objectId !== null && byId.take(one.objectId, isFree) !== null ? [] : [pair];
+    bound.add(heir.placementId);
+    return [{ ...pair, placementId: heir.placementId }];
+  });
+};
+
+/**
  * Pairs items with placements 1:1, by L1 and then by L4. Both ascending by UID; the same input has the same answer, and nothing is
- * paired twice (I13).
+ * paired twice (I13). What is doomed has an item only where all that is live of its message has one.
  */
 export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]): Rebound[] => {
   const pairs: Rebound[] = [];
@@ -178,7 +205,7 @@ export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]):
       if (tellsApart(candidates, alike)) pairs.push(...pairAlike(candidates, alike, level));
     }
   }
-  return pairs.sort((a, b) => a.uid - b.uid);
+  return liveFirst(old, pairs).sort((a, b) => a.uid - b.uid);
 };
 
 /** Counts of a mailbox that was numbered anew. */

@@ -1,5 +1,5 @@
 /** What of a listing of flags may say something at all, so that a listing of what is as it was is nothing that a decision is made of. */
-import { sameFlags } from "./items.ts";
+import { sameFlags } from "./keywords.ts";
 import type { ItemFlags } from "./state.ts";
 
 /** Of an item that is bound: its shadow, and whether it is open what became of flags that we said ourselves. */

@@ -6,7 +6,7 @@ import { broughtBack, type Claim } from "./claims.ts";
 import { type Contest, type Contests, contestSeen, noteContest } from "./contests.ts";
 import type { FlagFact } from "./flag-loss.ts";
 import type { SaidKeywords } from "./intent-keywords.ts";
-import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
+import { mergeObserved, mergeWithoutBase, sameFlags, sameKeywords } from "./keywords.ts";
 import { weigh } from "./opinions.ts";
 import { whyNew } from "./import.ts";
 import { bindingOf, bindOwn } from "./own.ts";
@@ -160,15 +160,21 @@ interface Continuation {
 type Test = (scope: Scope, placement: PlacementView) => boolean;
 
 const isBound = ({ binding }: PlacementView): boolean => binding?.active === true;
-const wasHere: Test = (scope, { binding }) => binding?.mailboxId === scope.mailboxId;
+/** It lost its item here to a new epoch. */
+const wasHere: Test = (scope, { binding }) =>
+  binding?.active === false && binding.closedReason === "epoch" && binding.mailboxId === scope.mailboxId;
 const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
 
-/** Rules ID-5 a–d, in their order; `joined`: another endpoint of the account showed it before this one did (K12). */
+/**
+ * Rules ID-5 a–d, in their order; `joined`: another endpoint of the account showed it before this one did (K12). What is to be
+ * removed there takes its item with it: it is asked after all that is live.
+ */
 const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],
-  ["rebound", (scope, p) => wasHere(scope, p) && !isBound(p) && p.binding?.closedReason === "epoch"],
+  ["rebound", (scope, p) => p.lifecycle === "live" && wasHere(scope, p)],
   ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
   ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
+  ["rebound", wasHere],
   ["resurrected", (_, p) => p.lifecycle === "removed" && !isBound(p)],
 ];
 
@@ -372,9 +378,6 @@ export interface FlagsInput {
   /** What was said of placements over the API since they were looked at last. */
   readonly opinions?: ReadonlyMap<PlacementId, readonly SaidKeywords[]>;
 }
-
-export const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
-  a.length === b.length && a.every((flag) => b.includes(flag));
 
 /** Flags of known items. Facts of unbound UIDs are ignored: their items come with their octets. Equal flags write nothing. */
 export const reconcileFlags = (input: FlagsInput): Decision => {

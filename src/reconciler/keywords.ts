@@ -69,3 +69,6 @@ export const mergeWithoutBase = (legs: {
   if (hasBoth(merged)) for (const keyword of hasBoth(after) ? junkPair : ["$junk"]) merged.delete(keyword);
   return [...merged].sort();
 };
+
+export const sameFlags = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((flag) => b.includes(flag));

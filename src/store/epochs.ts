@@ -24,6 +24,8 @@ export interface UnboundRow {
   readonly sha256: Buffer | null;
   readonly size: number;
   readonly purged: boolean;
+  /** It is gone here. */
+  readonly doomed: boolean;
   /** Of its last item there; null: it never had one. */
   readonly last: {
     readonly uid: number;
@@ -44,10 +46,11 @@ interface Unbound {
   readonly closed_reason: string | null;
   readonly object_id: string | null;
   readonly purged: boolean;
+  readonly doomed: boolean;
 }
 
 const unboundColumns = `p.id, p.message_id, p.received_at, m.sha256, m.size, b.uid, b.shadow_flags as flags, b.closed_reason, b.object_id,
-  m.durability = 'purged' as purged`;
+  m.durability = 'purged' as purged, p.lifecycle <> 'live' as doomed`;
 
 const toUnbound = (row: Unbound): UnboundRow => ({
   id: row.id,
@@ -56,6 +59,7 @@ const toUnbound = (row: Unbound): UnboundRow => ({
   sha256: row.sha256,
   size: Number(row.size),
   purged: row.purged,
+  doomed: row.doomed,
   last:
     row.uid === null
       ? null

@@ -181,9 +181,10 @@ export class Recognition {
     return true;
   }
 
-  private toOld({ id: placementId, messageId, receivedAt, sha256, size, purged, last }: UnboundRow): Old {
+  private toOld({ id: placementId, messageId, receivedAt, sha256, size, purged, doomed, last }: UnboundRow): Old {
     return {
       ...(purged && { purged }),
+      ...(doomed && { doomed }),
       placementId,
       messageId,
       objectId: last?.objectId ?? null,

@@ -64,6 +64,20 @@ describe("a mailbox that is numbered anew (ID-8)", () => {
     expect(pairsOf([old(1, { ...purged, objectId: null })], [item(5, 1, { size: 120 })])).toEqual([]);
   });
 
+  it("I2: what is live has an item before what is to be removed with it, whichever looks more like it", () => {
+    const copies = { head: headKey("same", 100), messageId: "m" as MessageId };
+    const doomed = { ...copies, doomed: true } as const;
+    const [one, other] = [item(7, 3, { head: copies.head }), item(8, 3, { head: copies.head })];
+    expect(pairsOf([old(3, doomed), old(5, copies)], [one])).toEqual(["7=p5 L4"]);
+    expect(pairsOf([old(3, doomed), old(5, copies)], [one, other])).toEqual(["7=p3 L4", "8=p5 L4"]);
+    expect(pairsOf([old(3, doomed), old(4, doomed), old(5, copies)], [one, other])).toEqual(["7=p5 L4", "8=p4 L4"]);
+    // Also where the server's id is told of one only, and what has it may be another message.
+    const id = { objectId: "a" };
+    expect(pairsOf([old(3, { ...doomed, ...id }), old(5, copies)], [item(7, 3, id)])).toEqual(["7=p5 L1"]);
+    const purged = { ...id, size: 0, head: null, purged: true, doomed: true } as const;
+    expect(pairsOf([old(3, purged), old(5, { ...id, size: 0, head: null })], [item(7, 3, id)])).toEqual([]);
+  });
+
   it("believes no id that a server gives to more than one content (L1)", () => {
     const id = { objectId: "all" };
     const before = [old(1, { ...id, size: 1234 }), old(2, { ...id, size: 99 })];

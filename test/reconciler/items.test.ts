@@ -197,6 +197,15 @@ describe("what was sent upstream", () => {
     }
   });
 
+  it("ID-8 I2: is what is live before what was to go, whichever looks more like it", () => {
+    const doomed = placementOf("doomed", { lifecycle: "removed", binding: bindingOf({ closedReason: "epoch" }) });
+    for (const live of [{ binding: bindingOf({ uid: 5, closedReason: "epoch" }) }, {}, { kept: true, binding: bindingOf() }]) {
+      const twin = placementOf("live", { receivedAt: 5, ...live });
+      const items = [factOf(), factOf({ uid: 10 })];
+      expect(told(arrive([doomed, twin], { items }))[0]).toBe("live doomed");
+    }
+  });
+
   it("ID-2: is found by its octets alone where the fence is of an earlier epoch, if nothing else has them", () => {
     expect(found({ uid: 1 }, { from: null })).toBe("sent");
     const missing = placementOf("missing", { absent: true, binding: bindingOf() });

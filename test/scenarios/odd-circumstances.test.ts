@@ -51,8 +51,10 @@ const deliver = (n: number, mailbox: string, messages: readonly Buffer[]): Promi
 const syncOf = async (accountId: string, subject: string): Promise<unknown> =>
   (await mailOf(daemon, accountId)).find((mail) => mail.subject === subject)?.placements.map(({ sync }) => sync);
 
+const patient = { timeout: 270_000 };
+
 describe("moves that one look sees in any order", () => {
-  it("S117: are moves, whichever of the two mailboxes is read first", { timeout: 270_000 }, async () => {
+  it("S117: are moves, whichever of the two mailboxes is read first", patient, async () => {
     const places = ["Alpha", "INBOX", "Zulu"] as const;
     for (const place of places)
       await deliver(
@@ -92,7 +94,7 @@ describe("moves that one look sees in any order", () => {
 });
 
 describe("a device whose clock is three hours ahead", () => {
-  it("S121: is no later than the others for it", { timeout: 180_000 }, async () => {
+  it("S121: is no later than the others for it", patient, async () => {
     await deliver(2, "INBOX", [raw("m")]);
     const accountId = await liveAccount(daemon, dovecotAccount(server, 2));
     const { id = "" } = (await messagesOf(daemon, accountId)).get("m") ?? {};
@@ -126,7 +128,7 @@ describe("a device whose clock is three hours ahead", () => {
 });
 
 describe("a message that is too large to be stored", () => {
-  it("S130: has headers and flags, and nothing destroys it upstream", { timeout: 270_000 }, async () => {
+  it("S130: has headers and flags, and nothing destroys it upstream", patient, async () => {
     await deliver(3, "INBOX", [raw("small"), raw("huge", "x".repeat(76) + "\r\n".repeat(2 * largest))]);
     await deliver(3, "Work", [raw("there")]);
     const accountId = await liveAccount(daemon, dovecotAccount(server, 3));
@@ -170,57 +172,50 @@ describe("a message that is too large to be stored", () => {
 });
 
 describe("a password that was changed", () => {
-  it(
-    "S137: changes nothing here, and what is wanted waits in sight until the new one is told",
-    { timeout: 270_000 },
-    async () => {
-      await deliver(4, "INBOX", [raw("one"), raw("two")]);
-      const accountId = await liveAccount(daemon, dovecotAccount(server, 4));
-      const before = await messagesOf(daemon, accountId);
-      await server.changePassword(4, "another-secret");
-      const tried = () => daemon.call("POST", `/v1/accounts/${accountId}/sync`);
-      await tried();
-      await eventually(
-        "it is refused",
-        async () => (await statusOf(daemon, accountId)).endpoint.lastError?.code === "endpoint_auth_failed",
-        patience,
-      );
-      await write(daemon, accountId, "one", { body: { keywords: { $flagged: true } } });
-      await eventually(
-        "nobody tries again",
-        async () => {
-          await tried();
-          return (await statusOf(daemon, accountId)).syncState === "needs_reauth";
-        },
-        patience,
-      );
-      expect(await syncOf(accountId, "one")).toEqual(["pending"]);
-      expect(await messagesOf(daemon, accountId)).toEqual(
-        new Map(
-          [...before].map(([subject, message]) => [
-            subject,
-            subject === "one" ? { ...message, keywords: ["$flagged"] } : message,
-          ]),
-        ),
-      );
-      const log = await changesOf(daemon, accountId);
-      expect(log.filter(({ kind }) => /^(message\.(kept|removed|moved)|hold|mailbox\.removed|write)/.test(kind))).toEqual([]);
-      const { endpoints } = (await daemon.call<{ endpoints: { id: string }[] }>("GET", `/v1/accounts/${accountId}`)).body;
-      await daemon.call("PATCH", `/v1/accounts/${accountId}`, {
-        endpoints: [{ id: endpoints[0]?.id, auth: { type: "password", ...server.account(4) } }],
-      });
-      await waitLive(daemon, accountId);
-      await eventually("it is written", async () => String(await syncOf(accountId, "one")) === "synced", patience);
-      expect(await itemsIn(server, 4, "INBOX")).toEqual(["one \\Flagged", "two"]);
-    },
-  );
+  it("S137: changes nothing here, and what is wanted waits in sight until the new one is told", patient, async () => {
+    await deliver(4, "INBOX", [raw("one"), raw("two")]);
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 4));
+    const before = await messagesOf(daemon, accountId);
+    await server.changePassword(4, "another-secret");
+    const tried = () => daemon.call("POST", `/v1/accounts/${accountId}/sync`);
+    await tried();
+    await eventually(
+      "it is refused",
+      async () => (await statusOf(daemon, accountId)).endpoint.lastError?.code === "endpoint_auth_failed",
+      patience,
+    );
+    await write(daemon, accountId, "one", { body: { keywords: { $flagged: true } } });
+    await eventually(
+      "nobody tries again",
+      async () => {
+        await tried();
+        return (await statusOf(daemon, accountId)).syncState === "needs_reauth";
+      },
+      patience,
+    );
+    expect(await syncOf(accountId, "one")).toEqual(["pending"]);
+    expect(await messagesOf(daemon, accountId)).toEqual(
+      new Map(
+        [...before].map(([subject, message]) => [subject, subject === "one" ? { ...message, keywords: ["$flagged"] } : message]),
+      ),
+    );
+    const log = await changesOf(daemon, accountId);
+    expect(log.filter(({ kind }) => /^(message\.(kept|removed|moved)|hold|mailbox\.removed|write)/.test(kind))).toEqual([]);
+    const { endpoints } = (await daemon.call<{ endpoints: { id: string }[] }>("GET", `/v1/accounts/${accountId}`)).body;
+    await daemon.call("PATCH", `/v1/accounts/${accountId}`, {
+      endpoints: [{ id: endpoints[0]?.id, auth: { type: "password", ...server.account(4) } }],
+    });
+    await waitLive(daemon, accountId);
+    await eventually("it is written", async () => String(await syncOf(accountId, "one")) === "synced", patience);
+    expect(await itemsIn(server, 4, "INBOX")).toEqual(["one \\Flagged", "two"]);
+  });
 });
 
 describe("one mail in two renderings", () => {
   const uidlOf = ({ placements }: Pick<ListedMail, "placements">) =>
     placements[0]?.bindings.find(({ protocol }) => protocol === "pop3")?.uidl;
 
-  it("S101 S102: without its last line end and with dots in front of lines is one mail", { timeout: 270_000 }, async () => {
+  it("S101 S102: without its last line end and with dots in front of lines is one mail", patient, async () => {
     // Of equal headers and sizes, so that the octets have to tell (L3), and unique-ids tell nothing.
     const twin = (body: string): Buffer => Buffer.from(`Subject: twin\r\n\r\n${body}`);
     const mails = [
@@ -253,7 +248,7 @@ describe("one mail in two renderings", () => {
 });
 
 describe("a server that has forgotten what it expunged", () => {
-  it("S139: names more than was known, and only what was known is gone", { timeout: 270_000 }, async () => {
+  it("S139: names more than was known, and only what was known is gone", patient, async () => {
     const subjects = ["a", "b", "c", "d", "e", "f"];
     await deliver(
       5,
@@ -301,41 +296,37 @@ describe("a server whose numbers do not last", () => {
     return [{ on: /^(SELECT|EXAMINE)/i, reply: [opened] }];
   };
 
-  it(
-    "S129: is known again each time by header blocks, and nothing is written to it by number",
-    { timeout: 270_000 },
-    async () => {
-      await using scripted = await startScripted({ state: { uidvalidity: "{counter}" }, rules: openedWith(3) });
-      const accountId = await liveAccount(daemon, dovecotAccount(server, 8, { port: scripted.port }));
-      const before = await messagesOf(daemon, accountId);
-      expect([...before.keys()].toSorted()).toEqual(["first message", "second message", "third message"]);
-      await write(daemon, accountId, "first message", { body: { keywords: { $flagged: true } } });
-      expect((await settledCommands(fresh.url, accountId)).map(({ status, outcome }) => [status, outcome])).toEqual([
-        ["masked", "unsupported"],
-      ]);
-      const epochs = async () => (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "epoch.changed").length;
-      await eventually("it was numbered anew again and again", async () => (await epochs()) >= 4, patience);
-      await eventually(
-        "it is known again",
-        async () => {
-          const uids = (await mailOf(daemon, accountId)).flatMap(({ placements }) =>
-            placements.map(({ bindings }) => bindings[0]?.uid),
-          );
-          expect(uids.toSorted()).toEqual([101, 102, 103]);
-          return true;
-        },
-        patience,
-      );
-      expect([...(await messagesOf(daemon, accountId))].map(([subject, { id }]) => [subject, id]).toSorted()).toEqual(
-        [...before].map(([subject, { id }]) => [subject, id]).toSorted(),
-      );
-      const kinds = (await changesOf(daemon, accountId)).map(({ kind }) => kind).filter((kind) => kind.startsWith("message."));
-      expect(kinds.toSorted()).toEqual([...Array(3).fill("message.created"), "message.keywords"]);
-      expect(scripted.received.filter(({ line }) => /STORE|EXPUNGE|MOVE|COPY/.test(line))).toEqual([]);
-    },
-  );
+  it("S129: is known again each time by header blocks, and nothing is written to it by number", patient, async () => {
+    await using scripted = await startScripted({ state: { uidvalidity: "{counter}" }, rules: openedWith(3) });
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 8, { port: scripted.port }));
+    const before = await messagesOf(daemon, accountId);
+    expect([...before.keys()].toSorted()).toEqual(["first message", "second message", "third message"]);
+    await write(daemon, accountId, "first message", { body: { keywords: { $flagged: true } } });
+    expect((await settledCommands(fresh.url, accountId)).map(({ status, outcome }) => [status, outcome])).toEqual([
+      ["masked", "unsupported"],
+    ]);
+    const epochs = async () => (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "epoch.changed").length;
+    await eventually("it was numbered anew again and again", async () => (await epochs()) >= 4, patience);
+    await eventually(
+      "it is known again",
+      async () => {
+        const uids = (await mailOf(daemon, accountId)).flatMap(({ placements }) =>
+          placements.map(({ bindings }) => bindings[0]?.uid),
+        );
+        expect(uids.toSorted()).toEqual([101, 102, 103]);
+        return true;
+      },
+      patience,
+    );
+    expect([...(await messagesOf(daemon, accountId))].map(([subject, { id }]) => [subject, id]).toSorted()).toEqual(
+      [...before].map(([subject, { id }]) => [subject, id]).toSorted(),
+    );
+    const kinds = (await changesOf(daemon, accountId)).map(({ kind }) => kind).filter((kind) => kind.startsWith("message."));
+    expect(kinds.toSorted()).toEqual([...Array(3).fill("message.created"), "message.keywords"]);
+    expect(scripted.received.filter(({ line }) => /STORE|EXPUNGE|MOVE|COPY/.test(line))).toEqual([]);
+  });
 
-  it("S129: decides nothing about what is not among the items any more (no V rules)", { timeout: 270_000 }, async () => {
+  it("S129: decides nothing about what is not among the items any more (no V rules)", patient, async () => {
     const messages = Array.from({ length: 6 }, (_, at) => Buffer.from(`Subject: n${at}\r\n\r\nof the ${at}th\r\n`));
     await using scripted = await startScripted({ messages });
     const accountId = await liveAccount(daemon, dovecotAccount(server, 8, { port: scripted.port }));

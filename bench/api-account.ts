@@ -13,10 +13,12 @@ const idOf = (n: string, kind: number): string => `(lpad(to_hex(${n}), 12, '0') 
 const receivedOf = (n: string): string => `timestamptz '2020-01-01' + ${n} * interval '120 seconds'`;
 /** More than a third of all mail is in the first. */
 const mailboxOf = (n: string): string => idOf(`case when ${n} % 3 = 0 then 0 else ${n} % ${mailboxes} end`, 3);
-/** A third says one word, a hundredth and a thousandth another one, a handful one that nothing else says. */
+/** The oldest messages, none of which says the word that three in a hundred of the others say. */
+export const wordless = 100_000;
+/** A third says one word, others say one of which there are 3, 1 and 0.1 in a hundred, a handful one that nothing else says. */
 const subjectOf = (n: string): string =>
   `concat('message ', ${n}, case when ${n} % 3 = 0 then ' report' end, case when ${n} % 100 = 11 then ' invoice' end,
-     case when ${n} % 1000 = 13 then ' budget' end, case when ${n} % 50000 = 7 then ' zebra' end)`;
+     case when ${n} % 33 = 5 and ${n} > ${wordless} then ' letter' end, case when ${n} % 1000 = 13 then ' budget' end, case when ${n} % 50000 = 7 then ' zebra' end)`;
 /** A twentieth is unread, a thousandth flagged, and a handful wears a word that nothing else does. */
 const keywordsOf = (n: string): string =>
   `array_remove(array[case when ${n} % 20 <> 0 then '$seen' end, case when ${n} % 1000 = 1 then '$flagged' end, case when ${n} % 50000 = 9 then 'rare' end], null)`;

@@ -10,7 +10,7 @@ import pg from "pg";
 import { startEmbeddedPostgres } from "../src/embedded/postgres.ts";
 import { createLogger } from "../src/telemetry/log.ts";
 import { type Daemon, startDaemon } from "../test/support/daemon.ts";
-import { type Filled, filledAccount, type Owner } from "./api-account.ts";
+import { type Filled, filledAccount, type Owner, wordless } from "./api-account.ts";
 import { namedOption, option, progress, quantile, report } from "./report.ts";
 
 const messages = option("messages", 1_000_000);
@@ -97,9 +97,13 @@ const lists = async (daemon: Daemon, { accountId, webhookId }: Filled): Promise<
     rareWord: listed("text=zebra"),
     noWord: listed("text=unheard"),
     wordOfAHundredth: listed("text=invoice"),
+    wordOfThreeHundredths: listed("text=letter"),
+    afterTheLastOfIt: listed(`text=letter&before=${dateOf(wordless)}`),
     wordOfAThousandth: listed("text=budget"),
     rareWordInMailbox: listed(`text=zebra&${inMailbox}`),
     wordOfAHundredthInMailbox: listed(`text=invoice&${inMailbox}`),
+    commonWordInAnotherMailbox: listed(`text=report&mailboxId=${mailboxId(5)}`),
+    wordOfANamedMessage: listed(`text=message&messageId=${encodeURIComponent("<1@bench.test>")}`),
     threeFilters: listed(threeFilters),
     removedToo: listed("include=removed&keyword=$flagged"),
     messageIdHeader: async (n) => void (await list(`messageId=${encodeURIComponent(`<${somewhere(n)}@bench.test>`)}`)),

@@ -26,13 +26,13 @@ export interface MessageFilter {
 }
 
 /** How a page is looked for: see message-list.ts. */
-export type Strategy = "walk" | "probe" | "sort" | "found";
+export type Strategy = "walk" | "probe" | "longProbe" | "sort" | "found";
 
 /** Rows that a probe looks through: a few milliseconds. */
 export const probeRows = 1_000;
 /** Messages not parsed yet that a word is looked for in, newest first; each costs about 20 microseconds. */
 const unparsedRows = 5_000;
-/** Hits are counted up to so many: see message-list.ts. */
+/** Hits are counted, and a long probe looks, up to so many: some tenths of a second. */
 export const many = 20_000;
 export const weekMicroseconds = 604_800_000_000n;
 
@@ -98,8 +98,12 @@ export class ListQuery {
     const tests: string[] = [];
     if (since !== null) tests.push(`${alias}.received_at >= ${this.bind(since)}`);
     if (before !== null) tests.push(`${alias}.received_at < ${this.bind(before)}`);
-    if (this.weeks !== null)
-      tests.push(`${alias}.received_at >= ${timestamp(this.bind(String(this.weeks.first * weekMicroseconds)))}`);
+    if (this.weeks !== null) {
+      const [from, to] = [this.weeks.first, this.weeks.last + 1n].map((week) =>
+        timestamp(this.bind(String(week * weekMicroseconds))),
+      );
+      tests.push(`${alias}.received_at >= ${from} and ${alias}.received_at < ${to}`);
+    }
     if (this.after !== null)
       tests.push(
         `(${alias}.received_at, ${alias}.id) < (${timestamp(this.bind(String(this.after.at)))}, ${this.bind(this.after.id)}::uuid)`,
@@ -143,7 +147,8 @@ export class ListQuery {
    * nothing else is looked at. The news of an account are what the probe has looked through; in a mailbox others may be the newest.
    */
   private mayBeUnparsed(): string {
-    const all = `select * from messages where account_id = $1`;
+    const within = this.mailbox === null ? this.bounds("m") : [];
+    const all = `select * from messages m where ${["account_id = $1", ...within].join(" and ")}`;
     if (!this.onlyNews) return `(${all})`;
     const news =
       this.mailbox === null
@@ -175,19 +180,26 @@ export class ListQuery {
          where account_id = $1 and mailbox_id = ${this.mailbox} and ${[this.lifecycle("p"), ...this.placementTests("p")].join(" and ")}`;
   }
 
+  /** Those of them within dates and cursor. */
+  private within(): string {
+    return `(select * from (${this.rows()}) r where ${["true", ...this.bounds("r")].join(" and ")})`;
+  }
+
   /**
    * The rows among which `strategy` looks, within dates and cursor, in the order of the list. "offset 0" has what is asked of each
    * row asked of it first, and only of as many as the page takes.
    */
   private base(strategy: Strategy): string {
-    const rows = (): string => `(select * from (${this.rows()}) r where ${["true", ...this.bounds("r")].join(" and ")})`;
     switch (strategy) {
       case "walk":
-        return this.worded(rows());
+        return this.worded(this.within());
       case "probe":
-        return this.worded(`(select * from ${rows()} r ${newestFirst("r")} limit ${probeRows})`);
+      case "longProbe":
+        return this.worded(
+          `(select * from ${this.within()} r ${newestFirst("r")} limit ${strategy === "probe" ? probeRows : many})`,
+        );
       case "found":
-        return `(select * from ${rows()} r where coalesce(r.message_id in (select message_id from hits), false) ${newestFirst("r")} offset 0)`;
+        return `(select * from ${this.within()} r where coalesce(r.message_id in (select message_id from hits), false) ${newestFirst("r")} offset 0)`;
       case "sort": {
         const [table, id] = this.mailbox === null ? ["messages", "id"] : ["placements", "message_id"];
         const tests = [
@@ -203,12 +215,18 @@ export class ListQuery {
 
   /** Those of the rows that have the words. */
   private worded(rows: string): string {
-    const { text } = this.filter;
+    const { text, messageId } = this.filter;
     if (text === null) return rows;
+    const named = messageId === null ? "true" : this.named("r.message_id", messageId);
     const header = `select ${headerWords("m")} from messages m where m.account_id = $1 and m.id = r.message_id`;
     // Joined, the contents of the whole account would be hashed.
     const parsed = `select c.search from message_contents c where c.account_id = $1 and c.message_id = r.message_id`;
-    return `(select * from ${rows} r where coalesce((${parsed}), (${header})) @@ ${this.words(text)} ${newestFirst("r")} offset 0)`;
+    return `(select * from ${rows} r where ${named} and coalesce((${parsed}), (${header})) @@ ${this.words(text)} ${newestFirst("r")} offset 0)`;
+  }
+
+  /** The message has the Message-ID header. */
+  private named(id: string, header: string): string {
+    return `${id} = any(array(select samebox_messages_named($1, ${this.bind(header)})))`;
   }
 
   /**
@@ -253,7 +271,7 @@ export class ListQuery {
     const { messageId } = this.filter;
     const hits = strategy === "sort" || strategy === "found" ? `with hits as materialized (${this.hits()})` : "";
     const tests = ["m.durability <> 'purged'"];
-    if (messageId !== null) tests.push(`m.id = any(array(select samebox_messages_named($1, ${this.bind(messageId)})))`);
+    if (messageId !== null) tests.push(this.named("m.id", messageId));
     if (this.mailbox === null) tests.push(...this.keywordTests());
     else tests.push(this.lifecycle("p"), ...this.placementTests("p"), `not ${this.newerTwin()}`);
     const placement = this.mailbox === null ? "" : `join placements p on p.account_id = $1 and p.id = b.id`;
@@ -267,9 +285,9 @@ export class ListQuery {
     return `select count(*) as n from (select from (${this.known()}) h limit ${many + 1}) h`;
   }
 
-  /** How many rows a list of marks has, but at most one more than a probe looks through. */
-  countMarks(): string {
-    return `select count(*) as n from (select from (${this.marks()}) k limit ${probeRows + 1}) k`;
+  /** How many rows a probe would look through that had no end, but at most one more than `many`. */
+  countRows(): string {
+    return `select count(*) as n from (select from ${this.within()} r limit ${many + 1}) r`;
   }
 }
 

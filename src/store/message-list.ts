@@ -5,11 +5,13 @@
  *
  * What wears a keyword, or lacks `$seen`, has its marks (placement_marks) in the same two orders.
  *
- * Words have no ordered index. Of a word that much mail has the newest rows ("probe") fill a page; where they do not, it is looked
- * for in the weeks before, a few and then more, for the week is in the index of words, too. Where that is not enough it is counted.
- * Of a rare one all messages are gathered and sorted ("sort"), a common one is looked for row by row ("walk"), and of one in between
- * the rows are looked up among all messages that have it ("found"): so a page of a million messages costs at most some 20,000
- * cheap looks. Left to itself the planner walks the whole account row by row for a word nobody uses.
+ * Words have no ordered index. Of a word that much mail has the newest rows ("probe") fill a page. Where they do not, all messages that
+ * have it in some weeks are gathered, from the weeks next to the page back, for the week is in the index of words, too; or, where it is
+ * rare, in all. Weeks are taken so few at a time that at most 20,000 messages are gathered, or those of one week. They are sorted
+ * ("sort"), or the marks are looked up among them ("found"). A mailbox has an order of its own, which is not that of the weeks: there
+ * 20,000 rows are looked through ("longProbe") before a word that is not rare is gathered from all of the account, and only of a word
+ * of more than 20,000 messages the rows of the mailbox are looked up among them. Left to itself the planner walks the whole account row
+ * by row for a word nobody uses.
  */
 import type { AccountId, MessageId } from "../model/ids.ts";
 import type { Queryable } from "./database.ts";
@@ -38,28 +40,64 @@ interface PageWanted {
   readonly onlyNews: boolean;
 }
 
-/** Of so many hits all are sorted; of more, up to `many`, the rows of the list are looked up among them. */
+/** In a mailbox of so many hits all are sorted at once; for more, a long probe comes first. */
 const few = 2_000;
-/** How many weeks of an account are searched for words before all of it is. */
-const windows: readonly bigint[] = [4n, 32n];
+/** How many weeks of an account are searched for words at first, how many at most, and by how many times more each time. */
+const weeksAtFirst = 4n;
+const mostWeeks = 256n;
+const growth = 8n;
+/** After so many weeks a word is counted in all. */
+const weeksBeforeCount = 36n;
 
 const weekOf = (at: bigint): bigint => (at - (at < 0n ? weekMicroseconds - 1n : 0n)) / weekMicroseconds;
 
-/** The week of the first message that may be on the page, or a later one. */
-const newestWeek = async (
+/** The weeks of the messages that may be on the page: the newest or a later one, the oldest or an earlier one. */
+const weeksOf = async (
   db: Queryable,
   accountId: AccountId,
-  { before }: MessageFilter,
+  { since, before }: MessageFilter,
   { after }: PageWanted,
-): Promise<bigint> => {
-  if (after !== null) return weekOf(after.at);
-  if (before !== null) return weekOf(BigInt(before.getTime()) * 1000n);
-  const { rows } = await db.query<{ at: bigint }>({
-    name: "messages_newest",
-    text: `select ${microseconds("received_at")} as at from messages where account_id = $1 order by received_at desc limit 1`,
+): Promise<Weeks> => {
+  const { rows } = await db.query<{ newest: bigint | null; oldest: bigint | null }>({
+    name: "messages_span",
+    text: `select (select ${microseconds("received_at")} from messages where account_id = $1 order by received_at desc, id desc limit 1) as newest,
+             (select ${microseconds("received_at")} from messages where account_id = $1 order by received_at, id limit 1) as oldest`,
     values: [accountId],
   });
-  return weekOf(rows[0]?.at ?? 0n);
+  const { newest, oldest } = rows[0] ?? { newest: null, oldest: null };
+  const latest = [newest ?? 0n, after?.at, before === null ? undefined : BigInt(before.getTime()) * 1000n];
+  const earliest = [oldest ?? 0n, since === null ? undefined : BigInt(since.getTime()) * 1000n];
+  const known = (instants: readonly (bigint | undefined)[]) => instants.filter((at) => at !== undefined);
+  return {
+    last: weekOf(known(latest).reduce((a, b) => (a < b ? a : b))),
+    first: weekOf(known(earliest).reduce((a, b) => (a > b ? a : b))),
+  };
+};
+
+type Look = (weeks: Weeks | null, limit?: number) => Promise<ListRow[]>;
+type Count = (weeks: Weeks | null) => Promise<number>;
+
+/** The newest `limit` rows with the words, from the last of the weeks back. Few weeks at first, and fewer where they hold too many. */
+const searchWeeks = async ({ first, last }: Weeks, limit: number, look: Look, count: Count): Promise<ListRow[]> => {
+  const found: ListRow[] = [];
+  let common = false;
+  let end = last;
+  let length = weeksAtFirst;
+  while (found.length < limit && end >= first) {
+    if (!common && last - end >= weeksBeforeCount) {
+      if ((await count(null)) <= many) return look(null);
+      common = true;
+    }
+    const weeks = { first: end - length + 1n, last: end };
+    if (length > 1n && (await count(weeks)) > many) {
+      length = length > growth ? length / growth : 1n;
+      continue;
+    }
+    found.push(...(await look(weeks, limit - found.length)));
+    end = weeks.first - 1n;
+    length = length * growth < mostWeeks ? length * growth : mostWeeks;
+  }
+  return found;
 };
 
 /**
@@ -73,15 +111,15 @@ export const listMessageRows = async (
   page: PageWanted,
 ): Promise<ListRow[]> => {
   let probed: MessageId[] = [];
-  const statement = (weeks: Weeks | null = null): ListQuery => new ListQuery(accountId, filter, { ...page, weeks, probed });
-  const look = async (strategy: Strategy, weeks: Weeks | null = null): Promise<ListRow[]> => {
+  const statement = (weeks: Weeks | null): ListQuery => new ListQuery(accountId, filter, { ...page, weeks, probed });
+  const look = async (strategy: Strategy, limit = page.limit, weeks: Weeks | null = null): Promise<ListRow[]> => {
     const query = statement(weeks);
-    const text = query.page(strategy, page.limit);
+    const text = query.page(strategy, limit);
     const { rows } = await db.query<{ message_id: MessageId; id: string; at: bigint }>({ text, values: query.values });
     return rows.map((row) => ({ messageId: row.message_id, id: row.id, at: row.at }));
   };
-  const count = async (what: "count" | "countMarks"): Promise<number> => {
-    const query = statement();
+  const count = async (what: "count" | "countRows", weeks: Weeks | null = null): Promise<number> => {
+    const query = statement(weeks);
     const text = query[what]();
     const { rows } = await db.query<{ n: bigint }>({ text, values: query.values });
     return Number(rows[0]?.n);
@@ -91,16 +129,17 @@ export const listMessageRows = async (
   if (messageId !== null || (text === null && (marked || markOf(filter) === null))) return look("walk");
   const newest = await look("probe");
   if (newest.length >= page.limit) return newest;
-  if (marked && (await count("countMarks")) <= probeRows) return newest;
   probed = newest.map((row) => row.messageId);
-  // In a mailbox the order is not that of the messages' own dates.
+  const rows = marked || filter.mailboxId !== null ? await count("countRows") : Infinity;
+  if (rows <= probeRows) return newest;
+  const gather = marked ? "found" : "sort";
   if (text !== null && filter.mailboxId === null) {
-    const last = await newestWeek(db, accountId, filter, page);
-    for (const length of windows) {
-      const found = await look("sort", { first: last - length + 1n, last });
-      if (found.length >= page.limit) return found;
-    }
+    const gathered: Look = async (weeks, limit = page.limit) => look(gather, limit, weeks);
+    return searchWeeks(await weeksOf(db, accountId, filter, page), page.limit, gathered, async (weeks) => count("count", weeks));
   }
   const n = await count("count");
-  return look(n <= few ? "sort" : n <= many ? "found" : "walk");
+  if (n <= few) return look(gather);
+  const newer = await look("longProbe");
+  if (newer.length >= page.limit || rows <= many) return newer;
+  return look(n > many && filter.mailboxId !== null ? "found" : gather);
 };

@@ -218,6 +218,25 @@ export interface EpochCounts {
   readonly listed: number;
 }
 
+/** What had an item or not, and whether its octets are stored. */
+export interface Judged extends Pick<Unbound, "placementId" | "doomed"> {
+  /** It lost its item to the new epoch. */
+  readonly lost: boolean;
+  readonly sha256: unknown;
+}
+
+/**
+ * Those by which the mailbox is judged: what has no octets cannot be found again by them, and what was to be removed there may have
+ * been, so that only its being there says something.
+ */
+export const countFound = (old: readonly Judged[], pairs: readonly Rebound[]): Pick<EpochCounts, "before" | "rebound"> => {
+  const found = new Set(pairs.map(({ placementId }) => placementId));
+  const lost = old.filter((one) => one.lost && (one.doomed !== true || found.has(one.placementId)));
+  const stored = lost.filter(({ sha256 }) => sha256 !== null);
+  const judged = stored.length > 0 ? stored : lost;
+  return { before: judged.length, rebound: judged.filter(({ placementId }) => found.has(placementId)).length };
+};
+
 /** So much of what was there has to be found again, and so much of what is listed to be known. */
 const share = 0.8;
 const enough = 20;

@@ -46,6 +46,8 @@ export interface ItemsInput {
   readonly claimed?: ReadonlyMap<number, Claimed>;
   /** What was sent upstream and may be among the items (ID-1, ID-2). */
   readonly claims?: readonly Claim[];
+  /** What is gone here and whose items are to be removed there still, or cannot be; absent: nothing is. */
+  readonly doomed?: ReadonlySet<PlacementId>;
   readonly toTrash?: DrainToTrash | null;
   /** Operations whose moves are under way; absent: there are none. */
   readonly contests?: Contests;
@@ -157,12 +159,11 @@ interface Continuation {
   readonly contest?: Contest | null;
 }
 
-type Test = (scope: Scope, placement: PlacementView) => boolean;
+type Test = (scope: Scope, placement: PlacementView, doomed?: ReadonlySet<PlacementId>) => boolean;
 
 const isBound = ({ binding }: PlacementView): boolean => binding?.active === true;
 /** It lost its item here to a new epoch. */
-const wasHere: Test = (scope, { binding }) =>
-  binding?.active === false && binding.closedReason === "epoch" && binding.mailboxId === scope.mailboxId;
+const wasHere: Test = ({ mailboxId }, { binding }) => binding?.closedReason === "epoch" && binding.mailboxId === mailboxId;
 const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
 
 /**
@@ -171,10 +172,10 @@ const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
  */
 const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],
-  ["rebound", (scope, p) => p.lifecycle === "live" && wasHere(scope, p)],
+  ["rebound", (scope, p) => p.lifecycle === "live" && !isBound(p) && wasHere(scope, p)],
   ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
   ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
-  ["rebound", wasHere],
+  ["rebound", (scope, p, doomed) => doomed?.has(p.id) === true && !isBound(p) && wasHere(scope, p)],
   ["resurrected", (_, p) => p.lifecycle === "removed" && !isBound(p)],
 ];
 
@@ -183,7 +184,7 @@ const confidenceOfOctets = 0.97;
 
 /** The placement that this item continues, or null for a new one (5e). */
 const continuation = (
-  scope: Scope,
+  { scope, doomed }: ItemsInput,
   fact: ItemFact,
   candidates: readonly PlacementView[],
   confidence = confidenceOfOctets,
@@ -195,7 +196,7 @@ const continuation = (
     (a, b) => likeness(b) - likeness(a) || (a.binding?.uid ?? 0) - (b.binding?.uid ?? 0) || (a.id < b.id ? -1 : 1),
   );
   for (const [how, test] of continuations) {
-    const placement = ordered.find((candidate) => test(scope, candidate));
+    const placement = ordered.find((candidate) => test(scope, candidate, doomed));
     if (placement !== undefined) return { how, placement, confidence };
   }
   return null;
@@ -310,8 +311,8 @@ const continuedBy = (
   const free = alike.flatMap(({ placements }) => placements.filter(({ id }) => !taken.has(id)));
   return (
     restored(input, fact, { taken, sameEpoch: true }) ??
-    continuation(input.scope, fact, compared, claimed?.confidence) ??
-    continuation(input.scope, fact, free) ??
+    continuation(input, fact, compared, claimed?.confidence) ??
+    continuation(input, fact, free) ??
     restored(input, fact, { taken, sameEpoch: false })
   );
 };

@@ -39,12 +39,14 @@ export const markUnbound = async (account: InputTx, endpointId: EndpointId, mail
                                and (c.ended_at is null or p.mailbox_id <> $3 and c.status in ('failed', 'masked')))`,
     values: [account.accountId, endpointId, mailboxId, at],
   });
-  // What is wanted elsewhere is not looked for in this mailbox any more: an operation goes on without it (P8).
+  // What is wanted elsewhere is not looked for in this mailbox any more: an operation goes on without it (P8). What was to be
+  // removed there is not there: where it comes again it is mail again (ID-5d).
   await account.tx.query({
     name: "bindings_unbound",
-    text: `update bindings b set closed_reason = 'absent' from placements p
-           where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.closed_reason = 'epoch'
-             and p.account_id = $1 and p.id = b.placement_id and p.lifecycle = 'live' and p.mailbox_id <> $3 and p.absent_since is not null`,
+    text: `update bindings b set closed_reason = 'absent'
+           from (${leftOver}) left_over join placements p on p.account_id = $1 and p.id = left_over.placement_id
+           where b.account_id = $1 and b.placement_id = p.id and b.endpoint_id = $2 and b.mailbox_id = $3 and b.closed_reason = 'epoch'
+             and (p.lifecycle <> 'live' or (p.mailbox_id <> $3 and p.absent_since is not null))`,
     values: [account.accountId, endpointId, mailboxId],
   });
   return rowCount;

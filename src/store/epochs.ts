@@ -1,6 +1,6 @@
 /** What a mailbox that is numbered anew is known by: placements that stand without an item, and the header blocks of their octets. */
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
-import type { Scope } from "../reconciler/state.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
 import type { InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import { lastBinding } from "./slices.ts";
@@ -110,6 +110,24 @@ export const listUnwanted = async (
     values: [accountId, endpointId, mailboxId],
   });
   return rows.map(toUnbound);
+};
+
+/** Those of the placements that a new epoch unbound and whose items are to be removed there still, or cannot be. */
+export const loadDoomed = async (
+  account: InputTx,
+  endpointId: EndpointId,
+  placements: readonly PlacementView[],
+): Promise<ReadonlySet<PlacementId>> => {
+  const lost = placements.filter(({ lifecycle, binding }) => lifecycle !== "live" && binding?.closedReason === "epoch");
+  if (lost.length === 0) return new Set();
+  const { rows } = await account.tx.query<{ id: PlacementId }>({
+    name: "placements_doomed",
+    text: `select distinct placement_id as id from commands
+           where account_id = $1 and endpoint_id = $2 and placement_id = any($3::uuid[]) and verb = 'expunge'
+             and status in ('planned', 'sent', 'unknown', 'masked', 'failed')`,
+    values: [account.accountId, endpointId, lost.map(({ id }) => id)],
+  });
+  return new Set(rows.map(({ id }) => id));
 };
 
 /** Most header blocks are shorter: less is read for them. */

@@ -15,6 +15,7 @@ import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { defineInput, ingest, type StoredOctets } from "../store/inputs.ts";
 import { writeCursor } from "../store/mailbox-writes.ts";
 import { noteRenderings } from "../store/renderings.ts";
+import { loadDoomed } from "../store/epochs.ts";
 import { loadBound, loadKnown, readAgreed } from "../store/slices.ts";
 import { loadForks } from "../store/successors.ts";
 import { step } from "../telemetry/failpoint.ts";
@@ -207,6 +208,7 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
   const known = await loadKnown(account, lane.endpointId, seen, formsOf(batch));
   const claims = facts.length === 0 ? [] : await loadClaims(account, scope, forms);
   const claimed = await claimedOf(account, scope, meant);
+  const placements = [...known.values()].flatMap((message) => message.placements);
   const decision = reconcileItems({
     scope,
     items: facts,
@@ -214,13 +216,11 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
     known,
     claims,
     claimed,
+    doomed: await loadDoomed(account, scope.endpointId, placements),
     permanentFlags: mailbox.permanentFlags,
     forks: await forksOf(account, scope, items),
     toTrash: await drainToTrash(account, lane, mailbox, known),
-    contests: await loadContests(account, lane, {
-      placements: [...known.values()].flatMap(({ placements }) => placements),
-      readAt: readAt ?? at.getTime(),
-    }),
+    contests: await loadContests(account, lane, { placements, readAt: readAt ?? at.getTime() }),
     freshIds: Array.from({ length: 2 * facts.length }, () => account.input.freshId()),
     reason,
   });

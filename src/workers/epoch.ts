@@ -1,5 +1,5 @@
 /** Where the reading of a mailbox begins: at its first sight, and anew where its server has numbered it anew (semantics G5). */
-import type { MailboxObservation, MailboxStatus } from "../model/observation.ts";
+import type { MailboxObservation, MailboxStatus, Survey } from "../model/observation.ts";
 import type { EndpointId, MailboxId } from "../model/ids.ts";
 import { appendChanges } from "../store/account-tx.ts";
 import { closeEpoch } from "../store/epochs.ts";
@@ -45,6 +45,10 @@ export const epochBreakOf = ({ cursor }: MailboxLane, seen: MailboxObservation):
 /** Is it perhaps not renumbered, but another mailbox by now? Only a listing of all names can tell, and then it has told. */
 export const isStranger = ({ role, stranger, cursor }: MailboxLane, { uidValidity }: MailboxObservation): boolean =>
   role !== "inbox" && stranger !== "listed" && uidValidity !== cursor?.uidValidity;
+
+/** What is to be thought of such a mailbox after a listing that leaves it its name: one that was cut short has not told. */
+export const strangerAfter = ({ complete }: Pick<Survey, "complete">): MailboxLane["stranger"] =>
+  complete ? "listed" : "doubted";
 
 interface ParkedFacts {
   readonly endpointId: EndpointId;

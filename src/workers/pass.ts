@@ -8,7 +8,7 @@ import { countUnseen } from "../store/slices.ts";
 import { safetyPollFound } from "../telemetry/metrics.ts";
 import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
-import { beginMailbox } from "./epoch.ts";
+import { beginMailbox, strangerAfter } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
 import { updateMailbox } from "./incremental.ts";
@@ -130,9 +130,8 @@ const followTree = async ({ context, session, memory, signal }: PassInput, surve
   }
   const ids = new Map(survey.mailboxes.map(({ path, objectId }) => [path, objectId]));
   for (const mailbox of context.mailboxes.values()) mailbox.objectId = ids.get(mailbox.path) ?? null;
-  if (!survey.complete) return;
-  context.tree.readAt = survey.startedAt.getTime();
-  for (const mailbox of strangersIn(context)) mailbox.stranger = "listed";
+  for (const mailbox of strangersIn(context)) mailbox.stranger = strangerAfter(survey);
+  if (survey.complete) context.tree.readAt = survey.startedAt.getTime();
 };
 
 const strangersIn = ({ mailboxes }: LaneContext): MailboxLane[] =>

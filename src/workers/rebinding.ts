@@ -3,6 +3,7 @@ import type { Rebound } from "../reconciler/epoch.ts";
 import { type Claimed, type ItemFact, reconcileItems } from "../reconciler/items.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
+import { loadDoomed } from "../store/epochs.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBound, loadPlacements } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
@@ -62,8 +63,9 @@ const decidePairs = async (account: InputTx, { lane, mailbox, found }: PairsFact
   // They were read just now: who says that they are elsewhere is weighed as of then.
   const moved = [...claimed.values()].map(({ placement }) => placement);
   const contests = await loadContests(account, lane, { placements: moved, readAt: account.input.at.getTime() });
+  const doomed = await loadDoomed(account, scope.endpointId, moved);
   const none = { known: new Map(), freshIds: [], reason: "delivered" } as const;
-  const decision = reconcileItems({ scope, items, bound, claimed, toTrash, contests, permanentFlags, ...none });
+  const decision = reconcileItems({ scope, items, bound, claimed, doomed, toTrash, contests, permanentFlags, ...none });
   const existing = new Set([...bound.keys(), ...closed]);
   await applyDecision(account, decision, { scope, contents: [], existing });
   return decision.bindings.map(({ uid }) => uid);

@@ -6,7 +6,7 @@ import type { Session } from "../endpoints/endpoint.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { UidRange } from "../model/observation.ts";
-import { acceptsEpoch, type Rebound } from "../reconciler/epoch.ts";
+import { acceptsEpoch, countFound, type Rebound } from "../reconciler/epoch.ts";
 import { isRebuilt } from "../reconciler/mailboxes.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { inAccount, type InputTx } from "../store/account-tx.ts";
@@ -23,13 +23,6 @@ import { Recognition } from "./recognition.ts";
 
 /** Items bound in one transaction. */
 const batchSize = 2_000;
-
-/** Those by which the mailbox is judged: what has no octets cannot be found again by them. */
-const judgedOf = ({ old }: Recognition): ReadonlySet<string> => {
-  const lost = old.filter((one) => one.lost);
-  const stored = lost.filter(({ sha256 }) => sha256 !== null);
-  return new Set((stored.length > 0 ? stored : lost).map(({ placementId }) => placementId));
-};
 
 interface RecognisedFacts {
   readonly scope: Scope;
@@ -88,15 +81,15 @@ const accept = async (
   known: Recognition,
   pairs: readonly Rebound[],
 ): Promise<boolean> => {
-  const old = judgedOf(known);
+  const { before, rebound } = countFound(known.old, pairs);
   const { role, objectId } = mailbox;
   const recognised = await ingest(context, mailboxRecognised, {
     scope: scopeOf(context, mailbox),
     role,
     objectId,
     ids: [...context.mailboxes.values()].map((one) => [one.mailboxId, one.objectId] as const),
-    old: old.size,
-    found: pairs.filter(({ placementId }) => old.has(placementId)).length,
+    old: before,
+    found: rebound,
     listed: mailbox.bound + known.items.length,
   });
   // B2: that one mailbox has taken the place of another is nothing wrong with the server.

@@ -6,7 +6,7 @@ import type { Session } from "../endpoints/endpoint.ts";
 import { fingerprintOfHead } from "../mime/fingerprint.ts";
 import type { AccountId } from "../model/ids.ts";
 import type { FetchRequest, HeadItem, UidRange } from "../model/observation.ts";
-import { headKey, type NumberedItem, rebind, type Rebound, type Unbound } from "../reconciler/epoch.ts";
+import { headKey, type Judged, type NumberedItem, rebind, type Rebound, type Unbound } from "../reconciler/epoch.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { Queryable } from "../store/database.ts";
 import { listUnwanted, listUnbound, readStoredHeads, type UnboundPage, type UnboundRow } from "../store/epochs.ts";
@@ -62,10 +62,8 @@ export const rangesWith = (ranges: readonly UidRange[], uids: readonly number[])
   });
 };
 
-interface Old extends Omit<Unbound, "head"> {
+interface Old extends Omit<Unbound, "head">, Judged {
   head: string | null;
-  /** It lost its item to the new epoch. */
-  readonly lost: boolean;
   readonly sha256: Buffer | null;
 }
 

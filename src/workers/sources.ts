@@ -7,7 +7,7 @@ import { markMissing } from "../store/candidates.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
 import { commitObservation, formsOf, type PreparedBatch } from "./commit.ts";
-import { beginEpoch, epochBreakOf, isStranger } from "./epoch.ts";
+import { beginEpoch, epochBreakOf, isStranger, strangerAfter } from "./epoch.ts";
 import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { lackedBy } from "./recognise.ts";
 import { applyListing } from "./renames.ts";
@@ -51,8 +51,10 @@ const missSource = async (
   const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
   const broken = epochBreakOf(source, seen);
   if (broken === "renumbered" && isStranger(source, seen)) {
-    const { gone } = await applyListing(context, session, await session.survey(signal), signal);
-    source.stranger = "listed";
+    const survey = await session.survey(signal);
+    const { gone } = await applyListing(context, session, survey, signal);
+    source.stranger = strangerAfter(survey);
+    if (isStranger(source, seen)) return gone;
     return (context.mailboxes.has(source.mailboxId) && (await missSource(context, look, { source, uids }))) || gone;
   }
   if (broken === "renumbered") await beginEpoch(context, source, seen);

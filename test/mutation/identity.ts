@@ -77,7 +77,7 @@ export const identity: readonly Mutant[] = [
         '["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],',
         "",
       ],
-      ["ID-5b", "a mail under a new number is another one", 'binding.closedReason === "epoch"', "false"],
+      ["ID-5b", "a mail under a new number is another one", 'binding?.closedReason === "epoch"', "false"],
       ["ID-5c", "a kept mail that comes again is another one", '["reappeared", (scope, p) => p.kept && isHere(scope, p)],', ""],
       [
         "ID-5d",

@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
-import { acceptsEpoch, headKey, keepLeftOver, type NumberedItem, rebind, type Unbound } from "../../src/reconciler/epoch.ts";
+import {
+  acceptsEpoch,
+  countFound,
+  headKey,
+  keepLeftOver,
+  type NumberedItem,
+  rebind,
+  type Unbound,
+} from "../../src/reconciler/epoch.ts";
 
 const old = (uid: number, more: Partial<Unbound> = {}): Unbound => ({
   placementId: `p${uid}` as PlacementId,
@@ -62,6 +70,22 @@ describe("a mailbox that is numbered anew (ID-8)", () => {
     expect(pairsOf([old(1, purged)], [item(5, 1, same), item(6, 1, same)])).toEqual([]);
     expect(pairsOf([old(1, purged), old(2, { objectId: "a", size: 120 })], [item(5, 1, same), item(6, 1, same)])).toEqual([]);
     expect(pairsOf([old(1, { ...purged, objectId: null })], [item(5, 1, { size: 120 })])).toEqual([]);
+  });
+
+  it("B4: is not judged by what was to be removed from it, unless that is found", () => {
+    const pair = (uid: number) => ({ uid, placementId: old(uid).placementId, level: "L4" as const });
+    const lost = (uid: number, more: object = {}) => ({ ...old(uid), lost: true, sha256: "aa", ...more });
+    const doomed = Array.from({ length: 90 }, (_, at) => lost(100 + at, { doomed: true }));
+    const live = Array.from({ length: 10 }, (_, at) => lost(at));
+    const all = live.map(({ uid }) => pair(uid));
+    expect(countFound([...live, ...doomed], all)).toEqual({ before: 10, rebound: 10 });
+    expect(countFound([...live, ...doomed], [...all, pair(100)])).toEqual({ before: 11, rebound: 11 });
+    expect(countFound(doomed, [])).toEqual({ before: 0, rebound: 0 });
+    expect(countFound([...live, lost(11, { sha256: null }), lost(12, { lost: false })], all.slice(1))).toEqual({
+      before: 10,
+      rebound: 9,
+    });
+    expect(countFound([lost(11, { sha256: null })], [pair(11)])).toEqual({ before: 1, rebound: 1 });
   });
 
   it("I2: what is live has an item before what is to be removed with it, whichever looks more like it", () => {

@@ -192,9 +192,15 @@ describe("what was sent upstream", () => {
   it("ID-8: is what was to go when its mailbox was numbered anew, and does not come back by it", () => {
     for (const lifecycle of ["removed", "purged"] as const) {
       const doomed = placementOf("p", { lifecycle, binding: bindingOf({ closedReason: "epoch" }) });
-      const decision = arrive([doomed], { items: [factOf({ flags: ["\\Seen"] })] });
+      const decision = arrive([doomed], { items: [factOf({ flags: ["\\Seen"] })], doomed: new Set([doomed.id]) });
       expect(decision).toMatchObject({ changes: [], placements: [], commands: [], bindings: [{ uid: 9, placementId: "p" }] });
     }
+  });
+
+  it("ID-5d: comes back where nobody wants that removed any more", () => {
+    const binding = bindingOf({ closedReason: "epoch" });
+    expect(told(arrive([placementOf("p", { lifecycle: "removed", binding })]))).toEqual(["p", "message.restored ID-5d"]);
+    expect(told(arrive([placementOf("p", { lifecycle: "purged", binding })]))).toEqual(["p1", "message.created ID-5e"]);
   });
 
   it("ID-8 I2: is what is live before what was to go, whichever looks more like it", () => {
@@ -202,7 +208,7 @@ describe("what was sent upstream", () => {
     for (const live of [{ binding: bindingOf({ uid: 5, closedReason: "epoch" }) }, {}, { kept: true, binding: bindingOf() }]) {
       const twin = placementOf("live", { receivedAt: 5, ...live });
       const items = [factOf(), factOf({ uid: 10 })];
-      expect(told(arrive([doomed, twin], { items }))[0]).toBe("live doomed");
+      expect(told(arrive([doomed, twin], { items, doomed: new Set([doomed.id]) }))[0]).toBe("live doomed");
     }
   });
 

@@ -5,6 +5,7 @@ import { itemsIn, moveTo, numberAnew, purge, renumber, settledCommands, write } 
 import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { staysQuiet } from "../support/pop3-account.ts";
+import { eventually } from "../support/eventually.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
@@ -12,7 +13,7 @@ let fresh: FreshDatabase;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  [server, fresh] = await Promise.all([startDovecot({ users: 2 }), freshDatabase()]);
+  [server, fresh] = await Promise.all([startDovecot({ users: 3 }), freshDatabase()]);
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
 });
 
@@ -54,6 +55,27 @@ describe("a mailbox that is numbered anew before the server is told what an app 
     expect([await itemsIn(server, 1, "INBOX"), await itemsIn(server, 1, "Archive")]).toEqual([["stays"], ["one Blue \\Seen"]]);
     expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+  });
+
+  it("ID-5d: what was gone there already comes back with the same octets", { timeout: 180_000 }, async () => {
+    const accountId = await account(3);
+    const archive = (await mailboxesOf(daemon, accountId)).get("Archive")?.id ?? "";
+    const inbox = (await mailboxesOf(daemon, accountId)).get("INBOX")?.id ?? "";
+    await write(daemon, accountId, "one", { body: { mailboxIds: { [archive]: true } } });
+    await settledCommands(fresh.url, accountId);
+    await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
+    await write(daemon, accountId, "one", { body: { mailboxIds: { [inbox]: null } } });
+    await using device = await server.device(3);
+    await device.select("INBOX");
+    await device.expunge("1");
+    await resumeRenumbered(accountId, "user3");
+    await settledCommands(fresh.url, accountId);
+    expect((await messagesOf(daemon, accountId)).get("one")?.in).toEqual(["Archive"]);
+    await using later = await server.device(3);
+    await later.appendAll("INBOX", [mail("one")]);
+    await eventually("it is there again", async () => (await messagesOf(daemon, accountId)).get("one")?.in.length === 2, {
+      timeoutMs: 60_000,
+    });
   });
 
   it(

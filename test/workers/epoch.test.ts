@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { MailboxId } from "../../src/model/ids.ts";
 import type { MailboxObservation } from "../../src/model/observation.ts";
-import { epochBreakOf } from "../../src/workers/epoch.ts";
+import { epochBreakOf, isStranger, strangerAfter } from "../../src/workers/epoch.ts";
 import { type MailboxLane, toMailboxLane } from "../../src/workers/lane-state.ts";
 
 const mailbox = (highestModseq: bigint | null): MailboxLane => {
@@ -50,5 +50,11 @@ describe("a look at a mailbox that is known (G5)", () => {
 
   it("begins none where there was no counter before", () => {
     expect(epochBreakOf(mailbox(null), looked({ highestModseq: 1n }))).toBeNull();
+  });
+
+  it("D1: is of another mailbox, perhaps, until a whole listing has told", () => {
+    const swapped = looked({ uidValidity: 4 });
+    const doubts = (complete: boolean) => isStranger({ ...mailbox(1n), stranger: strangerAfter({ complete }) }, swapped);
+    expect([true, false].map(doubts)).toEqual([false, true]);
   });
 });

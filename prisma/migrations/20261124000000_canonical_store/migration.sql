@@ -593,8 +593,8 @@ end
 $$;
 
 -- Marks and counters follow the placements in the statement that changes them, whichever it is. What one statement takes away and
--- gives again costs nothing. Statements are planned once for a connection, perhaps while a table is empty: each row is to be looked up
--- by its key all the same.
+-- gives again costs nothing, and what leaves a placement where and as it is marked costs little. Statements are planned once for a
+-- connection, perhaps while a table is empty: each row is to be looked up by its key all the same.
 do $$
 declare
   event record;
@@ -603,7 +603,9 @@ begin
     select * from (values
       ('insert', 'new table as rows_after', 'select 1 as n, a.* from rows_after a'),
       ('update', 'old table as rows_before new table as rows_after',
-        'select 1 as n, a.* from rows_after a union all select -1, b.* from rows_before b'),
+        'select sum(n)::integer as n, account_id, mailbox_id, id, tenant_id, message_id, received_at, keywords, lifecycle
+         from (select 1 as n, a.* from rows_after a union all select -1, b.* from rows_before b) p where lifecycle = ''live''
+         group by account_id, mailbox_id, id, tenant_id, message_id, received_at, keywords, lifecycle having sum(n) <> 0'),
       ('delete', 'old table as rows_before', 'select -1 as n, b.* from rows_before b')) as e(name, tables, sides)
   loop
     execute format($f$
@@ -613,12 +615,19 @@ begin
         gone placement_marks[];
         come placement_marks[];
       begin
+        with changed as materialized (select * from (%2$s) p where lifecycle = 'live'),
+          counted as (
+            update mailboxes m set total_messages = m.total_messages + d.total, unread_messages = m.unread_messages + d.unread
+            from (select account_id, mailbox_id, sum(n) as total, coalesce(sum(n) filter (where not '$seen' = any(keywords)), 0) as unread
+                  from changed group by account_id, mailbox_id) d
+            where m.account_id = d.account_id and m.id = d.mailbox_id and (d.total <> 0 or d.unread <> 0))
         select array_agg(mark) filter (where n < 0), array_agg(mark) filter (where n > 0) into gone, come from (
-          select row(account_id, keyword, mailbox_id, received_at, id, tenant_id, message_id, received_at)::placement_marks as mark, sum(n) as n
-          from (%2$s) p cross join lateral unnest(
+          -- What has a keyword twice has its mark once: the sum of n would count both.
+          select row(account_id, keyword, mailbox_id, received_at, id, tenant_id, message_id, received_at)::placement_marks as mark, min(n) + max(n) as n
+          from changed cross join lateral unnest(
             case when '$seen' = any(keywords) then array_remove(keywords, '$seen') else keywords || '$seen'::text end) as keyword
-          where lifecycle = 'live' and length(keyword) <= 255
-          group by account_id, keyword, mailbox_id, received_at, id, tenant_id, message_id having sum(n) <> 0) marks;
+          where length(keyword) <= 255
+          group by account_id, keyword, mailbox_id, received_at, id, tenant_id, message_id having min(n) + max(n) <> 0) marks;
         if gone is not null then
           delete from placement_marks k using unnest(gone) g
           where k.account_id = g.account_id and k.keyword = g.keyword and k.mailbox_id = g.mailbox_id and k.placed_at = g.placed_at
@@ -629,10 +638,6 @@ begin
           select c.account_id, c.keyword, c.mailbox_id, c.placed_at, c.placement_id, c.tenant_id, c.message_id, m.received_at
           from unnest(come) c join messages m on m.account_id = c.account_id and m.id = c.message_id;
         end if;
-        update mailboxes m set total_messages = m.total_messages + d.total, unread_messages = m.unread_messages + d.unread
-        from (select account_id, mailbox_id, sum(n) as total, coalesce(sum(n) filter (where not '$seen' = any(keywords)), 0) as unread
-              from (%2$s) p where lifecycle = 'live' group by account_id, mailbox_id) d
-        where m.account_id = d.account_id and m.id = d.mailbox_id and (d.total <> 0 or d.unread <> 0);
         return null;
       end
       $body$

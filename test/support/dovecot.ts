@@ -24,8 +24,6 @@ export interface DovecotOptions {
   readonly extraConfig?: string;
   /** Accounts `user1` … (10). */
   readonly users?: number;
-  /** All accounts have the mail of the first, as several logins of one person do (false). */
-  readonly sharedMail?: boolean;
   /** How POP3 behaves for single accounts, by number, where it differs from `pop3`. */
   readonly pop3Of?: Readonly<Record<number, DovecotPop3>>;
   readonly format?: "maildir" | "sdbox";
@@ -58,6 +56,8 @@ export interface Dovecot extends AsyncDisposable {
   device(n: number): Promise<ImapDevice>;
   /** Puts messages into a mailbox, in order, making it when missing; returns how many. 20,000 take 3 s (maildir) or 6 s (sdbox). */
   deliver(delivery: { readonly user: string; readonly mailbox: string; readonly messages: Iterable<Delivery> }): Promise<number>;
+  /** Gives the accounts up to `last` the mail of the first, under the same numbers. Nobody may be connected to them. */
+  copyMail(last: number): Promise<void>;
   /** Runs the administration tool on this server; returns its output. */
   doveadm(...args: readonly string[]): Promise<string>;
   /** What the server tells a client that has logged in. */
@@ -79,12 +79,9 @@ const writeSetup = async (setup: DovecotSetup): Promise<void> => {
 
 type UnplacedSetup = Omit<DovecotSetup, "ports">;
 
-type Accounts = Required<Pick<DovecotOptions, "users" | "sharedMail" | "pop3Of">>;
+type Accounts = Required<Pick<DovecotOptions, "users" | "pop3Of">>;
 
-const writeFolder = async (
-  setup: UnplacedSetup,
-  { users, sharedMail, pop3Of }: Accounts,
-): Promise<{ caPem: string; tokenKey: Buffer }> => {
+const writeFolder = async (setup: UnplacedSetup, { users, pop3Of }: Accounts): Promise<{ caPem: string; tokenKey: Buffer }> => {
   const { folder, uid, gid } = setup;
   const { caPem, certPem, keyPem } = await testCertificates();
   const tokenKey = randomBytes(32);
@@ -94,7 +91,7 @@ const writeFolder = async (
     const different = Object.entries(pop3Settings(pop3Of[at + 1] ?? setup.pop3));
     // The file expands variables of its own.
     const own = different.map(([name, value]) => `userdb_${name}=${value.replaceAll("%", "%%")}`);
-    return `${user}:{PLAIN}${passwordOf(user)}:${uid}:${gid}::${folder}/mail/${sharedMail ? "user1" : user}::${own.join(" ")}\n`;
+    return `${user}:{PLAIN}${passwordOf(user)}:${uid}:${gid}::${folder}/mail/${user}::${own.join(" ")}\n`;
   });
   await writeFile(join(folder, "passwd"), passwd.join(""));
   await writeFile(join(folder, "server.pem"), certPem);
@@ -232,6 +229,14 @@ class RunningDovecot implements Dovecot {
     return readFile(join(this.#setup.folder, "dovecot.log"), "utf8");
   }
 
+  async copyMail(last: number): Promise<void> {
+    const folder = join(this.#setup.folder, "mail");
+    for (let n = 2; n <= last; n += 1) {
+      await rm(join(folder, `user${n}`), { recursive: true, force: true });
+      await run("cp", ["-a", join(folder, "user1"), join(folder, `user${n}`)]);
+    }
+  }
+
   async restart(): Promise<void> {
     await this.#server.end({ keepFolder: true });
     // A killed process gives its ports back a moment after it has gone.
@@ -283,7 +288,6 @@ export const startDovecot = async (options: DovecotOptions = {}): Promise<Doveco
     withoutCapabilities = [],
     extraConfig = "",
     users = 10,
-    sharedMail = false,
     format = "maildir",
     maxUserIpConnections = 500,
     pop3 = {},
@@ -293,7 +297,7 @@ export const startDovecot = async (options: DovecotOptions = {}): Promise<Doveco
   const folder = await makeServerFolder("dovecot");
   try {
     const wanted = { folder, ...mailOwner(), format, maxUserIpConnections, pop3, capability, extraConfig };
-    const secrets = await writeFolder(wanted, { users, sharedMail, pop3Of });
+    const secrets = await writeFolder(wanted, { users, pop3Of });
     const [server, setup] = await launchOnFreePorts(wanted);
     return new RunningDovecot(setup, server, secrets);
   } catch (error) {

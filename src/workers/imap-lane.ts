@@ -180,13 +180,7 @@ export class ImapLane implements EndpointLane {
 
   /** @returns whether it has to begin again. */
   private async endResync({ context, endpoint }: Loaded, session: Session, signal: AbortSignal): Promise<boolean> {
-    if (!this.resync.isUnderWay) return false;
-    if ([...context.mailboxes.values()].some(isToBeLookedAt)) {
-      // A listing that something disturbed tells nothing: whoever asked for all does not wait for the next regular look.
-      const { pollMs } = this.ground.services;
-      this.dueAt = Math.min(this.dueAt, Date.now() + planSweep({ pollMs, waiting: true, toldOfAll: false, quietSweeps: 0 }));
-      return false;
-    }
+    if (!this.resync.isUnderWay || [...context.mailboxes.values()].some(isToBeLookedAt)) return false;
     await rereadLost(context, session, signal);
     if (await this.resync.end(endpoint.id)) return false;
     this.loaded = null;
@@ -371,7 +365,8 @@ export class ImapLane implements EndpointLane {
       this.sweptAt +
       planSweep({
         pollMs: this.ground.services.pollMs,
-        waiting: loaded.memory.candidates || loaded.memory.treeWaiting,
+        // A listing that something disturbed tells nothing: whoever asked for all does not wait for the next regular look.
+        waiting: loaded.memory.candidates || loaded.memory.treeWaiting || this.resync.isUnderWay,
         toldOfAll: profile.push === "notify" && this.watching.length > 0,
         quietSweeps: this.quietSweeps,
       });

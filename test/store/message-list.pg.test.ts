@@ -5,7 +5,7 @@ import { type Database, openDatabase } from "../../src/store/database.ts";
 import type { ListPosition, MessageFilter } from "../../src/store/list-query.ts";
 import { listMessageRows } from "../../src/store/message-list.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
-import { MailRows } from "../support/mail-rows.ts";
+import { everything, MailRows } from "../support/mail-rows.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let fresh: FreshDatabase;
@@ -20,17 +20,6 @@ afterAll(async () => {
   await db.close();
   await fresh.drop();
 });
-
-const everything: MessageFilter = {
-  mailboxId: null,
-  keyword: null,
-  notKeyword: null,
-  messageId: null,
-  text: null,
-  since: null,
-  before: null,
-  removed: false,
-};
 
 const list = async (rows: MailRows, filter: Partial<MessageFilter> = {}, limit = 1000, onlyNews = false): Promise<MessageId[]> =>
   (await listMessageRows(db, rows.accountId, { ...everything, ...filter }, { after: null, limit, onlyNews })).map(

@@ -4,7 +4,7 @@ import { type Database, openDatabase, type Queryable } from "../../src/store/dat
 import type { MessageFilter } from "../../src/store/list-query.ts";
 import { listMessageRows } from "../../src/store/message-list.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
-import { MailRows } from "../support/mail-rows.ts";
+import { everything, MailRows } from "../support/mail-rows.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let fresh: FreshDatabase;
@@ -19,17 +19,6 @@ afterAll(async () => {
   await db.close();
   await fresh.drop();
 });
-
-const everything: MessageFilter = {
-  mailboxId: null,
-  keyword: null,
-  notKeyword: null,
-  messageId: null,
-  text: null,
-  since: null,
-  before: null,
-  removed: false,
-};
 
 const at = (minute: number): Date => new Date(Date.UTC(2026, 0, 1) + minute * 60_000);
 

@@ -5,6 +5,7 @@ import { type ChangeKind, formatState } from "../../src/model/change.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId, TenantId } from "../../src/model/ids.ts";
 import { partSize } from "../../src/model/octets.ts";
 import type { Database } from "../../src/store/database.ts";
+import type { MessageFilter } from "../../src/store/list-query.ts";
 
 export const defaultTenant = "00000000-0000-7000-8000-000000000001" as TenantId;
 
@@ -46,6 +47,18 @@ interface ChangeInput {
 
 const flagOf = (keyword: string): string =>
   ["$seen", "$flagged", "$answered", "$draft"].includes(keyword) ? `\\${keyword.slice(1)}` : keyword;
+
+/** A list of all mail that is not removed. */
+export const everything: MessageFilter = {
+  mailboxId: null,
+  keyword: null,
+  notKeyword: null,
+  messageId: null,
+  text: null,
+  since: null,
+  before: null,
+  removed: false,
+};
 
 export class MailRows {
   readonly db: Database;

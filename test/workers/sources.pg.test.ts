@@ -1,0 +1,84 @@
+/** Mail that is seen where it arrived before it is missed where it was. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Session } from "../../src/endpoints/endpoint.ts";
+import type { MailboxObservation } from "../../src/model/observation.ts";
+import { inAccount } from "../../src/store/account-tx.ts";
+import { type Database, openDatabase } from "../../src/store/database.ts";
+import { loadBound } from "../../src/store/slices.ts";
+import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
+import { type LaneContext, type MailboxLane, scopeOf } from "../../src/workers/lane-state.ts";
+import { missSources } from "../../src/workers/sources.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+
+let fresh: FreshDatabase;
+let db: Database;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  db = openDatabase({ url: fresh.url, log: quietLog });
+});
+
+afterAll(async () => {
+  await db.close();
+  await fresh.drop();
+});
+
+const uids = [1, 2, 3, 4];
+
+/** INBOX with four mails that were read to the end, and another mailbox, in which they may arrive. */
+const begin = async () => {
+  const { context, mailbox } = await makeAccount(db);
+  const [inbox, work] = [await mailbox("INBOX", 5), await mailbox("Work", 1)];
+  const batch = await prepareBatch(
+    context,
+    uids.map((uid) => itemOf(uid, `Subject: ${uid}\r\n\r\n${uid}\r\n`)),
+  );
+  const { cursor } = inbox;
+  await commitItems(context, inbox, {
+    batch,
+    reason: "backfilled",
+    move: cursor === null ? null : { cursor, backfillLow: 1, audited: true },
+  });
+  inbox.backfillLow = 1;
+  return { context, inbox, work };
+};
+
+/** A server that shows INBOX without any of them and, where something came meanwhile, with one more. */
+const showing = (looked: string[], cameMeanwhile: boolean): Session => {
+  const seen: Partial<MailboxObservation> = {
+    method: "full",
+    uidValidity: 1,
+    uidNext: cameMeanwhile ? 6 : 5,
+    highestModseq: 2n,
+    exists: 1,
+    present: cameMeanwhile ? [5] : [4],
+    vanished: [],
+    flags: [],
+    startedAt: new Date(),
+    endedAt: new Date(),
+  };
+  const observe = ({ path }: { readonly path: string }): Promise<Partial<MailboxObservation>> => {
+    looked.push(path);
+    return Promise.resolve(seen);
+  };
+  return { observe } as unknown as Session;
+};
+
+const boundTo = async (context: LaneContext, mailbox: MailboxLane) =>
+  (await inAccount(db, context.fence, context.accountId, (account) => loadBound(account, scopeOf(context, mailbox), uids))).bound;
+
+it.each([
+  ["is asked again for what comes next, where news of its own waits there", true, 2],
+  ["that showed all it has is not asked again", false, 1],
+] as const)("a source %s", async (_name, cameMeanwhile, looks) => {
+  const { context, inbox, work } = await begin();
+  const held = await boundTo(context, inbox);
+  const of = (...which: number[]) => which.flatMap((uid) => held.get(uid) ?? []);
+  const looked: string[] = [];
+  const look = { session: showing(looked, cameMeanwhile), signal: new AbortController().signal, settled: new Set<never>() };
+  expect(await missSources(context, look, work, of(1, 2))).toBe(true);
+  expect(await missSources(context, look, work, of(3))).toBe(cameMeanwhile);
+  expect(looked).toEqual(Array.from({ length: looks }, () => "INBOX"));
+  expect([...(await boundTo(context, inbox)).keys()]).toEqual([4]);
+});

@@ -8,6 +8,14 @@ import type { AccountTx, InputTx } from "./account-tx.ts";
 const leftOver = `select placement_id from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and closed_reason = 'epoch'
   except select placement_id from bindings where account_id = $1 and endpoint_id = $2 and active`;
 
+/** What is said of a whole mailbox is one statement: of some 100,000 items it takes longer than anything else here may. */
+const wholeMailboxMs = 300_000;
+
+/** For the rest of the transaction. */
+export const allowWholeMailbox = async ({ tx }: Pick<AccountTx, "tx">): Promise<void> => {
+  await tx.query({ text: "select set_config('statement_timeout', $1, true)", values: [String(wholeMailboxMs)] });
+};
+
 /** Up to `limit` of those that a new epoch, read to its end, has left without an item. */
 export const listLeftOver = async (
   account: AccountTx,
@@ -31,6 +39,7 @@ export const listLeftOver = async (
  */
 export const markUnbound = async (account: InputTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
   const { at } = account.input;
+  await allowWholeMailbox(account);
   const { rowCount } = await account.tx.query({
     name: "placements_unbound",
     text: `update placements p set absent_since = $4 from (${leftOver}) left_over

@@ -4,7 +4,7 @@ import type { Role } from "../model/mail.ts";
 import type { MailboxDecision } from "../reconciler/mailboxes.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { appendChanges, type InputTx } from "./account-tx.ts";
-import { markUnbound } from "./candidates.ts";
+import { allowWholeMailbox, markUnbound } from "./candidates.ts";
 import type { Queryable } from "./database.ts";
 
 /** Where the reading of one upstream mailbox stands. */
@@ -116,6 +116,7 @@ const writeUpstream = async (account: InputTx, endpointId: EndpointId, decision:
 const dropGone = async (account: InputTx, endpointId: EndpointId, gone: readonly MailboxId[]): Promise<void> => {
   const { at } = account.input;
   if (gone.length === 0) return;
+  await allowWholeMailbox(account);
   await account.tx.query({
     text: `with closed as (
              update bindings set active = false, closed_reason = 'absent'

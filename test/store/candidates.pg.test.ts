@@ -3,8 +3,8 @@ import { uuidv7 } from "uuidv7";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { PlacementId } from "../../src/model/ids.ts";
 import type { InputTx } from "../../src/store/account-tx.ts";
-import { markUnbound } from "../../src/store/candidates.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { allowWholeMailbox, markUnbound } from "../../src/store/candidates.ts";
+import { type Database, openDatabase, type Queryable } from "../../src/store/database.ts";
 import { MailRows } from "../support/mail-rows.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { quietLog } from "../support/shard-owner.ts";
@@ -58,4 +58,13 @@ it.each([
     values: [accountId, id],
   });
   expect(found).toEqual([{ missing }]);
+});
+
+it("a statement on a whole mailbox may take long, and the next transaction's may not", async () => {
+  const timeout = async (tx: Queryable): Promise<unknown> => (await tx.query({ text: "show statement_timeout" })).rows[0];
+  const inside = await db.transaction(async (tx) => {
+    await allowWholeMailbox({ tx });
+    return timeout(tx);
+  });
+  expect([inside, await timeout(db)]).toEqual([{ statement_timeout: "5min" }, { statement_timeout: "30s" }]);
 });

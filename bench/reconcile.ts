@@ -8,7 +8,7 @@ import { uuidv7 } from "uuidv7";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../src/model/ids.ts";
 import { keywordsOfFlags } from "../src/model/mail.ts";
 import type { FlagFact } from "../src/reconciler/flag-loss.ts";
-import { reconcileFlags } from "../src/reconciler/items.ts";
+import { reconcileFlags } from "../src/reconciler/observed-flags.ts";
 import type { PlacementView, Scope } from "../src/reconciler/state.ts";
 import { type Daemon, dovecotAccount } from "../test/support/daemon.ts";
 import { startDovecot } from "../test/support/dovecot.ts";

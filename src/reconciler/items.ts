@@ -1,18 +1,25 @@
-/** New upstream items: which message and which placement each one is (semantics 2.4), and flags of known items (F1). */
+/** New upstream items: which message and which placement each one is (semantics 2.4). */
 import type { DecidedChange } from "../model/change.ts";
 import type { MessageId, PlacementId } from "../model/ids.ts";
 import { keepsFlag, keywordsOfFlags } from "../model/mail.ts";
 import { broughtBack, type Claim } from "./claims.ts";
 import { type Contest, type Contests, contestSeen, noteContest } from "./contests.ts";
-import type { FlagFact } from "./flag-loss.ts";
-import type { SaidKeywords } from "./intent-keywords.ts";
-import { mergeObserved, mergeWithoutBase, sameFlags, sameKeywords } from "./keywords.ts";
-import { weigh } from "./opinions.ts";
+import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
+import { applyFlags } from "./observed-flags.ts";
 import { whyNew } from "./import.ts";
 import { bindingOf, bindOwn } from "./own.ts";
 import { giveBack, setRight } from "./plan.ts";
-import { type SeenDecision, seenOutcome, type SeenOutcome, withoutSeen } from "./pop3-seen.ts";
-import { type Decision, type Draft, emptyDraft, type ItemFlags, type PlacementView, record, type Scope } from "./state.ts";
+import { withoutSeen } from "./pop3-seen.ts";
+import {
+  type Decision,
+  type Draft,
+  emptyDraft,
+  imapChange,
+  type ItemFlags,
+  type PlacementView,
+  record,
+  type Scope,
+} from "./state.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
 
 export interface ItemFact extends ItemFlags {
@@ -60,92 +67,6 @@ export interface ItemsInput {
   /** `backfilled` for mail found by the first reading, `delivered` for mail that came since. */
   readonly reason: "backfilled" | "delivered";
 }
-
-const change = (
-  scope: Scope,
-  placement: { id: PlacementId; messageId: MessageId },
-  rest: Partial<DecidedChange> & Pick<DecidedChange, "kind" | "reason" | "rule">,
-): DecidedChange => ({
-  messageId: placement.messageId,
-  mailboxId: scope.mailboxId,
-  placementId: placement.id,
-  before: null,
-  after: null,
-  source: "imap",
-  endpointId: scope.endpointId,
-  deviceId: null,
-  confidence: null,
-  evidence: [],
-  ...rest,
-});
-
-/** Mail that a POP3 device only retrieved stays unread, and upstream it becomes so again (F5, Z5). */
-const revertSeen = (draft: Draft, scope: Scope, placement: PlacementView, { rule, evidence }: SeenOutcome): void => {
-  const { id, keywords } = placement;
-  record(
-    draft,
-    change(scope, placement, {
-      kind: "message.keywords",
-      before: { keywords },
-      after: { keywords },
-      reason: "weak_seen",
-      rule,
-      evidence,
-    }),
-  );
-  draft.commands.push({ placementId: id, verb: "store", args: { remove: ["$seen"] }, reason: "pop3_seen_reverted" });
-};
-
-/**
- * Flags of an item that is bound already: differences to the shadow are assertions, the shadow becomes what was seen. `seen`:
- * what was made of a `\Seen` that is new.
- */
-const applyFlags = (
-  draft: Draft,
-  scope: Scope,
-  placement: PlacementView,
-  fact: FlagFact,
-  seen: SeenOutcome | null = null,
-  said: readonly SaidKeywords[] = [],
-): void => {
-  const shadow = placement.binding?.shadowFlags ?? [];
-  draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
-  // What is purged has nothing to tell any more.
-  if (placement.lifecycle === "purged") return undefined;
-  if (seen?.revert === true) return revertSeen(draft, scope, placement, seen);
-  const merged = mergeObserved({
-    canonical: placement.keywords,
-    shadow,
-    observed: [...fact.flags, ...(fact.unasserted ?? [])],
-  });
-  const { keywords, outvoted } = weigh(placement.keywords, merged, said, `endpoint ${scope.endpointId}`);
-  for (const entry of outvoted) record(draft, change(scope, placement, entry));
-  if (fact.unasserted !== undefined) giveBack(draft, placement.id, keywords, fact.flags);
-  setRight(draft, placement.id, { canonical: keywords, shadow, observed: fact.flags });
-  if (sameKeywords(keywords, placement.keywords)) return;
-  const index = record(
-    draft,
-    change(scope, placement, {
-      kind: "message.keywords",
-      before: { keywords: placement.keywords },
-      after: { keywords },
-      reason: "upstream_flags",
-      rule: seen?.rule ?? "F1",
-      evidence: seen?.evidence ?? [],
-    }),
-  );
-  draft.placements.push({
-    id: placement.id,
-    mailboxId: placement.mailboxId,
-    keywords,
-    lifecycle: placement.lifecycle,
-    kept: placement.kept,
-    absent: placement.absent,
-    reason: null,
-    recoverableDays: null,
-    change: index,
-  });
-};
 
 interface Continuation {
   readonly how: "moved" | "drained" | "rebound" | "joined" | "reappeared" | "resurrected" | "restored";
@@ -272,7 +193,8 @@ const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, cont
   const before = { mailboxId: placement.mailboxId, keywords: placement.keywords };
   const after = { mailboxId, keywords };
   const entry = entryOf(continued, { elsewhere, isNews: !sameKeywords(keywords, placement.keywords) });
-  const index = entry === null ? null : record(draft, change({ ...scope, mailboxId }, placement, { ...entry, before, after }));
+  const index =
+    entry === null ? null : record(draft, imapChange({ ...scope, mailboxId }, placement, { ...entry, before, after }));
   if (continued.contest != null) noteContest(draft, scope, placement, continued.contest);
   draft.bindings.push(bindingOf(fact, placement.id));
   if (index !== null || placement.absent || placement.kept)
@@ -348,7 +270,7 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     const why =
       existing === undefined ? whyNew(input.reason, input.forks?.get(fact.uid)) : ({ reason: "copied", rule: "ID-5e" } as const);
     const after = { mailboxId: scope.mailboxId, keywords };
-    const index = record(draft, change(scope, { id, messageId }, { kind: "message.created", after, ...why }));
+    const index = record(draft, imapChange(scope, { id, messageId }, { kind: "message.created", after, ...why }));
     if (existing === undefined) {
       draft.newMessages.push({ id: messageId, item, change: index });
       for (const key of keys) madeHere.set(key, messageId);
@@ -365,37 +287,5 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     draft.bindings.push(bindingOf(fact, id));
     setRight(draft, id, { canonical: keywords, shadow: [], observed: fact.flags });
   });
-  return draft;
-};
-
-export interface FlagsInput {
-  readonly scope: Scope;
-  readonly facts: readonly FlagFact[];
-  readonly bound: ReadonlyMap<number, PlacementView>;
-  /** What was made of each `\Seen` that is new in INBOX; null where nothing was. */
-  readonly seen: SeenDecision | null;
-  /** UIDs whose shadow was given what we said ourselves. */
-  readonly echoes?: ReadonlySet<number>;
-  /** What was said of placements over the API since they were looked at last. */
-  readonly opinions?: ReadonlyMap<PlacementId, readonly SaidKeywords[]>;
-}
-
-/** Flags of known items. Facts of unbound UIDs are ignored: their items come with their octets. Equal flags write nothing. */
-export const reconcileFlags = (input: FlagsInput): Decision => {
-  const draft = emptyDraft();
-  for (const fact of input.facts) {
-    const placement = input.bound.get(fact.uid);
-    // A MODSEQ bump with equal flags is not an assertion (F1), and an echo of nothing writes nothing (I8).
-    if (placement === undefined) continue;
-    if (input.echoes?.has(fact.uid) !== true && sameFlags(placement.binding?.shadowFlags ?? [], fact.flags)) continue;
-    applyFlags(
-      draft,
-      input.scope,
-      placement,
-      fact,
-      input.seen === null ? null : seenOutcome(fact.uid, input.seen),
-      input.opinions?.get(placement.id),
-    );
-  }
   return draft;
 };

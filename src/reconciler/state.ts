@@ -177,3 +177,22 @@ export const emptyDraft = (): Draft => ({
 
 /** Appends a change and answers its index. */
 export const record = (draft: Draft, change: DecidedChange): number => draft.changes.push(change) - 1;
+
+/** A change that the endpoint of `scope` showed, of a placement in the mailbox of it. */
+export const imapChange = (
+  scope: Scope,
+  placement: { id: PlacementId; messageId: MessageId },
+  rest: Partial<DecidedChange> & Pick<DecidedChange, "kind" | "reason" | "rule">,
+): DecidedChange => ({
+  messageId: placement.messageId,
+  mailboxId: scope.mailboxId,
+  placementId: placement.id,
+  before: null,
+  after: null,
+  source: "imap",
+  endpointId: scope.endpointId,
+  deviceId: null,
+  confidence: null,
+  evidence: [],
+  ...rest,
+});

@@ -3,7 +3,7 @@ import type { Expunged, Refused } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { MailboxId } from "../model/ids.ts";
 import { afterSetback, type Ending, outOfReach, wait, type Waiting } from "../reconciler/commands.ts";
-import { reconcileFlags } from "../reconciler/items.ts";
+import { reconcileFlags } from "../reconciler/observed-flags.ts";
 import { mostExpunged, reviewExpunge } from "../reconciler/moves.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { OpenCommand } from "../store/commands.ts";

@@ -13,7 +13,7 @@ import {
   type StoreStep,
   type StoreView,
 } from "../reconciler/commands.ts";
-import { reconcileFlags } from "../reconciler/items.ts";
+import { reconcileFlags } from "../reconciler/observed-flags.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { type OpenCommand, planIntentCommands } from "../store/commands.ts";

@@ -56,7 +56,7 @@ const flags: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
-    "reconciler/items.ts",
+    "reconciler/observed-flags.ts",
     [items],
     [
       [
@@ -66,6 +66,12 @@ const flags: readonly Mutant[] = [
         "false) continue;",
       ],
       ["F5", "a weak \\Seen is taken over", "if (seen?.revert === true) return", "if (false) return", [items]],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/items.ts",
+    [items],
+    [
       [
         "F11",
         "a move has no common base",
@@ -191,7 +197,7 @@ const seen: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
-    "reconciler/items.ts",
+    "reconciler/observed-flags.ts",
     [items],
     [
       [

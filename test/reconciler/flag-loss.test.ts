@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { keywordsOfFlags } from "../../src/model/mail.ts";
 import { type FlagLossInput, judgeFlagLoss, withoutClears } from "../../src/reconciler/flag-loss.ts";
-import { reconcileFlags, reconcileItems } from "../../src/reconciler/items.ts";
+import { reconcileItems } from "../../src/reconciler/items.ts";
+import { reconcileFlags } from "../../src/reconciler/observed-flags.ts";
 import type { PlacementView } from "../../src/reconciler/state.ts";
 
 const placement = (uid: number, shadowFlags: readonly string[], keywords = keywordsOfFlags(shadowFlags)): PlacementView => ({

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { keywordsOfFlags } from "../../src/model/mail.ts";
 import { newsAmong } from "../../src/reconciler/flag-news.ts";
-import { reconcileFlags } from "../../src/reconciler/items.ts";
+import { reconcileFlags } from "../../src/reconciler/observed-flags.ts";
 import type { PlacementView } from "../../src/reconciler/state.ts";
 
 const scope = { endpointId: "e", mailboxId: "b", epoch: 0 } as Parameters<typeof reconcileFlags>[0]["scope"];

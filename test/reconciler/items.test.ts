@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { defaultPolicy } from "../../src/model/account.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
-import { type ItemFact, type ItemsInput, reconcileFlags, reconcileItems } from "../../src/reconciler/items.ts";
+import { type ItemFact, type ItemsInput, reconcileItems } from "../../src/reconciler/items.ts";
+import { reconcileFlags } from "../../src/reconciler/observed-flags.ts";
 import type { SeenVerdict } from "../../src/reconciler/pop3-seen.ts";
 import type { BindingView, PlacementView } from "../../src/reconciler/state.ts";
 

@@ -2,7 +2,8 @@
 import { defaultPolicy } from "../../src/model/account.ts";
 import type { DecidedChange } from "../../src/model/change.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
-import { type ItemFact, type KnownMessage, reconcileFlags, reconcileItems } from "../../src/reconciler/items.ts";
+import { type ItemFact, type KnownMessage, reconcileItems } from "../../src/reconciler/items.ts";
+import { reconcileFlags } from "../../src/reconciler/observed-flags.ts";
 import type { Decision, PlacementView, Scope } from "../../src/reconciler/state.ts";
 import { type Candidate, reconcileAbsences, resolveCandidates } from "../../src/reconciler/vanish.ts";
 

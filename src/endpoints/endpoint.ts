@@ -38,8 +38,8 @@ export interface Session {
    */
   fetch(request: FetchRequest, signal: AbortSignal): AsyncIterable<FetchedBatch>;
   /**
-   * Header blocks of the messages in the ranges, some hundred at once; marks nothing as read. What a server leaves out, and
-   * a block of more than 64 KiB, is not there.
+   * Header blocks of the messages in the ranges, some hundred at once, small ranges together; marks nothing as read. What a server
+   * leaves out, and a block of more than 64 KiB, is not there.
    */
   heads(request: HeadsRequest, signal: AbortSignal): AsyncIterable<readonly HeadItem[]>;
   /**

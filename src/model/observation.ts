@@ -78,6 +78,8 @@ export interface FetchedItem {
   readonly internalDate: Date;
   /** By which the server knows the content (L1), whatever the mailbox; absent or null: it tells none. */
   readonly objectId?: string | null;
+  /** Of the whole, in octets, as the server lists it: some only guess. Absent or null: it told none. */
+  readonly size?: number | null;
   readonly octets: Octets | null;
   readonly unavailable: string | null;
 }

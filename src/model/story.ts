@@ -107,6 +107,9 @@ const tellings: Readonly<Record<string, Telling>> = {
   },
   mass_vanish_rejected: { text: "Somebody said that it is to stay here although the server lost it." },
   epoch_rejected: { text: "Somebody said that what the renumbered mailbox lacks is to stay here." },
+  content_mismatch: {
+    text: "The server shows other mail under numbers that it had given before; what is known is found again by its content, and nothing of the one is put on the other.",
+  },
   uidvalidity_changed: { text: "The server numbered the mailbox anew; every message kept its id." },
   ids_replaced: { text: "The server gave new unique-ids to its mail; every message kept its id." },
   api_keywords: { text: "An app changed its keywords.", otherwise: undo },

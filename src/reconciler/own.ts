@@ -18,13 +18,10 @@ export interface OwnItem {
 }
 
 /** An item bound to a placement, with what the look that binds it told. */
-export const bindingOf = ({ uid, flags, modseq, objectId = null }: ItemFlags, placementId: PlacementId): BindingWrite => ({
-  uid,
-  placementId,
-  flags,
-  modseq,
-  objectId,
-});
+export const bindingOf = (
+  { uid, flags, modseq, objectId = null, receivedAt = null, size = null }: ItemFlags,
+  placementId: PlacementId,
+): BindingWrite => ({ uid, placementId, flags, modseq, objectId, receivedAt, size });
 
 export const bindOwn = (draft: Draft, scope: Scope, own: OwnItem): void => {
   const { placement, fact, sent, unasserted, leftBehind } = own;

@@ -82,6 +82,10 @@ export interface ItemFlags {
   readonly modseq: bigint | null;
   /** By which the server knows the content (L1); absent or null: this look did not tell. */
   readonly objectId?: string | null;
+  /** When the server has it from; absent, null or 0: this look did not tell. */
+  readonly receivedAt?: number | null;
+  /** In octets, as the server lists it; absent or null: this look did not tell. */
+  readonly size?: number | null;
 }
 
 /** A binding made or its shadow moved to what was observed (I15). */

@@ -163,11 +163,13 @@ const writeBindings = async (
         flags: binding.flags,
         modseq: binding.modseq === null ? null : String(binding.modseq),
         object_id: binding.objectId ?? null,
+        received_at: binding.receivedAt == null ? null : new Date(binding.receivedAt),
+        listed_size: binding.size ?? null,
       });
       continue;
     }
     fresh
-      .row(11)
+      .row(13)
       .uuid(account.accountId)
       .uuid(scope.endpointId)
       .uuid(scope.mailboxId)
@@ -178,11 +180,14 @@ const writeBindings = async (
       .textArray(binding.flags)
       .int8(binding.modseq)
       .int8(account.headSeq)
-      .text(binding.objectId ?? null);
+      .text(binding.objectId ?? null)
+      .timestamp(binding.receivedAt ?? null)
+      .int8(binding.size ?? null);
   }
   if (fresh.rows > 0)
     await account.tx.copy(
-      `copy bindings (account_id, endpoint_id, mailbox_id, epoch, uid, tenant_id, placement_id, shadow_flags, shadow_modseq, synced_seq, object_id)
+      `copy bindings (account_id, endpoint_id, mailbox_id, epoch, uid, tenant_id, placement_id, shadow_flags, shadow_modseq, synced_seq, object_id,
+         received_at, listed_size)
        from stdin (format binary)`,
       fresh.chunks(),
     );
@@ -190,8 +195,10 @@ const writeBindings = async (
     await account.tx.query({
       name: "bindings_write",
       text: `update bindings b set placement_id = w.placement_id, active = true, closed_reason = null, shadow_flags = w.flags,
-               shadow_modseq = coalesce(w.modseq, b.shadow_modseq), object_id = coalesce(w.object_id, b.object_id), synced_seq = $6
-             from jsonb_to_recordset($5::jsonb) as w(uid bigint, placement_id uuid, flags text[], modseq bigint, object_id text)
+               shadow_modseq = coalesce(w.modseq, b.shadow_modseq), object_id = coalesce(w.object_id, b.object_id), synced_seq = $6,
+               received_at = coalesce(w.received_at, b.received_at), listed_size = coalesce(w.listed_size, b.listed_size)
+             from jsonb_to_recordset($5::jsonb) as w(uid bigint, placement_id uuid, flags text[], modseq bigint, object_id text,
+                                                     received_at timestamptz, listed_size bigint)
              where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = w.uid`,
       values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, JSON.stringify(known), account.headSeq],
     });

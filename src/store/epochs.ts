@@ -1,5 +1,6 @@
 /** What a mailbox that is numbered anew is known by: placements that stand without an item, and the header blocks of their octets. */
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
+import type { Remembered } from "../reconciler/contradiction.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
 import type { InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
@@ -208,4 +209,43 @@ export const sampleBound = async (
     values: [accountId, endpointId, mailboxId, limit],
   });
   return rows.map(({ uid, sha256, size }) => ({ uid: Number(uid), sha256, size: Number(size) }));
+};
+
+/** What the server said of some bound items: the newest, and the first from each of these numbers on. Ascending by UID. */
+export const rememberItems = async (
+  db: Queryable,
+  accountId: AccountId,
+  { endpointId, mailboxId, epoch }: Scope,
+  { newest, from }: { readonly newest: number; readonly from: readonly number[] },
+): Promise<(Remembered & { readonly uid: number })[]> => {
+  const { rows } = await db.query<{
+    uid: bigint;
+    object_id: string | null;
+    received_at: Date | null;
+    listed_size: bigint | null;
+    octets: bigint | null;
+  }>({
+    name: "items_remembered",
+    text: `with chosen as (
+             (select uid from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and epoch = $4 and active
+              order by uid desc limit $5)
+             union
+             select n.uid from unnest($6::bigint[]) as f(uid) cross join lateral (
+               select b.uid from bindings b
+               where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.active and b.uid >= f.uid
+               order by b.uid limit 1) n)
+           select b.uid, b.object_id, b.received_at, b.listed_size, m.size as octets
+           from chosen join bindings b on b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid = chosen.uid
+             left join placements p on p.account_id = b.account_id and p.id = b.placement_id
+             left join messages m on m.account_id = p.account_id and m.id = p.message_id and m.durability = 'durable'
+           order by b.uid`,
+    values: [accountId, endpointId, mailboxId, epoch, newest, from],
+  });
+  return rows.map((row) => ({
+    uid: Number(row.uid),
+    objectId: row.object_id,
+    receivedAt: row.received_at?.getTime() ?? null,
+    size: row.listed_size === null ? null : Number(row.listed_size),
+    octets: row.octets === null ? null : Number(row.octets),
+  }));
 };

@@ -109,7 +109,7 @@ export const safetyPollFound = new Counter({
 });
 export const uidValidityResets = new Counter({
   name: "samebox_uidvalidity_resets_total",
-  help: "Mailboxes whose UIDVALIDITY or counters went backwards.",
+  help: "Mailboxes whose UIDVALIDITY or counters went backwards, or whose known UIDs stand for other mail.",
   registers,
 });
 export const holds = new Counter({

@@ -89,6 +89,7 @@ const factOf = (item: FetchedItem, told: MailFacts | null): ItemFact => ({
   modseq: item.modseq,
   receivedAt: item.internalDate.getTime(),
   objectId: item.objectId ?? null,
+  size: item.size ?? null,
   sha256: item.octets?.sha256.toString("hex") ?? null,
   ...(told?.print != null && { hFull: told.print.hFull.toString("hex") }),
 });

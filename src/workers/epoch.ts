@@ -1,6 +1,7 @@
 /** Where the reading of a mailbox begins: at its first sight, and anew where its server has numbered it anew (semantics G5). */
 import type { MailboxObservation, MailboxStatus, Survey } from "../model/observation.ts";
 import type { EndpointId, MailboxId } from "../model/ids.ts";
+import type { Contradiction } from "../reconciler/contradiction.ts";
 import { appendChanges } from "../store/account-tx.ts";
 import { closeEpoch } from "../store/epochs.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
@@ -13,6 +14,8 @@ import { backfillDone, type LaneContext, type MailboxFacts, mailboxFacts, type M
 const epochsMost = 5;
 const epochsWithinMs = 3_600_000;
 const renumberedAgain = "The server changes this mailbox's UIDVALIDITY again and again. It is looked at a few times an hour.";
+const contradictedAgain =
+  "The server shows other dates, sizes or ids for known mail of this mailbox again and again. It is looked at a few times an hour.";
 
 /** The first sight of a mailbox: everything below UIDNEXT is left to the backfill, everything from it up is news. */
 export const beginMailbox = async (context: LaneContext, mailbox: MailboxLane, status: MailboxStatus): Promise<void> => {
@@ -70,31 +73,47 @@ interface EpochFacts {
   readonly mailbox: MailboxFacts;
   readonly seen: Pick<MailboxObservation, "uidValidity" | "uidNext" | "highestModseq" | "permanentFlags">;
   readonly backfillLow: number;
+  /** Other mail lies under known numbers, which are those of before; absent: numbers are new. */
+  readonly contradictions?: readonly FoundOut[];
 }
+
+/** An item that is not what its number was bound to. */
+export type FoundOut = Contradiction & { readonly uid: number };
 
 const epochSeen = defineInput(
   "observation",
   "imap.epoch",
-  async (account, { endpointId, mailbox: { mailboxId, epoch, cursor }, seen, backfillLow }: EpochFacts) => {
+  async (account, { endpointId, mailbox: { mailboxId, epoch, cursor }, seen, backfillLow, contradictions }: EpochFacts) => {
     const { uidValidity, uidNext, highestModseq, permanentFlags } = seen;
     const unbound = await closeEpoch(account, endpointId, mailboxId);
     const before = { uidValidity: cursor?.uidValidity, uidNext: cursor?.uidNext };
     const after = { uidValidity, uidNext, unbound };
-    const none = { messageId: null, placementId: null, deviceId: null, confidence: null, evidence: [] };
-    const why = { source: "imap", endpointId, reason: "uidvalidity_changed", rule: "G5" } as const;
+    const none = { messageId: null, placementId: null, deviceId: null, confidence: null };
+    const why =
+      contradictions === undefined
+        ? ({ source: "imap", endpointId, reason: "uidvalidity_changed", rule: "G5", evidence: [] } as const)
+        : ({ source: "imap", endpointId, reason: "content_mismatch", rule: "ID-11", evidence: contradictions } as const);
     await appendChanges(account, [{ kind: "epoch.changed", mailboxId, before, after, ...why, ...none }]);
     const next = { mailboxId, epoch: epoch + 1, uidValidity, uidNext, highestModseq };
     await writeCursor(account, endpointId, { ...next, backfillLow, audited: false, permanentFlags });
   },
 );
 
-/** UIDs of before mean nothing any more. Placements stay; what is listed is recognised before it is read. */
-export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, seen: MailboxObservation): Promise<void> => {
+/**
+ * UIDs of before mean nothing any more, or `contradictions` say that they do not. Placements stay; what is listed is recognised before
+ * it is read.
+ */
+export const beginEpoch = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  seen: MailboxObservation,
+  contradictions?: readonly FoundOut[],
+): Promise<void> => {
   const now = Date.now();
   mailbox.epochsAt = mailbox.epochsAt.filter((at) => now - at < epochsWithinMs);
   if (mailbox.epochsAt.length >= epochsMost) {
     mailbox.parkedUntil = (mailbox.epochsAt[0] ?? now) + epochsWithinMs;
-    return putAside(context, mailbox, renumberedAgain);
+    return putAside(context, mailbox, contradictions === undefined ? renumberedAgain : contradictedAgain);
   }
   uidValidityResets.inc();
   mailbox.epochsAt.push(now);
@@ -104,7 +123,7 @@ export const beginEpoch = async (context: LaneContext, mailbox: MailboxLane, see
   // An empty mailbox, too, has to be recognised as that which it was, and its id, which may be another now, be agreed on.
   const backfillLow = Math.max(uidNext, mailbox.bound + mailbox.held > 0 || mailbox.objectId !== null ? 2 : 1);
   const facts = { endpointId: context.endpointId, mailbox: mailboxFacts(mailbox), seen: { ...cursor, permanentFlags } };
-  await ingest(context, epochSeen, { ...facts, backfillLow });
+  await ingest(context, epochSeen, { ...facts, backfillLow, ...(contradictions !== undefined && { contradictions }) });
   Object.assign(mailbox, {
     epoch,
     cursor,

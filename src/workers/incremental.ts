@@ -10,6 +10,7 @@ import { joinKnown } from "./join.ts";
 import { followMoves } from "./moves.ts";
 import { recogniseNews } from "./recognise.ts";
 import { auditIsDue, backfillDone, type LaneContext, type MailboxLane } from "./lane-state.ts";
+import { isStillKnown } from "./sample.ts";
 import { surroundingsOf } from "./seen.ts";
 import { compare, missSourcesOf } from "./sources.ts";
 
@@ -110,7 +111,7 @@ const look = async (
   signal: AbortSignal,
 ): Promise<MailboxObservation> => {
   const whole = { path: mailbox.path, since: null, boundCount: backfillDone(mailbox) ? mailbox.bound : null };
-  if (full || auditIsDue(mailbox) || mailbox.flagsHeld !== "no") return session.observe(whole, signal);
+  if (full || mailbox.flagsHeld !== "no") return session.observe(whole, signal);
   const seen = await session.observe({ ...whole, since: mailbox.cursor }, signal);
   return epochBreakOf(mailbox, seen) === "regressed" && seen.method !== "full" ? session.observe(whole, signal) : seen;
 };
@@ -128,7 +129,8 @@ export const updateMailbox = async (
 ): Promise<{ candidates: boolean; created: number }> => {
   const { cursor } = mailbox;
   if (cursor === null || mailbox.backfillLow === null) return { candidates: false, created: 0 };
-  const seen = await look(session, mailbox, options, signal);
+  const full = options.full || auditIsDue(mailbox);
+  const seen = await look(session, mailbox, { full }, signal);
   mailbox.exists = seen.exists;
   const broken = epochBreakOf(mailbox, seen);
   if (broken === "renumbered" && isStranger(mailbox, seen)) {
@@ -140,6 +142,7 @@ export const updateMailbox = async (
     await beginEpoch(context, mailbox, seen);
     return { candidates: false, created: 0 };
   }
+  if (!(await isStillKnown(context, session, mailbox, { seen, full }, signal))) return { candidates: false, created: 0 };
   if (!believesEmpty(mailbox, seen)) return { candidates: false, created: 0 };
   const regressed = broken === "regressed";
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);

@@ -1,4 +1,5 @@
 /** What a lane keeps in memory of its account: small, and always rebuilt from PostgreSQL after a failure. */
+import type { Session } from "../endpoints/endpoint.ts";
 import type { ModseqArithmetic } from "../model/endpoint.ts";
 import type { Fence, Policy } from "../model/account.ts";
 import type { EndpointId, AccountId, MailboxId, MessageId, TenantId } from "../model/ids.ts";
@@ -51,6 +52,8 @@ export interface MailboxLane {
   unshown: number | null;
   /** False: the server numbers it anew at each look, as it said at the last one. */
   numbersLast: boolean;
+  /** The session that looked whether its items are what they were; null: none has. */
+  sampledIn: Session | null;
   /** When the last new epochs began, in ms since 1970. */
   epochsAt: number[];
   /** What is known of a mailbox that is being recognised, before it is read; null: it is not. */
@@ -166,6 +169,7 @@ export const toMailboxLane = (row: UpstreamMailbox, bound: number): MailboxLane 
   emptySince: 0,
   compared: false,
   unshown: null,
+  sampledIn: null,
   epochsAt: [],
   recognition: null,
   held: row.held,

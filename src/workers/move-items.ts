@@ -78,7 +78,7 @@ const itemsMoved = defineInput(
   "imap.moved",
   async (account, { scope, commands, fences, outcome, retryFirstMs }: MovedFacts) => {
     const fenceOf = new Map(fences.map(({ id, fence }) => [id, fence]));
-    const items = new Map(outcome.items.map(({ from, item }) => [from, item]));
+    const items = new Map(outcome.items.map(({ from, item }) => [from, { ...item, receivedAt: item.internalDate.getTime() }]));
     const named = commands.filter((command) => items.has(uidOf(command)));
     const ids = named.flatMap(({ placement }) => placement?.id ?? []);
     const now = await loadPlacements(account, scope.endpointId, ids);

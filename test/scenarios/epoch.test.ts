@@ -1,5 +1,5 @@
 /** Servers that forget what they said: new UIDVALIDITY, mod-sequences that run backwards, listings that are empty for a while. */
-import { readdir, rename, rm } from "node:fs/promises";
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changesOf, messagesOf, type SeenChange, type SeenMessage, statusOf } from "../support/account-view.ts";
@@ -43,6 +43,14 @@ const begin = async (server: Dovecot, n: number, count = 12): Promise<Life> => {
     messages: await messagesOf(daemon, accountId),
     since: async () => (await changesOf(daemon, accountId)).slice(before.length),
   };
+};
+
+const octetsOf = async ({ accountId, messages }: Life): Promise<ReadonlyMap<string, string>> => {
+  const entries = [...messages].map(async ([subject, { id }]): Promise<[string, string]> => {
+    const { body } = await daemon.call("GET", `/v1/accounts/${accountId}/messages/${id}/raw`);
+    return [subject, String(body)];
+  });
+  return new Map(await Promise.all(entries));
 };
 
 /** The daemon has seen what happened and come to rest. */
@@ -143,6 +151,34 @@ describe.each(variants)("with $name", ({ hidden }) => {
     await eventually("flags are followed again", async () =>
       (await messagesOf(daemon, life.accountId)).get("m1")?.keywords.includes("$answered"),
     );
+  });
+
+  it("ID-11: other mail under known numbers is found out, and keeps its own id and flags", { timeout: 180_000 }, async () => {
+    const life = await begin(server, 5);
+    const folder = await folderOf(5);
+    const octets = await octetsOf(life);
+    // UIDVALIDITY and UIDs stay what they are: the first two of them stand for each other's mail.
+    const list = join(folder, "dovecot-uidlist");
+    const [head = "", first = "", second = "", ...rest] = (await readFile(list, "utf8")).split("\n");
+    const swapped = [first.replace(/ .*/, second.replace(/^\d+/, "")), second.replace(/ .*/, first.replace(/^\d+/, ""))];
+    await writeFile(list, [head, ...swapped, ...rest].join("\n"));
+    for (const file of await readdir(folder)) if (file.startsWith("dovecot.index")) await rm(join(folder, file));
+    await server.restart();
+    await server.deliver({ user: "user5", mailbox: "INBOX", messages: [mail("after")] });
+    await hasNewMail(life);
+    await eventually("it is live", async () => (await statusOf(daemon, life.accountId)).syncState === "live");
+    await expectNothingInferred(life, ["epoch.changed", "message.created"]);
+    const [told] = (await life.since()).filter(({ kind }) => kind === "epoch.changed");
+    expect(told).toMatchObject({ reason: "content_mismatch", rule: "ID-11" });
+    expect(told?.evidence.map(({ uid, differs }) => [uid, differs])).toEqual([1, 2].map((uid) => [uid, "objectId"]));
+    expect(await octetsOf(life)).toEqual(octets);
+    await using device = await server.device(5);
+    await device.select("INBOX");
+    await device.store("1", "+", ["\\Flagged"]);
+    await eventually("flags are those of the mail that is there now", async () =>
+      (await messagesOf(daemon, life.accountId)).get("m1")?.keywords.includes("$flagged"),
+    );
+    expect((await messagesOf(daemon, life.accountId)).get("m0")?.keywords).toEqual(["$seen"]);
   });
 
   it("a mailbox that shows empty for a while loses nothing", { timeout: 180_000 }, async () => {

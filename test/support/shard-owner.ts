@@ -86,6 +86,7 @@ export const makeAccount = async (
       unshown: null,
       unseen: null,
       compared: false,
+      sampledIn: null,
       epochsAt: [],
       recognition: null,
       held: 0,

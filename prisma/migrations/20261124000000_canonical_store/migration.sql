@@ -342,6 +342,8 @@ create table bindings (
   synced_seq bigint not null,
   -- By which the server knows the content, in whatever mailbox.
   object_id text,
+  -- When the server has it from; with it, the size and the object id other mail under the same number is told.
+  received_at timestamptz,
   constraint bindings_pkey primary key (account_id, endpoint_id, mailbox_id, epoch, uid, uidl, occurrence),
   constraint bindings_closed_has_reason check (active = (closed_reason is null)),
   constraint bindings_name_an_item check ((uid > 0) <> (uidl <> ''))

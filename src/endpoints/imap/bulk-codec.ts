@@ -84,6 +84,8 @@ export interface FetchFacts {
   readonly modseq: bigint | null;
   /** Null: not in the line. */
   readonly objectId: string | null;
+  /** In octets; null: not in the line. */
+  readonly size: number | null;
 }
 
 const noFlags: readonly string[] = [];
@@ -254,17 +256,19 @@ export const fetchFactsOf = (response: Response): FetchFacts | null => {
   let body: Literal | null | undefined;
   let modseq: bigint | null = null;
   let objectId: string | null = null;
+  let size: number | null = null;
   for (let name = scanner.name(); name !== null; name = scanner.name()) {
     if (name === "BODY[]") body = scanner.octets();
     else if (name === "FLAGS") flags = flagsOf(scanner.flatList());
     else if (name === "UID") uid = uint32Of(scanner.text());
     else if (name === "INTERNALDATE") internalDate = dateOf(scanner.text() ?? "");
+    else if (name === "RFC822.SIZE") size = uint32Of(scanner.text());
     else if (name === "MODSEQ") modseq = modseqOf(scanner.flatList());
     else if (name === "X-GUID" || name === "X-GM-MSGID" || name === "EMAILID")
       objectId = objectIdOf(scanner.text()?.replaceAll(/[()]/g, ""));
     else scanner.value();
   }
-  return { uid, flags, internalDate, body, modseq, objectId };
+  return { uid, flags, internalDate, body, modseq, objectId, size };
 };
 
 /** Numbers of `* SEARCH 1 2 3`; none when the response is another. */

@@ -83,7 +83,7 @@ export type BulkCommand = ExamineCommand | SearchCommand | FetchCommand;
 
 /** No MODSEQ: where a mailbox keeps none, asking for it is an error (RFC 7162 §3.1.2.2). */
 const fetchItems = (objectIds: ObjectIds): string =>
-  `(${["UID FLAGS INTERNALDATE", ...idItemsOf(objectIds)].join(" ")} BODY.PEEK[])`;
+  `(${["UID FLAGS INTERNALDATE RFC822.SIZE", ...idItemsOf(objectIds)].join(" ")} BODY.PEEK[])`;
 
 /** A range of more UIDs is not searched: the answer is one line of up to eleven octets each. */
 const maxSearched = 50_000;
@@ -321,6 +321,7 @@ const itemOf = (uid: number, facts: FetchFacts, earlier: FetchFacts | undefined)
   modseq: null,
   internalDate: facts.internalDate ?? earlier?.internalDate ?? noDate,
   objectId: facts.objectId ?? earlier?.objectId ?? null,
+  size: facts.size ?? earlier?.size ?? null,
   ...contentOf(facts.body ?? null),
 });
 

@@ -223,8 +223,8 @@ export const readItems = async (
     for (const uid of [...lines.keys(), ...missing].sort((a, b) => a - b)) {
       const line = lines.get(uid);
       const content = line === undefined ? without(unavailable.missing) : await contentOf(wire, reading, uid, line);
-      const { flags, modseq, internalDate, objectId } = line ?? noLine;
-      items.push({ uid, flags: flags ?? [], modseq, internalDate: internalDate ?? new Date(0), objectId, ...content });
+      const { flags, modseq, internalDate, objectId, size } = line ?? noLine;
+      items.push({ uid, flags: flags ?? [], modseq, internalDate: internalDate ?? new Date(0), objectId, size, ...content });
     }
   } catch (error) {
     await Promise.all(items.map(async (item) => item.octets?.dispose()));

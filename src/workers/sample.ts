@@ -1,0 +1,56 @@
+/**
+ * Looks at some items of a mailbox that is open anyway, whether they are still what their numbers were bound to (semantics ID-11): once
+ * in each session, and where the whole of it is looked at. One command, and none where nothing is bound.
+ */
+import type { Session } from "../endpoints/endpoint.ts";
+import type { MailboxObservation } from "../model/observation.ts";
+import { contradictionOf, spreadOver } from "../reconciler/contradiction.ts";
+import { rememberItems } from "../store/epochs.ts";
+import { beginEpoch, type FoundOut } from "./epoch.ts";
+import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+
+/** So many of the newest items, and as many of all. */
+const half = 16;
+/** So many are told as evidence. */
+const toldMost = 8;
+
+const findOut = async (
+  { db, accountId, endpointId }: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  { uidValidity, uidNext, startedAt }: MailboxObservation,
+  signal: AbortSignal,
+): Promise<FoundOut[]> => {
+  const from = spreadOver(uidNext, half, startedAt.getTime());
+  const remembered = await rememberItems(db, accountId, scopeOf({ endpointId }, mailbox), { newest: half, from });
+  const known = new Map(remembered.map((item) => [item.uid, item]));
+  const found: FoundOut[] = [];
+  const ranges = remembered.filter(({ uid }) => uid < uidNext).map(({ uid }) => ({ from: uid, to: uid }));
+  for await (const lines of session.heads({ path: mailbox.path, uidValidity, ranges, bare: true }, signal))
+    for (const { uid, objectId = null, internalDate, size } of lines) {
+      const item = known.get(uid);
+      const contradiction =
+        item === undefined ? null : contradictionOf(item, { objectId, receivedAt: internalDate.getTime(), size });
+      if (contradiction !== null) found.push({ uid, ...contradiction });
+    }
+  return found.sort((a, b) => a.uid - b.uid).slice(0, toldMost);
+};
+
+/**
+ * To be called before anything of the look is believed: flags of one mail are not those of another.
+ * @returns false: they are not what they were. The mailbox has begun an epoch, or is put aside.
+ */
+export const isStillKnown = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  { seen, full }: { readonly seen: MailboxObservation; readonly full: boolean },
+  signal: AbortSignal,
+): Promise<boolean> => {
+  if ((mailbox.sampledIn === session && !full) || mailbox.bound === 0 || !seen.numbersLast) return true;
+  const found = await findOut(context, session, mailbox, seen, signal);
+  if (found.length > 0) await beginEpoch(context, mailbox, seen, found);
+  // Put aside, it is asked again.
+  if (mailbox.parkedUntil <= Date.now()) mailbox.sampledIn = session;
+  return found.length === 0;
+};

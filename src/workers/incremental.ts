@@ -116,6 +116,26 @@ const look = async (
   return epochBreakOf(mailbox, seen) === "regressed" && seen.method !== "full" ? session.observe(whole, signal) : seen;
 };
 
+/** Is it the mailbox that is known, so that what was seen of it may be believed? If not, what follows from that is done. */
+const admits = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  { seen, full }: { readonly seen: MailboxObservation; readonly full: boolean },
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const isRenumbered = epochBreakOf(mailbox, seen) === "renumbered";
+  if (isRenumbered && isStranger(mailbox, seen)) {
+    mailbox.stranger = "doubted";
+    return false;
+  }
+  mailbox.stranger = "no";
+  if (!isRenumbered)
+    return (await isStillKnown(context, session, mailbox, { seen, full }, signal)) && believesEmpty(mailbox, seen);
+  await beginEpoch(context, mailbox, seen);
+  return false;
+};
+
 /**
  * Looks at one mailbox and commits what it showed. `shrunk`: another mailbox may have lost what this one has got.
  * @returns whether placements became absence candidates, and how many messages were new.
@@ -132,19 +152,8 @@ export const updateMailbox = async (
   const full = options.full || auditIsDue(mailbox);
   const seen = await look(session, mailbox, { full }, signal);
   mailbox.exists = seen.exists;
-  const broken = epochBreakOf(mailbox, seen);
-  if (broken === "renumbered" && isStranger(mailbox, seen)) {
-    mailbox.stranger = "doubted";
-    return { candidates: false, created: 0 };
-  }
-  mailbox.stranger = "no";
-  if (broken === "renumbered") {
-    await beginEpoch(context, mailbox, seen);
-    return { candidates: false, created: 0 };
-  }
-  if (!(await isStillKnown(context, session, mailbox, { seen, full }, signal))) return { candidates: false, created: 0 };
-  if (!believesEmpty(mailbox, seen)) return { candidates: false, created: 0 };
-  const regressed = broken === "regressed";
+  if (!(await admits(context, session, mailbox, { seen, full }, signal))) return { candidates: false, created: 0 };
+  const regressed = epochBreakOf(mailbox, seen) === "regressed";
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];
   const audit = isAudit(mailbox, seen);

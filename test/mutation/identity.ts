@@ -62,6 +62,28 @@ export const identity: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "reconciler/contradiction.ts",
+    ["reconciler/contradiction.test.ts"],
+    [
+      [
+        "ID-11",
+        "a date says something beside the same id",
+        'known.objectId !== null && seen.objectId !== null ? "objectId"',
+        'false ? "objectId"',
+      ],
+      ["ID-11", "other dates are the same mail", "differing(told, known, seen) ??", 'differing("objectId", known, seen) ??'],
+      ["ID-11", "a size that is a guess proves other mail", "known.size === known.octets ?", "true ?"],
+      ["ID-11", "a size says nothing", '? differing("size", known, seen) : null', "? null : null"],
+      ["ID-11", "what a server does not tell is another date", "(was === 0 || is === 0)", "false"],
+      ["ID-11", "a sample is always the same", "1 + (at % stride)", "1"],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/sample.ts",
+    ["scenarios/epoch.test.ts: ID-11: other mail under known numbers is found out"],
+    [["ID-11", "nobody looks what lies under known numbers", "mailbox.bound === 0 ||", "true ||"]],
+  ),
+  ...mutantsOf(
     "reconciler/items.ts",
     ["reconciler/items.test.ts"],
     [

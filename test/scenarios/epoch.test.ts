@@ -6,6 +6,7 @@ import { changesOf, messagesOf, type SeenChange, type SeenMessage, statusOf } fr
 import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { rawOf } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let fresh: FreshDatabase;
@@ -45,13 +46,8 @@ const begin = async (server: Dovecot, n: number, count = 12): Promise<Life> => {
   };
 };
 
-const octetsOf = async ({ accountId, messages }: Life): Promise<ReadonlyMap<string, string>> => {
-  const entries = [...messages].map(async ([subject, { id }]): Promise<[string, string]> => {
-    const { body } = await daemon.call("GET", `/v1/accounts/${accountId}/messages/${id}/raw`);
-    return [subject, String(body)];
-  });
-  return new Map(await Promise.all(entries));
-};
+const octetsOf = async ({ accountId, messages }: Life): Promise<readonly string[]> =>
+  Promise.all([...messages.values()].map(async ({ id }) => String(await rawOf(daemon, accountId, id))));
 
 /** The daemon has seen what happened and come to rest. */
 const settles = (life: Life, mark: (change: SeenChange) => boolean): Promise<true> =>
@@ -157,11 +153,12 @@ describe.each(variants)("with $name", ({ hidden }) => {
     const life = await begin(server, 5);
     const folder = await folderOf(5);
     const octets = await octetsOf(life);
-    // UIDVALIDITY and UIDs stay what they are: the first two of them stand for each other's mail.
+    // UIDVALIDITY and UIDs stay what they are: 3 and 4 stand for each other's mail.
     const list = join(folder, "dovecot-uidlist");
-    const [head = "", first = "", second = "", ...rest] = (await readFile(list, "utf8")).split("\n");
-    const swapped = [first.replace(/ .*/, second.replace(/^\d+/, "")), second.replace(/ .*/, first.replace(/^\d+/, ""))];
-    await writeFile(list, [head, ...swapped, ...rest].join("\n"));
+    const lines = (await readFile(list, "utf8")).split("\n");
+    const [third = "", fourth = ""] = lines.slice(3, 5);
+    lines.splice(3, 2, fourth.replace(/^\d+/, "3"), third.replace(/^\d+/, "4"));
+    await writeFile(list, lines.join("\n"));
     for (const file of await readdir(folder)) if (file.startsWith("dovecot.index")) await rm(join(folder, file));
     await server.restart();
     await server.deliver({ user: "user5", mailbox: "INBOX", messages: [mail("after")] });
@@ -170,15 +167,15 @@ describe.each(variants)("with $name", ({ hidden }) => {
     await expectNothingInferred(life, ["epoch.changed", "message.created"]);
     const [told] = (await life.since()).filter(({ kind }) => kind === "epoch.changed");
     expect(told).toMatchObject({ reason: "content_mismatch", rule: "ID-11" });
-    expect(told?.evidence.map(({ uid, differs }) => [uid, differs])).toEqual([1, 2].map((uid) => [uid, "objectId"]));
+    expect(told?.evidence.map(({ uid, differs }) => [uid, differs])).toEqual([3, 4].map((uid) => [uid, "objectId"]));
     expect(await octetsOf(life)).toEqual(octets);
     await using device = await server.device(5);
     await device.select("INBOX");
-    await device.store("1", "+", ["\\Flagged"]);
+    await device.store("3", "+", ["\\Flagged"]);
     await eventually("flags are those of the mail that is there now", async () =>
-      (await messagesOf(daemon, life.accountId)).get("m1")?.keywords.includes("$flagged"),
+      (await messagesOf(daemon, life.accountId)).get("m3")?.keywords.includes("$flagged"),
     );
-    expect((await messagesOf(daemon, life.accountId)).get("m0")?.keywords).toEqual(["$seen"]);
+    expect((await messagesOf(daemon, life.accountId)).get("m2")?.keywords).toEqual(["$seen"]);
   });
 
   it("a mailbox that shows empty for a while loses nothing", { timeout: 180_000 }, async () => {

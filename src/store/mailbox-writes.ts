@@ -6,6 +6,7 @@ import type { Scope } from "../reconciler/state.ts";
 import { appendChanges, type InputTx } from "./account-tx.ts";
 import { allowWholeMailbox, markUnbound } from "./candidates.ts";
 import type { Queryable } from "./database.ts";
+import { closeHold, loadHolds } from "./holds.ts";
 
 /** Where the reading of one upstream mailbox stands. */
 export interface UpstreamMailbox {
@@ -112,6 +113,22 @@ const writeUpstream = async (account: InputTx, endpointId: EndpointId, decision:
   });
 };
 
+/** What is asked of a mailbox as a whole, by reason and rule; of one that is gone nobody looks for the answer any more. */
+const askedOfMailbox = [
+  ["epoch", "B4"],
+  ["mass_flag_loss", "B3"],
+] as const;
+
+const releaseGone = async (account: InputTx, endpointId: EndpointId, gone: readonly MailboxId[]): Promise<void> => {
+  for (const [reason, rule] of askedOfMailbox) {
+    const open = await loadHolds(account, reason);
+    for (const mailboxId of gone) {
+      const hold = open.get(mailboxId);
+      if (hold !== undefined) await closeHold(account, endpointId, hold, { reason, rule, outcome: "released" });
+    }
+  }
+};
+
 /** Mailboxes gone for good: no binding stays active in them, and what they held waits for a decision. */
 const dropGone = async (account: InputTx, endpointId: EndpointId, gone: readonly MailboxId[]): Promise<void> => {
   const { at } = account.input;
@@ -126,6 +143,7 @@ const dropGone = async (account: InputTx, endpointId: EndpointId, gone: readonly
     values: [account.accountId, endpointId, gone, at],
   });
   for (const mailboxId of gone) await markUnbound(account, endpointId, mailboxId);
+  await releaseGone(account, endpointId, gone);
   await account.tx.query({
     text: `delete from upstream_mailboxes where account_id = $1 and endpoint_id = $2 and mailbox_id = any($3::uuid[])`,
     values: [account.accountId, endpointId, gone],

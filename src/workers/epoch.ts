@@ -120,8 +120,9 @@ export const beginEpoch = async (
   const { uidValidity, uidNext, highestModseq, permanentFlags } = seen;
   const cursor = { uidValidity, uidNext, highestModseq };
   const epoch = mailbox.epoch + 1;
-  // An empty mailbox, too, has to be recognised as that which it was, and its id, which may be another now, be agreed on.
-  const backfillLow = Math.max(uidNext, mailbox.bound + mailbox.held > 0 || mailbox.objectId !== null ? 2 : 1);
+  // An empty mailbox, too, has to be recognised as that which it was, and its id, which may be another now, be agreed on; what was
+  // in it may wait since an epoch before this one.
+  const backfillLow = Math.max(uidNext, 2);
   const facts = { endpointId: context.endpointId, mailbox: mailboxFacts(mailbox), seen: { ...cursor, permanentFlags } };
   await ingest(context, epochSeen, { ...facts, backfillLow, ...(contradictions !== undefined && { contradictions }) });
   Object.assign(mailbox, {

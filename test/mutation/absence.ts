@@ -256,6 +256,16 @@ const breakers: readonly Mutant[] = [
       ["B4", "twenty are enough, whatever contradicts", "(rebound >= enough && rebound >= share * listed)", "rebound >= enough"],
     ],
   ),
+  ...mutantsOf(
+    "store/mailbox-writes.ts",
+    ["workers/renumbered.pg.test.ts"],
+    [["B4", "what is asked of a mailbox is asked for ever when it is gone", "await releaseGone(account, endpointId, gone);", ""]],
+  ),
+  ...mutantsOf(
+    "workers/epoch.ts",
+    ["workers/renumbered.pg.test.ts"],
+    [["B4", "an empty mailbox need not be compared with what was in it", "Math.max(uidNext, 2)", "uidNext"]],
+  ),
 ];
 
 export const absence: readonly Mutant[] = [...gates, ...classes, ...breakers];

@@ -1,0 +1,137 @@
+/** Mailboxes that are numbered anew, and what comes between before they are read to their end. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Role } from "../../src/model/mail.ts";
+import type { SurveyedMailbox } from "../../src/model/observation.ts";
+import { keepHold } from "../../src/store/holds.ts";
+import { type Database, openDatabase } from "../../src/store/database.ts";
+import { loadCandidates } from "../../src/store/absence-slices.ts";
+import { inAccount, type InputTx } from "../../src/store/account-tx.ts";
+import type { Session } from "../../src/endpoints/endpoint.ts";
+import { backfillDone } from "../../src/workers/lane-state.ts";
+import { recognise } from "../../src/workers/recognise.ts";
+import { defineInput, ingest } from "../../src/store/inputs.ts";
+import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
+import { beginEpoch } from "../../src/workers/epoch.ts";
+import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
+import { applySurvey } from "../../src/workers/tree.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { defaultTenant, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+
+let fresh: FreshDatabase;
+let db: Database;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  db = openDatabase({ url: fresh.url, log: quietLog });
+});
+
+afterAll(async () => {
+  await db.close();
+  await fresh.drop();
+});
+
+const textOf = (name: string): string => `Subject: ${name}\r\nMessage-ID: <${name}@example.test>\r\n\r\n${name}\r\n`;
+
+/** INBOX and Work, in which there are three mails that were read to the end. */
+const begin = async () => {
+  const { context, mailbox } = await makeAccount(db);
+  await db.query({
+    text: `insert into endpoints (account_id, id, tenant_id, protocol, host, port, security, auth_type, auth_user, credentials)
+           values ($1, $2, $3, 'imap', 'mail.example.test', 993, 'tls', 'password', 'ana', 'sealed')`,
+    values: [context.accountId, context.endpointId, defaultTenant],
+  });
+  const [inbox, work] = [await mailbox("INBOX", 1), await mailbox("Work", 4)];
+  const items = ["one", "two", "three"].map((name, at) => itemOf(at + 1, textOf(name)));
+  const { cursor } = work;
+  await commitItems(context, work, {
+    batch: await prepareBatch(context, items),
+    reason: "backfilled",
+    move: cursor === null ? null : { cursor, backfillLow: 1, audited: true },
+  });
+  return { context, inbox, work };
+};
+
+const renumber = (context: LaneContext, mailbox: MailboxLane, uidValidity: number, exists: number): Promise<void> =>
+  beginEpoch(context, mailbox, {
+    path: mailbox.path,
+    startedAt: new Date(),
+    endedAt: new Date(),
+    uidValidity,
+    uidNext: exists + 1,
+    highestModseq: 1n,
+    exists,
+    permanentFlags: [],
+    numbersLast: true,
+    method: "full",
+    flags: [],
+    vanished: [],
+    present: null,
+  });
+
+const listedAt = (path: string, role: Role | null): SurveyedMailbox => ({
+  path,
+  delimiter: "/",
+  selectable: true,
+  subscribed: true,
+  role,
+  roleSource: role === null ? null : "special_use",
+  objectId: null,
+  status: { messages: 0, uidNext: 1, uidValidity: 1, highestModseq: 1n, unseen: 0 },
+  statusError: null,
+});
+
+const held = defineInput(
+  "observation",
+  "test.held",
+  (
+    account: InputTx,
+    {
+      endpointId,
+      mailboxId,
+      reason,
+    }: { readonly reason: string } & Pick<LaneContext, "endpointId"> & Pick<MailboxLane, "mailboxId">,
+  ) => keepHold(account, endpointId, null, { mailboxId, reason, count: 3, history: { epoch: 1, from: 0, cuts: [] } }),
+);
+
+const candidatesOf = async ({ fence, accountId, endpointId }: LaneContext): Promise<number> => {
+  const later = new Date(Date.now() + 3_600_000);
+  const groups = await inAccount(db, fence, accountId, (account) => loadCandidates(account, endpointId, later));
+  return groups.flatMap(({ candidates }) => candidates).length;
+};
+
+it("B3, B4: nothing is asked of a mailbox that is gone, and what was in it is decided", async () => {
+  const { context, work } = await begin();
+  const { accountId, endpointId } = context;
+  await renumber(context, work, 2, 3);
+  for (const reason of ["epoch", "mass_flag_loss"])
+    await ingest(context, held, { endpointId, mailboxId: work.mailboxId, reason });
+  const listed = ["INBOX", "Archive", "Sent"].map((path) => listedAt(path, path === "INBOX" ? "inbox" : null));
+  for (const minute of [1, 2, 3]) {
+    const at = new Date(Date.now() + minute * 60_000);
+    const survey = { complete: true, mailboxes: listed, startedAt: at, endedAt: at };
+    await applySurvey(context, survey, { proven: [], answering: [] });
+  }
+  expect(context.mailboxes.has(work.mailboxId)).toBe(false);
+  const { rows } = await db.query({
+    text: `select reason, outcome from holds where account_id = $1 order by reason`,
+    values: [accountId],
+  });
+  expect(rows).toEqual([
+    { reason: "epoch", outcome: "released" },
+    { reason: "mass_flag_loss", outcome: "released" },
+  ]);
+  expect(await candidatesOf(context)).toBe(3);
+});
+
+/** A server that shows nothing. */
+const showingNothing = { profile: {}, async *heads() {} } as unknown as Session;
+
+it("B4: a mailbox that is numbered anew once more, and is empty then, is compared with what was in it", async () => {
+  const { context, work } = await begin();
+  await renumber(context, work, 2, 3);
+  await renumber(context, work, 3, 0);
+  expect(backfillDone(work)).toBe(false);
+  const turn = { ranges: () => [{ from: 1, to: 1 }], until: Date.now() + 60_000 };
+  await recognise(context, showingNothing, work, turn, new AbortController().signal);
+  expect(work.held).toBe(3);
+});

@@ -105,12 +105,18 @@ const pairAlike = (old: readonly Unbound[], items: readonly NumberedItem[], leve
 };
 
 /**
+ * I2: what is doomed is destroyed there as the item that it is taken for, so that its octets have to tell which one that is; of what
+ * was purged nobody has any.
+ */
+const mayPair = ({ doomed, purged }: Unbound): boolean => doomed !== true || purged === true;
+
+/**
  * Neither ids nor headers tell apart what differs in its body only (Dovecot's mbox makes its ids of header blocks), nor which of
  * more items than placements is the new one (ID-4): two copies of one mail have one id (RFC 8474 5.2), and it is no evidence of
  * either.
  */
 const tellsApart = (old: readonly Unbound[], items: readonly NumberedItem[]): boolean =>
-  items.length <= old.length && old.every(({ messageId }) => messageId === old[0]?.messageId);
+  items.length <= old.filter(mayPair).length && old.every(({ messageId }) => messageId === old[0]?.messageId);
 
 const byKey = <T>(members: readonly T[], key: (member: T) => string | null): Map<string, T[]> => {
   const groups = new Map<string, T[]>();
@@ -153,34 +159,17 @@ const levels: readonly (readonly [Rebound["level"], Key, Key])[] = [
   ["L4", headAlone, headAlone],
 ];
 
-/**
- * What is doomed is removed from the server with its item: that goes to a live placement of the message that has none, and is left
- * to be told by octets where the server's id says that it may be another live one's.
- */
+/** What was purged takes its item with it: where the server's id says that this may be what is live, it is told by octets. */
 const liveFirst = (old: readonly Unbound[], pairs: readonly Rebound[]): Rebound[] => {
   const bound = new Set(pairs.map(({ placementId }) => placementId));
-  const isFree = ({ placementId }: Unbound): boolean => !bound.has(placementId);
-  const doomed = new Map<PlacementId, Unbound>();
-  const byMessage = new Queues<Unbound>();
-  const byId = new Queues<Unbound>();
-  for (const one of old) {
-    if (one.doomed === true) doomed.set(one.placementId, one);
-    else byMessage.add(one.messageId, one);
-    if (one.doomed !== true && one.objectId !== null) byId.add(one.objectId, one);
-  }
-  return pairs.flatMap((pair) => {
-    const one = doomed.get(pair.placementId);
-    if (one === undefined) return [pair];
-    const heir = byMessage.take(one.messageId, isFree);
-    if (heir === null) return one.objectId !== null && byId.take(one.objectId, isFree) !== null ? [] : [pair];
-    bound.add(heir.placementId);
-    return [{ ...pair, placementId: heir.placementId }];
-  });
+  const live = new Set(old.flatMap((one) => (one.doomed === true || bound.has(one.placementId) ? [] : [one.objectId])));
+  const doubtful = new Set(old.flatMap((one) => (one.purged === true && live.has(one.objectId) ? [one.placementId] : [])));
+  return pairs.filter(({ placementId }) => !doubtful.has(placementId));
 };
 
 /**
  * Pairs items with placements 1:1, by L1 and then by L4. Both ascending by UID; the same input has the same answer, and nothing is
- * paired twice (I13). What is doomed has an item only where all that is live of its message has one.
+ * paired twice (I13). What is doomed is left to octets, but stands among those that an item may be.
  */
 export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]): Rebound[] => {
   const pairs: Rebound[] = [];
@@ -202,7 +191,7 @@ export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]):
     );
     for (const [at, alike] of asking) {
       const candidates = free.get(at) ?? [];
-      if (tellsApart(candidates, alike)) pairs.push(...pairAlike(candidates, alike, level));
+      if (tellsApart(candidates, alike)) pairs.push(...pairAlike(candidates.filter(mayPair), alike, level));
     }
   }
   return liveFirst(old, pairs).sort((a, b) => a.uid - b.uid);

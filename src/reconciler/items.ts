@@ -89,7 +89,7 @@ const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
 
 /**
  * Rules ID-5 a–d, in their order; `joined`: another endpoint of the account showed it before this one did (K12). What is to be
- * removed there takes its item with it: it is asked after all that is live.
+ * removed there takes its item with it: it is asked after all that is live, and what is shown elsewhere does not bring it back.
  */
 const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],
@@ -97,7 +97,7 @@ const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
   ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
   ["rebound", (scope, p, doomed) => doomed?.has(p.id) === true && !isBound(p) && wasHere(scope, p)],
-  ["resurrected", (_, p) => p.lifecycle === "removed" && !isBound(p)],
+  ["resurrected", (_, p, doomed) => p.lifecycle === "removed" && !isBound(p) && doomed?.has(p.id) !== true],
 ];
 
 /** Equal octets, or equal normal forms. */
@@ -229,7 +229,9 @@ const continuedBy = (
   { alike, taken }: { readonly alike: readonly KnownMessage[]; readonly taken: ReadonlySet<PlacementId> },
 ): Continuation | null => {
   const claimed = input.claimed?.get(fact.uid);
-  const compared = claimed === undefined || taken.has(claimed.placement.id) ? [] : [claimed.placement];
+  // P7, I2: what was removed meanwhile comes back, or is removed there, by octets and by no less.
+  const isCompared = ({ placement }: Claimed): boolean => !(placement.lifecycle === "removed" || taken.has(placement.id));
+  const compared = claimed !== undefined && isCompared(claimed) ? [claimed.placement] : [];
   const free = alike.flatMap(({ placements }) => placements.filter(({ id }) => !taken.has(id)));
   return (
     restored(input, fact, { taken, sameEpoch: true }) ??

@@ -104,8 +104,14 @@ export const identity: readonly Mutant[] = [
       [
         "ID-5d",
         "a removed mail that comes again is another one",
-        '["resurrected", (_, p) => p.lifecycle === "removed" && !isBound(p)],',
+        '["resurrected", (_, p, doomed) => p.lifecycle === "removed" && !isBound(p) && doomed?.has(p.id) !== true],',
         "",
+      ],
+      [
+        "P7",
+        "a copy elsewhere brings back what is to be removed where it was",
+        "!isBound(p) && doomed?.has(p.id) !== true]",
+        "!isBound(p)]",
       ],
       ["ID-6", "of equals any is taken", "likeness(b) - likeness(a) ||", ""],
       [
@@ -135,6 +141,7 @@ export const identity: readonly Mutant[] = [
         "observed: reverted ?? flags",
       ],
       ["P12", "who writes a draft beside an app's has seen that", "input.forks?.get(fact.uid)", "undefined"],
+      ["I2", "what was removed is what its header block tells", 'placement.lifecycle === "removed" || taken', "taken"],
       ["P4", "what is wanted elsewhere stays where it is seen", 'continued.contest?.winner === "wanted"', "false"],
       ["C7", "what was left behind by a copy stays there", 'verb === "move" && opId !== null ?', "false ?"],
     ],
@@ -149,7 +156,9 @@ export const identity: readonly Mutant[] = [
       ["ID-8", "an id is believed whatever the size", "`${objectId} ${size}`", "objectId"],
       ["ID-8", "an id is believed that more than one content has", "repeated.add(objectId);", "return;"],
       ["ID-4", "what is alike is the same", "if (tellsApart(candidates, alike)) pairs.push", "pairs.push"],
-      ["ID-4", "of more items than placements the first are the old ones", "items.length <= old.length &&", ""],
+      ["ID-4", "of more items than placements the first are the old ones", "items.length <= old.filter(mayPair).length &&", ""],
+      ["I2", "what is to be removed there is known by less than its octets", "doomed !== true || purged === true", "true"],
+      ["I2", "what was purged goes with an item that may be live mail", "purged === true && live.has(one.objectId)", "false"],
       [
         "B4",
         "what somebody said to be another mailbox takes its mail along",

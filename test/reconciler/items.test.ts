@@ -85,6 +85,15 @@ describe("an item that was compared with a placement", () => {
     expect(told(arrive([], { claimed, items: [factOf({ sha256: null })] }))).toEqual(["", ""]);
   });
 
+  it("P7, I2: is not that where it was removed meanwhile: only its octets can tell", () => {
+    const removed = { lifecycle: "removed", binding: bindingOf({ closedReason: "epoch" }) } as const;
+    const claimed = new Map([claim(9, removed)]);
+    for (const doomed of [new Set<PlacementId>(), new Set(["p" as PlacementId])]) {
+      expect(told(arrive([], { claimed, doomed }))).toEqual(["p1", "message.created ID-7"]);
+      expect(told(arrive([], { claimed, doomed, items: [factOf({ sha256: null })] }))).toEqual(["", ""]);
+    }
+  });
+
   it("I13: is mail of its own where another item of the batch is that already", () => {
     const items = [factOf(), factOf({ uid: 10, sha256: "bb" })];
     const decision = arrive([], { items, claimed: new Map([claim(9), claim(10)]) });
@@ -202,6 +211,13 @@ describe("what was sent upstream", () => {
     const binding = bindingOf({ closedReason: "epoch" });
     expect(told(arrive([placementOf("p", { lifecycle: "removed", binding })]))).toEqual(["p", "message.restored ID-5d"]);
     expect(told(arrive([placementOf("p", { lifecycle: "purged", binding })]))).toEqual(["p1", "message.created ID-5e"]);
+  });
+
+  it("P7: is a copy where it is shown elsewhere than where that is still to be removed", () => {
+    const gone = bindingOf({ mailboxId: work, closedReason: "epoch" });
+    const removed = placementOf("p", { mailboxId: work, lifecycle: "removed", binding: gone });
+    expect(told(arrive([removed], { doomed: new Set([removed.id]) }))).toEqual(["p1", "message.created ID-5e"]);
+    expect(told(arrive([removed]))).toEqual(["p", "message.restored ID-5d"]);
   });
 
   it("ID-8 I2: is what is live before what was to go, whichever looks more like it", () => {

@@ -167,27 +167,36 @@ const liveFirst = (old: readonly Unbound[], pairs: readonly Rebound[]): Rebound[
   return pairs.filter(({ placementId }) => !doubtful.has(placementId));
 };
 
+type Levels = readonly (readonly [Rebound["level"], Key, Key])[];
+
+/** Without ids that tell nothing. */
+const levelsFor = (told: readonly Told[]): Levels => {
+  const repeated = repeatedIds(told);
+  const isTold = ({ objectId }: Told): boolean => objectId === null || !repeated.has(objectId);
+  const guarded =
+    (key: Key): Key =>
+    (one) =>
+      isTold(one) ? key(one) : null;
+  return levels.map(([level, ofOld, ofItem]) =>
+    level === "L1" ? [level, guarded(ofOld), guarded(ofItem)] : [level, ofOld, ofItem],
+  );
+};
+
 /**
  * Pairs items with placements 1:1, by L1 and then by L4. Both ascending by UID; the same input has the same answer, and nothing is
  * paired twice (I13). What is doomed is left to octets, but stands among those that an item may be.
  */
 export const rebind = (old: readonly Unbound[], items: readonly NumberedItem[]): Rebound[] => {
   const pairs: Rebound[] = [];
-  const repeated = repeatedIds([...old, ...items]);
-  const isTold = ({ objectId }: Told): boolean => objectId === null || !repeated.has(objectId);
-  for (const [level, keyOfOld, keyOfItem] of levels) {
-    const told =
-      (key: Key): Key =>
-      (one) =>
-        level !== "L1" || isTold(one) ? key(one) : null;
+  for (const [level, keyOfOld, keyOfItem] of levelsFor([...old, ...items])) {
     const bound = new Set<number | PlacementId>(pairs.flatMap(({ uid, placementId }) => [uid, placementId]));
     const free = byKey(
       old.filter(({ placementId }) => !bound.has(placementId)),
-      told(keyOfOld),
+      keyOfOld,
     );
     const asking = byKey(
       items.filter(({ uid }) => !bound.has(uid)),
-      told(keyOfItem),
+      keyOfItem,
     );
     for (const [at, alike] of asking) {
       const candidates = free.get(at) ?? [];
@@ -215,11 +224,34 @@ export interface Judged extends Pick<Unbound, "placementId" | "doomed"> {
 }
 
 /**
+ * Placements that were found again, and those of which one of several items is the mail, whichever: that is told by octets, and is
+ * evidence of the mailbox all the same.
+ */
+export const recognisable = (
+  old: readonly Unbound[],
+  items: readonly NumberedItem[],
+  pairs: readonly Rebound[],
+): ReadonlySet<PlacementId> => {
+  const found = new Set(pairs.map(({ placementId }) => placementId));
+  const paired = new Set(pairs.map(({ uid }) => uid));
+  for (const [, keyOfOld, keyOfItem] of levelsFor([...old, ...items])) {
+    const alike = byKey(
+      items.filter(({ uid }) => !paired.has(uid)),
+      keyOfItem,
+    );
+    for (const one of old) {
+      const item = found.has(one.placementId) ? undefined : alike.get(keyOfOld(one) ?? "")?.pop();
+      if (item !== undefined) found.add(one.placementId);
+    }
+  }
+  return found;
+};
+
+/**
  * Those by which the mailbox is judged: what has no octets cannot be found again by them, and what was to be removed there may have
  * been, so that only its being there says something.
  */
-export const countFound = (old: readonly Judged[], pairs: readonly Rebound[]): Pick<EpochCounts, "before" | "rebound"> => {
-  const found = new Set(pairs.map(({ placementId }) => placementId));
+export const countFound = (old: readonly Judged[], found: ReadonlySet<PlacementId>): Pick<EpochCounts, "before" | "rebound"> => {
   const lost = old.filter((one) => one.lost && (one.doomed !== true || found.has(one.placementId)));
   const stored = lost.filter(({ sha256 }) => sha256 !== null);
   const judged = stored.length > 0 ? stored : lost;

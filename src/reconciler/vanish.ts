@@ -86,6 +86,8 @@ export interface CutView {
   readonly inboxLost: ReadonlySet<MessageId>;
   /** What the maildrop shows of the candidates; of those that are not in it: none. */
   readonly secondViews: ReadonlyMap<PlacementId, SecondView>;
+  /** Those that may be in a mailbox of which nobody has read what it has (B4); absent: none. */
+  readonly unread?: ReadonlySet<PlacementId>;
   /** A server was not well of late, or the views of the account disagree (B2). */
   readonly unwell: boolean;
   /** Of the whole account, with what was removed shortly before (B1). */
@@ -125,7 +127,7 @@ export interface Resolution extends Decision {
   readonly held: number;
   /** Left undecided because the maildrop shows it (V4). */
   readonly disputed: number;
-  /** Left undecided until the maildrop is listed. */
+  /** Left undecided until the maildrop is listed, or a held mailbox is read. */
   readonly awaited: number;
   /** Something left INBOX that nobody had marked as deleted, and no POP3 device is known (V15). */
   readonly hinted: boolean;
@@ -162,7 +164,7 @@ interface Verdict {
   readonly outcome: VanishOutcome;
 }
 
-/** Who has to speak first: breaker B1, or the maildrop, which shows it or was not listed since. */
+/** Who has to speak first: breaker B1, or the maildrop, which shows it or was not listed since, or a mailbox that is held. */
 type Pending = "held" | "disputed" | "awaited";
 
 /**
@@ -181,7 +183,8 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
     canRestore: input.mayRestore && candidate.restorable,
   });
   if (outcome.action === "hold") return input.dispute === "rejected" ? givenUp("V4", "rejected") : "disputed";
-  if (view === "awaited" && !candidate.ownCommand) return "awaited";
+  const mayBeThere = view === "awaited" || cut.unread?.has(candidate.id) === true;
+  if (mayBeThere && !candidate.ownCommand) return "awaited";
   const believed = !tripped || !isGuarded(candidate) || outcome.action === "keep";
   if (believed && input.dispute === "open" && view === "unheard" && outcome.action === "remove") return givenUp("V4", "released");
   if (believed && !candidate.durable)

@@ -1,5 +1,5 @@
 /** Placements whose items are missing, with all that a decision about them needs (semantics 4). */
-import type { EndpointId, MailboxId } from "../model/ids.ts";
+import type { EndpointId, MailboxId, PlacementId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { Candidate } from "../reconciler/vanish.ts";
 import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
@@ -53,6 +53,24 @@ const toCandidate = (row: AbsentRow): Candidate => {
     drainSuspect: row.role === "trash" && row.reason === viaTrash,
     markedDeleted: view.binding?.shadowFlags.some((flag) => flag.toLowerCase() === "\\deleted") ?? false,
   };
+};
+
+/** Mail that is missed, and the octets that are stored of it. */
+export interface MissingRow {
+  readonly id: PlacementId;
+  readonly sha256: Buffer;
+  readonly size: number;
+}
+
+/** Up to `limit` of them. */
+export const listMissing = async (account: AccountTx, limit: number): Promise<MissingRow[]> => {
+  const { rows } = await account.tx.query<{ id: PlacementId; sha256: Buffer; size: bigint }>({
+    name: "absences_stored",
+    text: `select p.id, m.sha256, m.size from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id
+           where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and m.sha256 is not null order by p.id limit $2`,
+    values: [account.accountId, limit],
+  });
+  return rows.map(({ size, ...row }) => ({ ...row, size: Number(size) }));
 };
 
 /** Absence candidates noted before `cutStartedAt`, by mailbox; a later one was not part of the cut. */

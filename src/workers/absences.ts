@@ -1,6 +1,6 @@
 /** Absence candidates after a consistent cut: moved, removed, kept or held (semantics 4). */
 import type { EndpointProfile } from "../model/endpoint.ts";
-import type { EndpointId, MailboxId } from "../model/ids.ts";
+import type { EndpointId, MailboxId, PlacementId } from "../model/ids.ts";
 import type { Survey } from "../model/observation.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
 import { withCut } from "../reconciler/holds.ts";
@@ -176,7 +176,7 @@ const learnRetention = async (
 /** Candidates that a cut leaves undecided. */
 export interface LeftOpen {
   readonly held: boolean;
-  /** The maildrop has to be listed first. */
+  /** The maildrop has to be listed, or a held mailbox to be read, first. */
   readonly awaited: boolean;
 }
 
@@ -187,9 +187,11 @@ interface CutFacts {
   /** Gmail: its POP3 tells nothing of single items, and its mailboxes are labels. */
   readonly pop3ShowsAll: boolean;
   readonly testimony: Testimony;
+  /** What may be in a mailbox that is held. */
+  readonly unread: readonly PlacementId[];
 }
 
-const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, testimony }: CutFacts) => {
+const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, testimony, unread }: CutFacts) => {
   const { endpointId } = lane;
   const at = account.input.at.getTime();
   const groups = await loadCandidates(account, endpointId, surveyedAt);
@@ -206,6 +208,7 @@ const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, tes
     batchShape: batch !== null && hasBatchShape(batch),
     inboxLost: new Set(lost.map(({ messageId }) => messageId)),
     secondViews,
+    unread: new Set(unread),
     unwell: lane.unwell || disputes.size > 0 || [...secondViews.values()].includes("shown"),
     account: losses.account,
     keepsLabels: pop3ShowsAll,
@@ -231,7 +234,7 @@ export const settleCandidates = async (
   context: LaneContext,
   { startedAt: surveyedAt }: Survey,
   { pop3ShowsAll = false }: EndpointProfile,
-  witness: MaildropWitness,
+  { witness, unread }: { readonly witness: MaildropWitness; readonly unread: readonly PlacementId[] },
 ): Promise<LeftOpen> => {
   step("before settle");
   const { testimony } = witness;
@@ -240,6 +243,7 @@ export const settleCandidates = async (
     surveyedAt,
     pop3ShowsAll,
     testimony,
+    unread,
   });
   step("after settle");
   context.retention.days = trashDays;

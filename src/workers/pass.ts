@@ -11,6 +11,7 @@ import { backfillPending, runBackfillSlice } from "./backfill.ts";
 import { beginMailbox, strangerAfter } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
+import { maybeHeld } from "./held-mail.ts";
 import { updateMailbox } from "./incremental.ts";
 import { auditIsDue, backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
@@ -201,7 +202,8 @@ const settle = async (input: PassInput): Promise<void> => {
   for (let tries = 0; tries < cutTries; tries += 1) {
     const survey = await input.session.survey(input.signal);
     if (isConsistentCut(context, survey)) {
-      const left = await settleCandidates(context, survey, input.session.profile, input.witness);
+      const unread = await maybeHeld(context, input.session, input.signal);
+      const left = await settleCandidates(context, survey, input.session.profile, { witness: input.witness, unread });
       memory.commandsAt = 0;
       memory.held = left.held;
       memory.candidates = left.awaited;

@@ -6,7 +6,7 @@ import type { Session } from "../endpoints/endpoint.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Role } from "../model/mail.ts";
 import type { UidRange } from "../model/observation.ts";
-import { acceptsEpoch, countFound, type Rebound } from "../reconciler/epoch.ts";
+import { acceptsEpoch, countFound, type Rebound, recognisable } from "../reconciler/epoch.ts";
 import { isRebuilt } from "../reconciler/mailboxes.ts";
 import type { Scope } from "../reconciler/state.ts";
 import { inAccount, type InputTx } from "../store/account-tx.ts";
@@ -81,7 +81,7 @@ const accept = async (
   known: Recognition,
   pairs: readonly Rebound[],
 ): Promise<boolean> => {
-  const { before, rebound } = countFound(known.old, pairs);
+  const { before, rebound } = countFound(known.old, recognisable(known.old, known.items, pairs));
   const { role, objectId } = mailbox;
   const recognised = await ingest(context, mailboxRecognised, {
     scope: scopeOf(context, mailbox),

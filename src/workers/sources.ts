@@ -1,6 +1,7 @@
 /** Where mail that arrives may have come from: looked at before it is taken for something new. */
 import type { Session } from "../endpoints/endpoint.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
+import type { MailboxObservation } from "../model/observation.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { markMissing } from "../store/candidates.ts";
@@ -8,7 +9,7 @@ import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
 import { commitObservation, formsOf, type PreparedBatch } from "./commit.ts";
 import { beginEpoch, epochBreakOf, isStranger, strangerAfter } from "./epoch.ts";
-import { backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { auditIsDue, backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { lackedBy } from "./recognise.ts";
 import { applyListing } from "./renames.ts";
 
@@ -40,6 +41,12 @@ export interface SourceLook {
   readonly settled?: Set<MailboxId>;
 }
 
+/** Where mod-sequences went backwards they do not tell what is gone, and all of it is looked at (G5). */
+const observeSource = (session: Session, source: MailboxLane, signal: AbortSignal): Promise<MailboxObservation> => {
+  const { path, cursor, bound } = source;
+  return session.observe({ path, since: auditIsDue(source) ? null : cursor, boundCount: bound }, signal);
+};
+
 const missSource = async (
   context: LaneContext,
   look: SourceLook,
@@ -48,7 +55,7 @@ const missSource = async (
   const { session, signal, settled } = look;
   const { cursor, backfillLow } = source;
   if (cursor === null || backfillLow === null) return false;
-  const seen = await session.observe({ path: source.path, since: cursor, boundCount: source.bound }, signal);
+  const seen = await observeSource(session, source, signal);
   const broken = epochBreakOf(source, seen);
   if (broken === "renumbered" && isStranger(source, seen)) {
     const survey = await session.survey(signal);

@@ -147,7 +147,8 @@ const classes: readonly Mutant[] = [
     "reconciler/vanish.ts",
     [vanish],
     [
-      ["V4", "nobody waits for the maildrop", 'if (view === "awaited" && !candidate.ownCommand) return "awaited";', ""],
+      ["V0", "what may lie in a held mailbox is gone", " || cut.unread?.has(candidate.id) === true;", ";"],
+      ["V4", "nobody waits for the maildrop", 'const mayBeThere = view === "awaited" || ', "const mayBeThere = "],
       ["V15", "nobody hears of a device that may be there", 'hinted ||= found.rule === "V15";', ""],
       ["V19", "what we removed ourselves goes here, too", ' || found.class === "self";', ";"],
       ["I1", "what was gone before its octets were there is shown for ever", "if (believed && !candidate.durable)", "if (false)"],
@@ -252,6 +253,8 @@ const breakers: readonly Mutant[] = [
         "rebound >= share * before || (rebound >= enough && rebound >= share * listed)",
         "true",
       ],
+      ["B4", "what is one of several says nothing of its mailbox", "if (item !== undefined) found", "if (false) found"],
+      ["B4", "one item is evidence of all that look like it", "?.pop();", "?.[0];"],
       ["B4", "twenty are not enough", "|| (rebound >= enough && rebound >= share * listed)", ""],
       ["B4", "twenty are enough, whatever contradicts", "(rebound >= enough && rebound >= share * listed)", "rebound >= enough"],
     ],

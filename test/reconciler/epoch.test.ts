@@ -4,6 +4,7 @@ import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/mo
 import {
   acceptsEpoch,
   countFound,
+  recognisable,
   headKey,
   keepLeftOver,
   type NumberedItem,
@@ -73,19 +74,31 @@ describe("a mailbox that is numbered anew (ID-8)", () => {
   });
 
   it("B4: is not judged by what was to be removed from it, unless that is found", () => {
-    const pair = (uid: number) => ({ uid, placementId: old(uid).placementId, level: "L4" as const });
+    const found = (...uids: number[]) => new Set(uids.map((uid) => old(uid).placementId));
     const lost = (uid: number, more: object = {}) => ({ ...old(uid), lost: true, sha256: "aa", ...more });
     const doomed = Array.from({ length: 90 }, (_, at) => lost(100 + at, { doomed: true }));
     const live = Array.from({ length: 10 }, (_, at) => lost(at));
-    const all = live.map(({ uid }) => pair(uid));
-    expect(countFound([...live, ...doomed], all)).toEqual({ before: 10, rebound: 10 });
-    expect(countFound([...live, ...doomed], [...all, pair(100)])).toEqual({ before: 11, rebound: 11 });
-    expect(countFound(doomed, [])).toEqual({ before: 0, rebound: 0 });
-    expect(countFound([...live, lost(11, { sha256: null }), lost(12, { lost: false })], all.slice(1))).toEqual({
+    const all = live.map(({ uid }) => uid);
+    expect(countFound([...live, ...doomed], found(...all))).toEqual({ before: 10, rebound: 10 });
+    expect(countFound([...live, ...doomed], found(...all, 100))).toEqual({ before: 11, rebound: 11 });
+    expect(countFound(doomed, found())).toEqual({ before: 0, rebound: 0 });
+    expect(countFound([...live, lost(11, { sha256: null }), lost(12, { lost: false })], found(...all.slice(1)))).toEqual({
       before: 10,
       rebound: 9,
     });
-    expect(countFound([lost(11, { sha256: null })], [pair(11)])).toEqual({ before: 1, rebound: 1 });
+    expect(countFound([lost(11, { sha256: null })], found(11))).toEqual({ before: 1, rebound: 1 });
+  });
+
+  it("B4: is judged by what may be one of several, too, each time that there is one", () => {
+    const [same, other] = [{ head: headKey("same", 100) }, { head: headKey("other", 100) }];
+    const shown = (olds: ReturnType<typeof old>[], items: ReturnType<typeof item>[]) =>
+      [...recognisable(olds, items, rebind(olds, items))].toSorted();
+    expect(shown([old(1, same)], [item(5, 1, same), item(6, 1, same)])).toEqual(["p1"]);
+    expect(shown([old(1, same), old(2, { ...same, messageId: "m2" as MessageId }), old(3, other)], [item(5, 1, same)])).toEqual([
+      "p1",
+    ]);
+    expect(shown([old(1, same), old(3, other)], [item(5, 1, same), item(6, 1, { head: null })])).toEqual(["p1"]);
+    expect(shown([old(1, { head: null })], [item(5, 1, { head: null }), item(6, 1, { head: null })])).toEqual([]);
   });
 
   it("I2: what is to be removed with its item is told by octets only, and what is live by what tells it beside that", () => {

@@ -175,6 +175,13 @@ describe("candidates in one mailbox", () => {
 
   const seenAs = (candidates: readonly Candidate[], view: SecondView) => new Map(candidates.map(({ id }) => [id, view] as const));
 
+  it("wait for a mailbox that is held, where they may lie in it (V0), but not what we removed ourselves", () => {
+    const [there, gone, ours] = [candidate(1), candidate(2), candidate(3, { ownCommand: true })];
+    const cut = cutAt(0, { unread: new Set([there.id, ours.id]) });
+    const { awaited, changes } = resolve({ candidates: [there, gone, ours], cut });
+    expect([awaited, changes.map(({ placementId }) => placementId)]).toEqual([1, [gone.id, ours.id]]);
+  });
+
   it("S135: are disputed while the maildrop shows them (V4), and wait until it was listed", () => {
     const three = [candidate(1), candidate(2), candidate(3, { markedDeleted: true })];
     const about = (view: SecondView) => resolve({ candidates: three, cut: cutAt(0, { secondViews: seenAs(three, view) }) });

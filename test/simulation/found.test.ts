@@ -193,3 +193,40 @@ it("a mailbox that is no longer listed and still there for the server is not gon
   const { oracle } = await simulate(plan([{ ...mail, box: 1 }], [0, 11, 11, 11, 11], { quirks }));
   expect(oracle.log.map(({ kind }) => kind).filter((kind) => /removed|kept/.test(kind))).toEqual([]);
 });
+
+const renumberKeeping = (box: number) => ({ ...renumber(box), numbers: false });
+
+it("mail that went to its own copy while that was numbered anew is found beside it (B4, ID-5a)", async () => {
+  const { oracle } = await simulate(
+    plan([mail, { do: "copy", box: 0, item: 0, to: 1 }, renumberKeeping(1), moveAway], [0, 0, 11]),
+  );
+  expect(oracle.log.filter(({ kind }) => /removed|hold/.test(kind))).toEqual([]);
+});
+
+it("mail that went while its mailbox lost its mod-sequences is asked for where it was (ID-5a, G5)", async () => {
+  const { oracle } = await simulate(
+    plan([mail, moveAway, { ...renumberKeeping(1), flags: true }, { do: "lose modseqs", box: 0 }], [0, 11]),
+  );
+  expect(oracle.held.placements).toHaveLength(1);
+});
+
+it("what may have gone into a mailbox that is held is not decided without it (V0, B4)", async () => {
+  const other = { ...mail, content: 1, box: 1 } as const;
+  const away = { do: "delete", box: 1, item: 0, slow: false } as const;
+  const { oracle } = await simulate(plan([other, mail, away, renumberKeeping(1), moveAway], [0, 0, 11]));
+  expect(oracle.log.filter(({ kind, reason }) => kind === "hold.opened" && reason === "epoch")).toHaveLength(1);
+});
+
+it("what is purged has no flags, though its item has to stay (P10, C7)", () =>
+  simulate(
+    plan(
+      [
+        mail,
+        { do: "mark", box: 0, item: 0, flag: "\\Seen", set: true },
+        { do: "api throws away", device: 0, message: 0, how: "purge", twice: false },
+        { do: "api marks", device: 0, message: 0, keyword: "$seen", set: false, twice: false },
+      ],
+      [0, 2],
+      { quirks: { ...noQuirks, uidplus: false } },
+    ),
+  ));

@@ -216,6 +216,7 @@ class ModelSession implements Session {
   #items({ path, uidValidity }: { path: string; uidValidity: number }, range: { from: number; to: number }): Item[] {
     const mailbox = this.#server.mailboxes.get(path);
     if (mailbox?.uidValidity !== uidValidity) throw noMailbox(path);
+    mailbox.readValidity = uidValidity;
     return mailbox.items.filter(({ uid }) => uid >= range.from && uid <= range.to);
   }
 }

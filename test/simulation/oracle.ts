@@ -244,9 +244,9 @@ export class Oracle {
   }
 
   /** 8.3: a flag is as the last device left it. What the daemon may change by itself is what was marked by retrieval alone (Z5). */
-  #checkFlags(held: Held): void {
+  #checkFlags({ placements }: Held): void {
     const { server, plan } = this.#world;
-    const byItem = new Map(held.placements.filter(({ uid }) => uid !== null).map((one) => [`${one.boundPath} ${one.uid}`, one]));
+    const byItem = new Map(placements.filter(({ uid }) => uid !== null).map((one) => [`${one.boundPath} ${one.uid}`, one]));
     for (const mailbox of server.mailboxes.values())
       for (const { uid, of } of plan.protocols.includes("imap") ? mailbox.items : []) {
         const wanted = new Map<string, boolean>();
@@ -255,7 +255,10 @@ export class Oracle {
           if (by === "fault") wanted.delete(flag);
           else if (by !== "daemon") wanted.set(flag, value);
         }
-        const keywords = byItem.get(`${mailbox.path} ${uid}`)?.keywords ?? [];
+        const held = byItem.get(`${mailbox.path} ${uid}`);
+        // What is purged has no flags any more; its item may have to stay (C7).
+        if (held?.lifecycle === "purged") continue;
+        const keywords = held?.keywords ?? [];
         for (const [flag, value] of wanted) {
           if (of.contested.has(flag)) continue;
           const [keyword] = keywordsOfFlags([flag]);

@@ -51,6 +51,8 @@ export interface Mailbox {
   role: "inbox" | "archive" | "trash" | null;
   readonly objectId: string;
   uidValidity: number;
+  /** The daemon has read flags of items with these numbers. */
+  readValidity: number;
   uidNext: number;
   modseq: number;
   /** Ascending by UID. */
@@ -102,7 +104,7 @@ export class ServerModel {
     if (known !== undefined) return known;
     this.validity += 1;
     const { validity: uidValidity } = this;
-    const counters = { uidValidity, uidNext: 1, modseq: 1 };
+    const counters = { uidValidity, readValidity: uidValidity, uidNext: 1, modseq: 1 };
     const made: Mailbox = { path, role, objectId: `mailbox${uidValidity}`, ...counters, items: [], expunged: [] };
     this.mailboxes.set(path, made);
     this.onChange(path);
@@ -187,6 +189,8 @@ export class ServerModel {
       for (const flag of remove) {
         item.flags.delete(flag);
         say(item.of, { flag, value: false, by });
+        // Nor is what is taken away before the new numbers were seen (F9).
+        if (by !== "daemon" && mailbox.readValidity !== mailbox.uidValidity) item.of.contested.add(flag);
       }
       // A STORE that changes nothing counts nothing (E9c).
       if ([...item.flags].sort().join() === before) continue;

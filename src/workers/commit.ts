@@ -83,14 +83,10 @@ const factsOf = async ({ facts, twoViews }: LaneContext, items: readonly Fetched
   return items.map(({ octets }) => (octets === null ? null : (read[at++] ?? null)));
 };
 
-const factOf = (item: FetchedItem, told: MailFacts | null): ItemFact => ({
-  uid: item.uid,
-  flags: item.flags,
-  modseq: item.modseq,
-  receivedAt: item.internalDate.getTime(),
-  objectId: item.objectId ?? null,
-  size: item.size ?? null,
-  sha256: item.octets?.sha256.toString("hex") ?? null,
+const factOf = ({ internalDate, octets, unavailable: _why, ...listed }: FetchedItem, told: MailFacts | null): ItemFact => ({
+  ...listed,
+  receivedAt: internalDate.getTime(),
+  sha256: octets?.sha256.toString("hex") ?? null,
   ...(told?.print != null && { hFull: told.print.hFull.toString("hex") }),
 });
 

@@ -83,6 +83,10 @@ export type EndpointPatchInput = Static<typeof EndpointPatchInput>;
 const policyFields = {
   pop3Devices: Words(["unknown", "declared", "none"]),
   onPop3Drain: Words(["keep", "mirror", "restore"]),
+  preserveAhead: Type.Boolean({
+    description:
+      "Where a POP3 device reads the account (pop3Devices is declared, or was learned): each new message of INBOX is copied on the IMAP server as soon as it is seen, to Archive or else Kept from POP3, so that the device does not take the only copy there. Costs the room of the copies.",
+  }),
   onUserExpunge: Words(["keep", "mirror"]),
   onUnknownVanish: Words(["auto", "keep", "mirror"]),
   pop3Seen: Words(["auto", "accept", "revert"], {

@@ -124,11 +124,13 @@ const damagedNotices = (holds: readonly Hold[]): string[] =>
         `Messages that stay on the server although the policy serverCopy wants them removed: ${count}. What is stored of them here is not what was read. Check the database's disk, and restore it from a backup.`,
     );
 
-/** V18 needs a server that takes mail back. */
-const restoreNotices = ({ policy }: AccountRow): string[] =>
-  policy.onPop3Drain === "restore"
+/** V18 and V21 need a server that takes mail back. */
+const restoreNotices = ({ policy }: AccountRow): string[] => [
+  ...(policy.onPop3Drain === "restore"
     ? ["What a POP3 device takes cannot be put back over POP3: the policy onPop3Drain restore keeps it here, as keep does."]
-    : [];
+    : []),
+  ...(policy.preserveAhead ? ["POP3 has no place for copies: the policy preserveAhead needs an IMAP endpoint."] : []),
+];
 
 /** What is around an endpoint that its notices depend on. */
 interface NoticeGround {

@@ -6,6 +6,8 @@ export type SyncState = "connecting" | "backfilling" | "live" | "paused" | "need
 export interface Policy {
   readonly pop3Devices: "unknown" | "declared" | "none";
   readonly onPop3Drain: "keep" | "mirror" | "restore";
+  /** New mail of INBOX is copied to where a POP3 device does not see it, as long as one reads the account (V21). */
+  readonly preserveAhead: boolean;
   readonly onUserExpunge: "keep" | "mirror";
   readonly onUnknownVanish: "auto" | "keep" | "mirror";
   readonly pop3Seen: "auto" | "accept" | "revert";
@@ -18,6 +20,7 @@ export interface Policy {
 export const defaultPolicy: Policy = {
   pop3Devices: "unknown",
   onPop3Drain: "keep",
+  preserveAhead: false,
   onUserExpunge: "mirror",
   onUnknownVanish: "auto",
   pop3Seen: "auto",

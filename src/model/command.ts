@@ -14,6 +14,8 @@ export type RuleReason =
   | "self_inflicted_seen"
   /** A POP3 device took it from INBOX (V18). */
   | "restored_after_drain"
+  /** A POP3 device reads the account and may take it from INBOX: a copy lies where that device does not look (V21). */
+  | "preserved_ahead"
   /** It was gone from where it was to be moved from (P8). */
   | "source_gone"
   /** The server lost them: nobody took them away (F9, B3). */
@@ -33,7 +35,7 @@ interface Planned {
 
 /**
  * Keywords of `remove` are taken away upstream while the canonical placement lacks them; without it, upstream is to have the flags that
- * the placement has. `append` puts its octets back.
+ * the placement has. `append` puts its octets back, or a copy of them there.
  */
 export type CommandPlan =
   | (Planned & { readonly verb: "store"; readonly args: { readonly remove?: readonly string[] } })

@@ -85,6 +85,10 @@ const tellings: Readonly<Record<string, Telling>> = {
   },
   pop3_drain_via_trash: { text: "A POP3 device took it; this server moves such mail to Trash.", otherwise: drainPolicy },
   restored_after_drain: { text: "It was put back on the server, into a mailbox that POP3 does not show." },
+  preserved_ahead: {
+    text: "It is a copy on the server, made before a POP3 device could take the mail from INBOX.",
+    otherwise: "To have no such copies made, set the policy `preserveAhead` to `false`.",
+  },
   self: { text: "Samebox removed it from the server, as the policy `serverCopy` asks; it stays here." },
   lost_before_durable: { text: "It was gone before its octets could be read: nothing of it but its listing was ever here." },
   came_and_went_unseen: {

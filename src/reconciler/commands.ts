@@ -4,6 +4,7 @@
  */
 import type { CommandReason, EndStatus, OpenStatus } from "../model/command.ts";
 import { flagOfKeyword, keepsFlag, keywordsOfFlags, type Role } from "../model/mail.ts";
+import { preserved } from "./preserve-ahead.ts";
 import type { PlacementView } from "./state.ts";
 
 /** Sent so often and not confirmed, it has failed: every intent ends (I16). */
@@ -203,12 +204,23 @@ export const reviewAppend = (
   { wanted, awaited }: { readonly wanted: boolean; readonly awaited: boolean },
 ): AppendStep => {
   const { placement, status, reason } = command;
+  if (reason === preserved.reason) return reviewCopy(command, wanted);
   if (reason !== "restored_after_drain") return reviewPlacing(command, awaited);
   if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
   // It is shown again, wherever that is.
   if (!placement.kept) return end("superseded", "reappeared");
   if (status !== "planned") return { kind: "look" };
   if (!wanted) return end("superseded", "not_wanted");
+  return isSpent(command) ? end("failed", "no_effect") : { kind: "send" };
+};
+
+/** Of what is to be there a second time: what a device took and is kept here, too (V21). What is missing may have been moved. */
+const reviewCopy = (command: CommandView, wanted: boolean): AppendStep => {
+  const { placement, status } = command;
+  if (status !== "planned") return { kind: "look" };
+  if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
+  if (!wanted) return end("superseded", "not_wanted");
+  if (placement.absent) return wait(lookAgainMs, unbound);
   return isSpent(command) ? end("failed", "no_effect") : { kind: "send" };
 };
 
@@ -235,6 +247,9 @@ export const afterLook = (looks: number | null, answered: boolean, firstMs: numb
   if (looks < looksBeforeRepeat) return unsettled(firstMs, "not_found");
   return answered ? end("failed", "not_found") : wait(0, "not_found");
 };
+
+/** Rules that name no mailbox: it goes to the restore place, also what is kept here and outside of the projection (V18, V21). */
+export const goesAside = (reason: CommandReason): boolean => reason === "restored_after_drain" || reason === preserved.reason;
 
 /** Where mail is put back: never into INBOX, which is all that a POP3 device sees (V18). */
 export interface RestorePlace {

@@ -9,6 +9,7 @@ import { applyFlags } from "./observed-flags.ts";
 import { whyNew } from "./import.ts";
 import { bindingOf, bindOwn } from "./own.ts";
 import { giveBack, setRight } from "./plan.ts";
+import { preserve, preserved } from "./preserve-ahead.ts";
 import { withoutSeen } from "./pop3-seen.ts";
 import {
   type Decision,
@@ -60,6 +61,8 @@ export interface ItemsInput {
   readonly contests?: Contests;
   /** What the mailbox keeps; null: not known, or everything. */
   readonly permanentFlags?: readonly string[] | null;
+  /** What is new is copied to where no POP3 device takes it (V21); absent: it is not. */
+  readonly preserves?: boolean;
   /** By UID: the version of the same draft that an app brought before whoever wrote the item could see it (P12). */
   readonly forks?: ReadonlyMap<number, MessageId>;
   /** Unused ids, two per item: one for a message, one for a placement. */
@@ -137,7 +140,7 @@ const rules = {
 const restored = (
   { claims = [], scope }: ItemsInput,
   fact: ItemFact,
-  which: { readonly taken: ReadonlySet<PlacementId>; readonly sameEpoch: boolean },
+  which: { readonly taken: ReadonlySet<string>; readonly sameEpoch: boolean },
 ): Continuation | null => {
   const claim = broughtBack(claims, scope, fact, which);
   return claim === null ? null : { how: "restored", placement: claim.placement, confidence: 1, claim };
@@ -226,7 +229,7 @@ const asDrain = (found: Continuation, { flags }: ItemFact, toTrash: DrainToTrash
 const continuedBy = (
   input: ItemsInput,
   fact: ItemFact,
-  { alike, taken }: { readonly alike: readonly KnownMessage[]; readonly taken: ReadonlySet<PlacementId> },
+  { alike, taken }: { readonly alike: readonly KnownMessage[]; readonly taken: ReadonlySet<string> },
 ): Continuation | null => {
   const claimed = input.claimed?.get(fact.uid);
   // P7, I2: what was removed meanwhile comes back, or is removed there, by octets and by no less.
@@ -241,12 +244,65 @@ const continuedBy = (
   );
 };
 
+type Why = Pick<DecidedChange, "reason" | "rule">;
+
+/** A placement of its own (5e). @returns its message and itself. */
+const appear = (
+  draft: Draft,
+  { scope, freshIds }: ItemsInput,
+  item: number,
+  { fact, existing, why }: { readonly fact: ItemFact; readonly existing: MessageId | undefined; readonly why: Why },
+): { readonly id: PlacementId; readonly messageId: MessageId } => {
+  const messageId = existing ?? (freshIds[2 * item] as MessageId);
+  const id = freshIds[2 * item + 1] as PlacementId;
+  const { mailboxId } = scope;
+  const keywords = mergeWithoutBase({ canonical: [], observed: fact.flags });
+  const index = record(
+    draft,
+    imapChange(scope, { id, messageId }, { kind: "message.created", after: { mailboxId, keywords }, ...why }),
+  );
+  if (existing === undefined) draft.newMessages.push({ id: messageId, item, change: index });
+  const { reason } = why;
+  draft.newPlacements.push({ id, messageId, mailboxId, keywords, reason, receivedAt: fact.receivedAt, change: index });
+  draft.bindings.push(bindingOf(fact, id));
+  setRight(draft, id, { canonical: keywords, shadow: [], observed: fact.flags });
+  return { id, messageId };
+};
+
+/** An item of a batch, with what it may be. */
+interface Arrival {
+  readonly fact: ItemFact;
+  readonly item: number;
+  readonly alike: readonly KnownMessage[];
+  /** Placements that items of the batch continue, and commands whose copies they are. */
+  readonly taken: Set<string>;
+}
+
+/** What the account has already, or what we have put there. */
+const goOn = (draft: Draft, input: ItemsInput, { fact, item, alike, taken }: Arrival, continued: Continuation): void => {
+  const { scope } = input;
+  const { how, claim, placement } = continued;
+  if (claim?.is === "copy") {
+    taken.add(claim.commandId);
+    appear(draft, input, item, { fact, existing: placement.messageId, why: preserved });
+    return undefined;
+  }
+  taken.add(placement.id);
+  const freshId = input.freshIds[2 * item + 1] ?? "";
+  if (claim?.is === "placed") return bindClaimed(draft, scope, { claim, fact, freshId });
+  // It was to be removed there when the mailbox was numbered anew, and still is: it is bound as what it is, and not back.
+  if (how === "rebound" && placement.lifecycle !== "live") return void draft.bindings.push(bindingOf(fact, placement.id));
+  if (how === "joined" && input.preserves === true) preserve(draft, placement, { ...fact, alike });
+  const contest = how === "moved" ? contestSeen(scope, placement, input.contests) : null;
+  return continuePlacement(draft, input, fact, { ...asDrain(continued, fact, input.toTrash), contest });
+};
+
 /** Decides for a batch of fetched items. Items already bound only tell their flags; equal octets never make two messages. */
 export const reconcileItems = (input: ItemsInput): Decision => {
   const { scope } = input;
   const draft = emptyDraft();
   const madeHere = new Map<string, MessageId>();
-  const taken = new Set<PlacementId>();
+  const taken = new Set<string>();
   input.items.forEach((fact, item) => {
     const bound = input.bound.get(fact.uid);
     if (bound !== undefined) return applyFlags(draft, scope, bound, fact);
@@ -256,38 +312,15 @@ export const reconcileItems = (input: ItemsInput): Decision => {
     // It is not what it was compared with, and its octets were not read: they will be.
     if (continued === null && fact.sha256 === null && input.claimed?.has(fact.uid) === true) return undefined;
     if (continued !== null) {
-      const { how, claim, placement } = continued;
-      taken.add(placement.id);
-      const freshId = input.freshIds[2 * item + 1] ?? "";
-      if (claim?.putBack === false) return bindClaimed(draft, scope, { claim, fact, freshId });
-      // It was to be removed there when the mailbox was numbered anew, and still is: it is bound as what it is, and not back.
-      if (how === "rebound" && placement.lifecycle !== "live") return void draft.bindings.push(bindingOf(fact, placement.id));
-      const contest = how === "moved" ? contestSeen(scope, placement, input.contests) : null;
-      return continuePlacement(draft, input, fact, { ...asDrain(continued, fact, input.toTrash), contest });
+      return goOn(draft, input, { fact, item, alike, taken }, continued);
     }
     const existing = alike[0]?.id ?? keys.map((key) => madeHere.get(key)).find((made) => made !== undefined);
-    const messageId = existing ?? (input.freshIds[2 * item] as MessageId);
-    const id = input.freshIds[2 * item + 1] as PlacementId;
-    const keywords = mergeWithoutBase({ canonical: [], observed: fact.flags });
-    const why =
-      existing === undefined ? whyNew(input.reason, input.forks?.get(fact.uid)) : ({ reason: "copied", rule: "ID-5e" } as const);
-    const after = { mailboxId: scope.mailboxId, keywords };
-    const index = record(draft, imapChange(scope, { id, messageId }, { kind: "message.created", after, ...why }));
-    if (existing === undefined) {
-      draft.newMessages.push({ id: messageId, item, change: index });
-      for (const key of keys) madeHere.set(key, messageId);
-    }
-    draft.newPlacements.push({
-      id,
-      messageId,
-      mailboxId: scope.mailboxId,
-      keywords,
-      reason: why.reason,
-      receivedAt: fact.receivedAt,
-      change: index,
-    });
-    draft.bindings.push(bindingOf(fact, id));
-    setRight(draft, id, { canonical: keywords, shadow: [], observed: fact.flags });
+    const why: Why =
+      existing === undefined ? whyNew(input.reason, input.forks?.get(fact.uid)) : { reason: "copied", rule: "ID-5e" };
+    const arrived = appear(draft, input, item, { fact, existing, why });
+    if (existing !== undefined) return undefined;
+    for (const key of keys) madeHere.set(key, arrived.messageId);
+    if (input.preserves === true && fact.sha256 !== null) preserve(draft, arrived, { ...fact, alike });
   });
   return draft;
 };

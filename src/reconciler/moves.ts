@@ -1,6 +1,7 @@
 /** What becomes of a planned move or removal: drawn from the state when it is looked at, confirmed by where the item is (C2, C7). */
 import type { CommandVerb } from "../model/command.ts";
 import {
+  goesAside,
   type AppendStep,
   type CommandView,
   end,
@@ -86,7 +87,7 @@ export const isMoot = ({
   if (placement === null) return true;
   const { lifecycle, kept } = placement;
   if (verb === "expunge") return lifecycle === "live";
-  return lifecycle !== "live" || (kept && reason !== "restored_after_drain");
+  return lifecycle !== "live" || (kept && !goesAside(reason));
 };
 
 /** Most of our own removals in one mailbox within ten minutes that nobody named one by one (B5). */

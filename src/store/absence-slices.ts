@@ -6,6 +6,7 @@ import type { AbsenceTrace } from "../reconciler/vanish-evidence.ts";
 import { viaTrash } from "../reconciler/via-trash.ts";
 import type { AccountTx } from "./account-tx.ts";
 import { cameAt } from "./candidates.ts";
+import { fillsPlace } from "./commands.ts";
 import { lateRemoval } from "./removals.ts";
 import { bindingColumns, lastBinding, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
@@ -90,7 +91,7 @@ export const loadCandidates = async (
              exists (select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'dele'
                      and (c.status in ('sent', 'unknown', 'confirmed') or (c.status = 'failed' and c.sent_at > now() - interval '${lateRemoval}'))) as own,
              o.durability = 'durable' as durable, o.durability = 'durable' and not exists (
-               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.verb = 'append') as restorable,
+               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and ${fillsPlace}) as restorable,
              t.role as wanted_role, not exists (
                select from commands c where c.account_id = p.account_id and c.placement_id = p.id and c.reason = 'source_gone') as appendable
            from placements p

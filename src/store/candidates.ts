@@ -44,7 +44,7 @@ export const markUnbound = async (account: InputTx, endpointId: EndpointId, mail
     name: "placements_unbound",
     text: `update placements p set absent_since = $4 from (${leftOver}) left_over
            where p.account_id = $1 and p.id = left_over.placement_id and p.lifecycle = 'live' and not p.kept and p.absent_since is null
-             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append'
+             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append' and c.reason <> 'preserved_ahead'
                                and (c.ended_at is null or p.mailbox_id <> $3 and c.status in ('failed', 'masked')))`,
     values: [account.accountId, endpointId, mailboxId, at],
   });

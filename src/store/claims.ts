@@ -7,6 +7,7 @@ import { type Claimable, type Standing, sizeTolerance } from "../reconciler/iden
 import type { GoneItem } from "../reconciler/maildrop-vanish.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import type { AccountTx, InputTx } from "./account-tx.ts";
+import { fillsPlace } from "./commands.ts";
 import type { Queryable } from "./database.ts";
 import {
   bindingColumns,
@@ -321,7 +322,7 @@ export const loadGone = async (
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at,
              (select b.uid from bindings b where b.account_id = p.account_id and b.placement_id = p.id and b.endpoint_id <> $2 and b.active
                 order by b.uid limit 1) as uid,
-             m.durability = 'durable' and (select 1 from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append' limit 1) is null
+             m.durability = 'durable' and (select 1 from commands c where c.account_id = $1 and c.placement_id = p.id and ${fillsPlace} limit 1) is null
                and (select 1 from (select id from placements where account_id = $1 and message_id = p.message_id and lifecycle = 'live' offset 0) as q
                     cross join lateral (select from bindings where account_id = $1 and placement_id = q.id and active and endpoint_id <> $2 offset 0) as b
                     limit 1) is null as restorable

@@ -12,7 +12,7 @@ import type {
   FlagsSaid,
   OpenStatus,
 } from "../model/command.ts";
-import type { AccountId, EndpointId, PlacementId } from "../model/ids.ts";
+import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MailboxFence } from "../model/mailbox-command.ts";
 import type { Succession } from "../reconciler/moves.ts";
 import { owedVerbs } from "../reconciler/plan.ts";
@@ -176,6 +176,27 @@ export const hasStubs = async (db: Queryable, accountId: AccountId, scope: Scope
   return rowCount > 0;
 };
 
+/** Outcome of what was to be put where the message is. */
+export const thereAlready = "there_already";
+
+/** SQL: is command `c` an append that leaves no room for another of its placement (I14)? A copy that never came to be leaves it. */
+export const fillsPlace = `c.verb = 'append' and not (c.reason = 'preserved_ahead' and c.status in ('failed', 'masked', 'superseded')
+                    and c.outcome <> '${thereAlready}')`;
+
+/** Has the message a live place in the mailbox? */
+export const hasPlace = async (
+  db: Queryable,
+  accountId: AccountId,
+  { messageId, mailboxId }: { readonly messageId: MessageId; readonly mailboxId: MailboxId },
+): Promise<boolean> => {
+  const { rowCount } = await db.query({
+    name: "placements_there",
+    text: `select 1 from placements where account_id = $1 and message_id = $2 and mailbox_id = $3 and lifecycle = 'live' limit 1`,
+    values: [accountId, messageId, mailboxId],
+  });
+  return rowCount > 0;
+};
+
 /** C3: from here on it may have been done, whatever becomes of us. */
 export const fenceCommands = async (
   account: InputTx,
@@ -290,7 +311,7 @@ export const planIntentCommands = async (
                order by o.planned_at desc, o.id limit 1), '{}') else '{}' end, 'api_write', $5, 'planned'
            from jsonb_to_recordset($4::jsonb) as w(id uuid, placement_id uuid, verb text)
            where w.verb <> 'append' or not exists (
-             select from commands o where o.account_id = $1 and o.placement_id = w.placement_id and o.verb = 'append' and o.op_id is null and o.ended_at is null)
+             select from commands o where o.account_id = $1 and o.placement_id = w.placement_id and o.verb = 'append' and o.op_id is null and o.reason <> 'preserved_ahead' and o.ended_at is null)
            on conflict (account_id, placement_id, verb) where op_id is not null and ended_at is null
            do update set op_id = excluded.op_id, due_at = case when commands.status = 'planned' then null else commands.due_at end`,
     values: [account.accountId, account.tenantId, endpointId, JSON.stringify(rows), opId, JSON.stringify(named ? { named } : {})],

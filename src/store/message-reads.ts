@@ -167,7 +167,7 @@ const readPlacements = async (db: Queryable, accountId: AccountId, ids: readonly
   const { rows } = await db.query<PlacementRow>({
     name: "placements_read",
     text: `select p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.reason, p.recoverable_until,
-             array(select c.verb from commands c where c.account_id = $1 and c.placement_id = p.id and c.status in ('masked', 'failed')) as refused, e.protocol,
+             array(select c.verb from commands c where c.account_id = $1 and c.placement_id = p.id and c.status in ('masked', 'failed') and c.reason <> 'preserved_ahead') as refused, e.protocol,
              exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.op_id is not null and c.ended_at is null) as owed,
              exists (select from holds h where h.account_id = $1 and h.mailbox_id in (p.mailbox_id, b.mailbox_id) and h.closed_at is null
                        and h.reason <> 'octets_damaged') as held,

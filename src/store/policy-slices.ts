@@ -2,6 +2,7 @@
 import type { EndpointId, PlacementId } from "../model/ids.ts";
 import { chosenClasses, type PolicyDecided } from "../reconciler/policy-change.ts";
 import type { AccountTx } from "./account-tx.ts";
+import { fillsPlace } from "./commands.ts";
 import { bindingColumns, placementColumns, type PlacementRow, toView } from "./slices.ts";
 
 type DecidedRow = PlacementRow &
@@ -23,7 +24,7 @@ export const loadPolicyDecided = async (
     name: "policy_decided",
     text: `select ${placementColumns}, ${bindingColumns}, c.reason as class, c.rule, c.confidence, c.evidence, c.endpoint_id as c_endpoint_id,
              e.id is not null and not exists (
-               select from commands x where x.account_id = p.account_id and x.placement_id = p.id and x.verb = 'append') as can_restore
+               select from commands c where c.account_id = p.account_id and c.placement_id = p.id and ${fillsPlace}) as can_restore
            from placements p
            join messages m on m.account_id = p.account_id and m.id = p.message_id and m.durability = 'durable'
            join lateral (select * from changes l where l.account_id = p.account_id and l.message_id = p.message_id and l.placement_id = p.id

@@ -3,9 +3,11 @@
  * their normal form where the server changed what it took. Seeing them is the only thing that confirms them.
  */
 import { fingerprint } from "../mime/fingerprint.ts";
+import type { CommandReason } from "../model/command.ts";
 import type { MessageId } from "../model/ids.ts";
 import type { FetchedItem } from "../model/observation.ts";
 import type { Claim } from "../reconciler/claims.ts";
+import { preserved } from "../reconciler/preserve-ahead.ts";
 import type { Decision, Scope } from "../reconciler/state.ts";
 import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { loadOpenPlacings, moveCommands, type OpenPlacing } from "../store/commands.ts";
@@ -51,6 +53,11 @@ export const readForms = async (
   return forms;
 };
 
+const meanings: ReadonlyMap<CommandReason, Claim["is"]> = new Map([
+  ["restored_after_drain", "back"],
+  [preserved.reason, "copy"],
+]);
+
 /** What a batch of items may confirm; nearly always nothing is open. */
 export const loadClaims = async (account: AccountTx, scope: Scope, forms: NormalForms): Promise<readonly Claim[]> => {
   const open = await loadOpenPlacings(account.tx, account.accountId, scope);
@@ -58,8 +65,8 @@ export const loadClaims = async (account: AccountTx, scope: Scope, forms: Normal
     const { commandId, verb, reason, opId, placement, fence } = placing;
     const alike = [...forms].flatMap(([sha256, hFull]) => (hFull === fence.hFull ? [sha256] : []));
     const hashes = new Set([...hashOf(placing), ...alike]);
-    const putBack = reason === "restored_after_drain";
-    return { commandId, verb, opId, putBack, placement, hashes, sent: sentWith(placing), from: fromOf(placing, scope) };
+    const is = meanings.get(reason) ?? "placed";
+    return { commandId, verb, opId, is, placement, hashes, sent: sentWith(placing), from: fromOf(placing, scope) };
   });
 };
 
@@ -70,16 +77,21 @@ export const loadClaimed = async (account: AccountTx, scope: Scope): Promise<(ui
     open.some((placing) => placing.placement.messageId === messageId && uid >= (fromOf(placing, scope) ?? Infinity));
 };
 
-/** Ends what was put back and was seen; the log has told of it with the placement. The rest is confirmed when it is looked at. */
+/** Did the decision find it? A copy is a placement of its own. */
+const isShown = ({ is, placement }: Claim, { bindings, newPlacements }: Decision): boolean =>
+  is === "copy"
+    ? newPlacements.some(({ messageId, reason }) => messageId === placement.messageId && reason === preserved.reason)
+    : bindings.some(({ placementId }) => placementId === placement.id);
+
+/** Ends what was put back or copied and was seen; the log has told of it with the placement. The rest is confirmed when it is looked at. */
 export const confirmClaims = async (account: InputTx, claims: readonly Claim[], decision: Decision): Promise<void> => {
-  const shown = new Set(decision.bindings.map(({ placementId }) => placementId));
-  const confirmed = claims.filter(({ putBack, placement }) => putBack && shown.has(placement.id));
-  const moves = confirmed.map(({ commandId, opId }) => ({
+  const confirmed = claims.filter((claim) => claim.is !== "placed" && isShown(claim, decision));
+  const moves = confirmed.map(({ commandId, opId, is }) => ({
     id: commandId,
     opId,
     changes: [],
     status: "confirmed" as const,
-    outcome: "restored_after_drain",
+    outcome: is === "copy" ? preserved.reason : "restored_after_drain",
     dueAt: null,
   }));
   await moveCommands(account, moves);

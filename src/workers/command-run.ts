@@ -44,6 +44,7 @@ const rules = {
   pop3_drain_via_trash: "Z5",
   self_inflicted_seen: "K11",
   restored_after_drain: "V18",
+  preserved_ahead: "V21",
   source_gone: "P8",
   flags_lost: "F9",
   grow_only: "F4",

@@ -37,6 +37,7 @@ import {
   type MailboxLane,
   scopeOf,
 } from "./lane-state.ts";
+import { isPreserving } from "./preserving.ts";
 import { opinionsOn, oweOpinions } from "./opinions.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { expectStubs } from "./stubs.ts";
@@ -218,6 +219,7 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
     permanentFlags: mailbox.permanentFlags,
     forks: await forksOf(account, scope, items),
     toTrash: await drainToTrash(account, lane, mailbox, known),
+    preserves: await isPreserving(account, items),
     contests: await loadContests(account, lane, { placements, readAt: readAt ?? at.getTime() }),
     freshIds: Array.from({ length: 2 * facts.length }, () => account.input.freshId()),
     reason,
@@ -280,11 +282,10 @@ export const commitItems = async (context: LaneContext, mailbox: MailboxLane, re
   step("after commit");
   mailbox.bound += outcome.bound;
   if (move !== null) remember(mailbox, move);
-  const { created } = outcome;
   coverageGaps.inc(outcome.unseen);
-  messagesStored.inc({ op: "created" }, created.length);
-  if (request.came !== undefined) measureArrivals("imap", created, request.came);
-  return created.length;
+  messagesStored.inc({ op: "created" }, outcome.created.length);
+  if (request.came !== undefined) measureArrivals("imap", outcome.created, request.came);
+  return outcome.created.length;
 };
 
 export interface ObservationCommit {

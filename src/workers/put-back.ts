@@ -1,5 +1,5 @@
 /**
- * Puts octets where an operation wants them, or back where a POP3 device took them (V18): once, and never again on a guess. What was put there is bound by
+ * Puts octets where an operation wants them, back where a POP3 device took them (V18), or where none takes them (V21): once, and never again on a guess. What was put there is bound by
  * the commit that every new item goes through; nothing else confirms it (C3, ID-1, ID-2).
  */
 import type { Appended, MailboxWriter, Refused } from "../endpoints/endpoint.ts";
@@ -12,6 +12,8 @@ import type { Octets } from "../model/octets.ts";
 import {
   afterLook,
   afterSetback,
+  end,
+  goesAside,
   octetsMissing,
   outOfReach,
   restoreMailboxName,
@@ -22,7 +24,7 @@ import {
 } from "../reconciler/commands.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import { type BlobRef, storedOctets } from "../store/blob-reads.ts";
-import { hasStubs, type OpenCommand } from "../store/commands.ts";
+import { hasPlace, hasStubs, type OpenCommand, thereAlready } from "../store/commands.ts";
 import { ingest } from "../store/inputs.ts";
 import { readSpellings } from "../store/spellings.ts";
 import { step } from "../telemetry/failpoint.ts";
@@ -187,25 +189,41 @@ const placeOf = ({ context }: WriteRun, { placement }: OpenCommand): MailboxLane
   return mailbox?.selectable === true ? mailbox : null;
 };
 
+/** V21: somebody else has put it where its copy is to go. */
+const isThere = async ({ context }: WriteRun, { reason, placement }: OpenCommand, { mailboxId }: MailboxLane): Promise<boolean> =>
+  reason === "preserved_ahead" &&
+  placement !== null &&
+  (await hasPlace(context.db, context.accountId, { messageId: placement.messageId, mailboxId }));
+
+/** By the account's present policy, and by where it is now: what an operation took from INBOX needs no copy. */
+const isWanted = ({ context }: WriteRun, { reason, placement }: OpenCommand): boolean => {
+  const { policy, mailboxes } = context;
+  if (reason !== "preserved_ahead") return policy.onPop3Drain === "restore";
+  return policy.preserveAhead && placement !== null && mailboxes.get(placement.mailboxId)?.role === "inbox";
+};
+
 /** @returns whether it is worth while to try others now. */
 const place = async (
   run: WriteRun,
   command: OpenCommand,
   toRestore: () => ReturnType<typeof placeToRestore>,
 ): Promise<boolean> => {
-  const where = command.reason === "restored_after_drain" ? await toRestore() : placeOf(run, command);
+  const where = goesAside(command.reason) ? await toRestore() : placeOf(run, command);
   if (where === null) await settle(run, [{ command, step: await whyNotInto(run, command.placement?.mailboxId) }]);
   else if (where === "made") await settle(run, [{ command, step: wait(newMailboxMs, "no_mailbox") }]);
   else if ("kind" in where) await notNow(run, command, where.why);
   else if (where.cursor === null || where.parkedUntil > Date.now()) await lookFirst(run, command);
+  else if (await isThere(run, command, where)) await settle(run, [{ command, step: end("superseded", thereAlready) }]);
   else return send(run, command, where);
   return true;
 };
 
 /** Sends every append of a run that is still wanted, one after the other. */
 export const putBack = async (run: WriteRun): Promise<void> => {
-  const wanted = run.context.policy.onPop3Drain === "restore";
-  const reviewed = run.commands.map((command) => ({ command, next: reviewAppend(command, { ...command, wanted }) }));
+  const reviewed = run.commands.map((command) => ({
+    command,
+    next: reviewAppend(command, { ...command, wanted: isWanted(run, command) }),
+  }));
   const settled = reviewed.flatMap(({ command, next }) =>
     next.kind === "end" || next.kind === "wait" ? [{ command, step: next }] : [],
   );

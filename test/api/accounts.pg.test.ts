@@ -55,6 +55,7 @@ describe("a new account", () => {
       policy: {
         pop3Devices: "unknown",
         onPop3Drain: "mirror",
+        preserveAhead: false,
         onUserExpunge: "mirror",
         onUnknownVanish: "auto",
         pop3Seen: "auto",

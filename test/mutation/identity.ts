@@ -17,7 +17,7 @@ export const identity: readonly Mutant[] = [
       [
         "ID-2",
         "what stands where it was put may be put there again",
-        "return binding?.active !== true && (kept || !putBack);",
+        'return binding?.active !== true && (kept || is === "placed");',
         "return true;",
       ],
       [

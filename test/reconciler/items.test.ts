@@ -187,7 +187,7 @@ describe("items whose octets a server does not give", () => {
 
 describe("what was sent upstream", () => {
   const placement = placementOf("sent", { kept: true, mailboxId: work });
-  const why = { verb: "append", opId: null, putBack: true, sent: [] } as const;
+  const why = { verb: "append", opId: null, is: "back", sent: [] } as const;
   const claim = { commandId: "c", ...why, placement, hashes: new Set(["aa"]), from: 9 };
   const found = (fact: Partial<ItemFact>, rest: object = {}) =>
     told(arrive([], { items: [factOf(fact)], claims: [{ ...claim, ...rest }] }))[0];
@@ -239,7 +239,7 @@ describe("what was sent upstream", () => {
   describe("as a move", () => {
     const elsewhere = bindingOf({ mailboxId: work, active: true, closedReason: null });
     const moved = placementOf("sent", { binding: elsewhere });
-    const move = { verb: "move", opId: "op", putBack: false, placement: moved } as const;
+    const move = { verb: "move", opId: "op", is: "placed", placement: moved } as const;
 
     it("C7: leaves behind what is to be removed where it was", () => {
       const { vacated, bindings } = arrive([], { claims: [{ ...claim, ...move }] });

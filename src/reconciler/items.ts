@@ -319,7 +319,8 @@ export const reconcileItems = (input: ItemsInput): Decision => {
       existing === undefined ? whyNew(input.reason, input.forks?.get(fact.uid)) : { reason: "copied", rule: "ID-5e" };
     const arrived = appear(draft, input, item, { fact, existing, why });
     if (existing !== undefined) return undefined;
-    for (const key of keys) madeHere.set(key, arrived.messageId);
+    const { messageId } = arrived;
+    for (const key of keys) madeHere.set(key, messageId);
     if (input.preserves === true && fact.sha256 !== null) preserve(draft, arrived, { ...fact, alike });
   });
   return draft;

@@ -88,6 +88,8 @@ export type EndpointInputWrite = {
 export type PolicyPatch = {
     pop3Devices?: "unknown" | "declared" | "none";
     onPop3Drain?: "keep" | "mirror" | "restore";
+    /** Where a POP3 device reads the account (pop3Devices is declared, or was learned): each new message of INBOX is copied on the IMAP server as soon as it is seen, to Archive or else Kept from POP3, so that the device does not take the only copy there. Costs the room of the copies. */
+    preserveAhead?: boolean;
     onUserExpunge?: "keep" | "mirror";
     onUnknownVanish?: "auto" | "keep" | "mirror";
     /** What \Seen means on mail that looks as if a POP3 device only retrieved it. accept: it is read. revert: it stays unread here and is set back once upstream; asking for it says that there is such a device. auto: revert where pop3Devices is declared, else accept. */
@@ -111,6 +113,8 @@ export type AccountInputWrite = {
 export type Policy = {
     pop3Devices: "unknown" | "declared" | "none";
     onPop3Drain: "keep" | "mirror" | "restore";
+    /** Where a POP3 device reads the account (pop3Devices is declared, or was learned): each new message of INBOX is copied on the IMAP server as soon as it is seen, to Archive or else Kept from POP3, so that the device does not take the only copy there. Costs the room of the copies. */
+    preserveAhead: boolean;
     onUserExpunge: "keep" | "mirror";
     onUnknownVanish: "auto" | "keep" | "mirror";
     /** What \Seen means on mail that looks as if a POP3 device only retrieved it. accept: it is read. revert: it stays unread here and is set back once upstream; asking for it says that there is such a device. auto: revert where pop3Devices is declared, else accept. */

@@ -224,8 +224,7 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
     freshIds: Array.from({ length: 2 * facts.length }, () => account.input.freshId()),
     reason,
   });
-  const existing = new Set([...bound.keys(), ...closed]);
-  await applyDecision(account, decision, { scope, contents, existing });
+  await applyDecision(account, decision, { scope, contents, existing: new Set([...bound.keys(), ...closed]) });
   const places = new Map(facts.map(({ uid }, item) => [uid, item]));
   const shown = decision.bindings.map(({ uid, placementId }) => ({ item: places.get(uid) ?? -1, placementId }));
   await noteRenderings(account, contents, { shown, newMessages: decision.newMessages });

@@ -271,4 +271,62 @@ const breakers: readonly Mutant[] = [
   ),
 ];
 
-export const absence: readonly Mutant[] = [...gates, ...classes, ...breakers];
+const ahead = "reconciler/preserve-ahead.test.ts";
+const copies: readonly Mutant[] = [
+  ...mutantsOf(
+    "reconciler/preserve-ahead.ts",
+    [ahead],
+    [
+      ["V21", "mail is copied that nobody wants copied", "policy.preserveAhead && expectsDrains", "expectsDrains"],
+      ["V21", "mail is copied that no device takes", "expectsDrains(pop3Devices) && ", ""],
+      ["V21", "mail is copied that had lain there", ' && reason === "delivered"', ""],
+      ["V21", "a draft is copied", 'if (keywordsOfFlags(flags).includes("$draft")) return;', ""],
+      ["V21", "mail is copied that has a place elsewhere", "if (isElsewhere) return;", ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/items.ts",
+    [ahead],
+    [
+      ["V21", "what came twice is copied twice", "if (existing !== undefined) return undefined;", ""],
+      ["V21", "a copy is as many as are seen", "taken.add(claim.commandId);", ""],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/claims.ts",
+    [ahead],
+    [["V21", "a copy is known only while its mail is kept", 'if (is === "copy") return true;', ""]],
+  ),
+  ...mutantsOf(
+    "reconciler/commands.ts",
+    [ahead],
+    [
+      ["V21", "mail that a device took has no copy any more", " || reason === preserved.reason;", ";"],
+      [
+        "V21",
+        "mail that was moved is copied",
+        "if (placement.absent) return wait(lookAgainMs, unbound);\n  return isSpent",
+        "return isSpent",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "store/commands.ts",
+    ["scenarios/preserve-ahead.test.ts: copies what comes, once"],
+    [
+      [
+        "V21",
+        "what has a copy is put back beside it",
+        "`c.verb = 'append' and not (c.reason",
+        "`c.reason <> 'preserved_ahead' and c.verb = 'append' and not (c.reason",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/put-back.ts",
+    ["scenarios/preserve-ahead.test.ts: makes no copy of what"],
+    [["V21", "a copy is put beside another", "else if (await isThere(run, command, where))", "else if (false)"]],
+  ),
+];
+
+export const absence: readonly Mutant[] = [...gates, ...classes, ...copies, ...breakers];

@@ -77,6 +77,7 @@ const cases: Readonly<Record<string, Plan>> = {
     quirks: { ...noQuirks, deleEffect: "destroy_everywhere" },
   }),
   V17: plan([mail(1, 1), look, gone(1)]),
+  V21: plan([look, mail(1), look, ...drain(1)], { policy: { pop3Devices: "declared", preserveAhead: true } }),
   V18: plan([mail(1), look, ...drain(1)], { policy: { pop3Devices: "declared", onPop3Drain: "restore" } }),
 };
 

@@ -1,4 +1,5 @@
 /** Processes that are killed, connections that break, answers that are lost, listings that end early. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   apiPlaceActions,
@@ -46,12 +47,12 @@ describe("whatever breaks", () => {
 
   it("what is put back is put back once (PB10, I14)", patient, () => {
     const faults = faultsOf("crash", "lost", "drop");
-    const policy = { pop3Devices: "declared", onPop3Drain: "restore" } as const;
-    return forAll(
-      0.06,
-      planOf({ actions: pop3Actions, faults, quirks: quirksArbitrary }).map((plan) => ({ ...plan, policy })),
-      simulate,
-    );
+    const policy = fc.record({
+      pop3Devices: fc.constant("declared" as const),
+      onPop3Drain: fc.constantFrom("keep" as const, "restore" as const),
+      preserveAhead: fc.boolean(),
+    });
+    return forAll(0.06, planOf({ actions: pop3Actions, faults, quirks: quirksArbitrary, policy }), simulate);
   });
 
   it("what was put into a mailbox and not answered is looked for, and put there once (C3, C9, PB10)", patient, () =>

@@ -34,6 +34,7 @@ const longPlan = (parts: Parts): fc.Arbitrary<Plan> =>
 const policy = fc.record({
   pop3Devices: fc.constant("declared" as const),
   onPop3Drain: fc.constantFrom("keep" as const, "mirror" as const, "restore" as const),
+  preserveAhead: fc.boolean(),
 });
 
 it.each<{ of: string; parts: Parts }>([

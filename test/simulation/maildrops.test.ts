@@ -9,6 +9,7 @@ const patient = { timeout: 0 };
 const policy = fc.record({
   pop3Devices: fc.constantFrom("unknown" as const, "declared" as const, "none" as const),
   onPop3Drain: fc.constantFrom("keep" as const, "mirror" as const, "restore" as const),
+  preserveAhead: fc.boolean(),
 });
 
 useSimulation();
@@ -28,8 +29,11 @@ describe("an account with POP3 devices", () => {
   });
 
   it("keeps what is drained, and gives nothing back to INBOX (PB7)", patient, () => {
-    const kept = fc.constantFrom("keep" as const, "restore" as const);
-    const declared = kept.map((onPop3Drain) => ({ pop3Devices: "declared" as const, onPop3Drain }));
+    const declared = fc.record({
+      pop3Devices: fc.constant("declared" as const),
+      onPop3Drain: fc.constantFrom("keep" as const, "restore" as const),
+      preserveAhead: fc.boolean(),
+    });
     return forAll(0.05, planOf({ actions: drainActions, policy: declared, quirks: givingQuirks }), async (plan) => {
       const { oracle, world } = await simulate(plan);
       expect(oracle.log.filter(({ kind }) => kind === "message.removed")).toEqual([]);

@@ -53,7 +53,11 @@ describe("an account is what its inputs make of it (I5)", () => {
   );
 
   it("with devices over POP3, whatever is done about them", patient, () => {
-    const policy = fc.record({ pop3Devices: fc.constant("declared" as const), onPop3Drain: fc.constantFrom(...drains) });
+    const policy = fc.record({
+      pop3Devices: fc.constant("declared" as const),
+      onPop3Drain: fc.constantFrom(...drains),
+      preserveAhead: fc.boolean(),
+    });
     const plans = planOf({ actions: pop3Actions, ...everything, policy, protocols: ["imap", "pop3"] });
     return forAll(0.01, plans, replayed);
   });

@@ -114,14 +114,21 @@ describe("policy preserveAhead", () => {
     expect(await placesOf(accountId, "one")).toEqual(["Archive", "INBOX"]);
   });
 
-  it("makes no copy of what lies there already, or went elsewhere meanwhile", { timeout: 270_000 }, async () => {
+  it("makes no copy of what lies there already, or is put there meanwhile", { timeout: 270_000 }, async () => {
     const accountId = await liveAccount(daemon, { ...dovecotAccount(server, 3), policy: asks });
     await put(3, "filed", [], "Archive");
     await eventually("it is filed", async () => expect(await placesOf(accountId, "filed")).toEqual(["Archive"]), patience);
     await put(3, "filed");
     await hasCopy(accountId, "filed");
     expect(await commandsOf(fresh.url, accountId)).toEqual([]);
-    expect(await shownIn(3, "Archive")).toEqual(["filed"]);
+    // One look shows both, INBOX first.
+    await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
+    await put(3, "sorted");
+    await put(3, "sorted", [], "Archive");
+    await daemon.call("POST", `/v1/accounts/${accountId}/resume`);
+    await hasCopy(accountId, "sorted");
     expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+    expect(await commandsOf(fresh.url, accountId)).toMatchObject([{ reason: "preserved_ahead", outcome: "there_already" }]);
+    expect(await shownIn(3, "Archive")).toEqual(["filed", "sorted"]);
   });
 });

@@ -210,6 +210,11 @@ export const reviewAppend = (
   // It is shown again, wherever that is.
   if (!placement.kept) return end("superseded", "reappeared");
   if (status !== "planned") return { kind: "look" };
+  return whileWanted(command, wanted);
+};
+
+/** Of what a policy asks for. */
+const whileWanted = (command: CommandView, wanted: boolean): AppendStep => {
   if (!wanted) return end("superseded", "not_wanted");
   return isSpent(command) ? end("failed", "no_effect") : { kind: "send" };
 };
@@ -219,9 +224,7 @@ const reviewCopy = (command: CommandView, wanted: boolean): AppendStep => {
   const { placement, status } = command;
   if (status !== "planned") return { kind: "look" };
   if (placement === null || placement.lifecycle !== "live") return end("superseded", "gone");
-  if (!wanted) return end("superseded", "not_wanted");
-  if (placement.absent) return wait(lookAgainMs, unbound);
-  return isSpent(command) ? end("failed", "no_effect") : { kind: "send" };
+  return wanted && placement.absent ? wait(lookAgainMs, unbound) : whileWanted(command, wanted);
 };
 
 /** Of what is to become an item in its own mailbox. */

@@ -302,12 +302,7 @@ const copies: readonly Mutant[] = [
     [ahead],
     [
       ["V21", "mail that a device took has no copy any more", " || reason === preserved.reason;", ";"],
-      [
-        "V21",
-        "mail that was moved is copied",
-        "if (placement.absent) return wait(lookAgainMs, unbound);\n  return isSpent",
-        "return isSpent",
-      ],
+      ["V21", "mail that was moved is copied", "wanted && placement.absent ?", "false ?"],
     ],
   ),
   ...mutantsOf(

@@ -196,8 +196,8 @@ const upstream: readonly Mutant[] = [
       [
         "C3",
         "an append is sent again blindly",
-        'if (status !== "planned") return { kind: "look" };\n  if (!wanted)',
-        "if (!wanted)",
+        'if (status !== "planned") return { kind: "look" };\n  return whileWanted',
+        "return whileWanted",
       ],
       ["C3", "one look is enough", "const looksBeforeRepeat = 2;", "const looksBeforeRepeat = 1;"],
       [

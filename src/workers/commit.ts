@@ -18,7 +18,6 @@ import { writeCursor } from "../store/mailbox-writes.ts";
 import { noteRenderings } from "../store/renderings.ts";
 import { loadDoomed } from "../store/epochs.ts";
 import { loadBound, loadKnown, readAgreed } from "../store/slices.ts";
-import { loadForks } from "../store/successors.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { coverageGaps, messagesStored } from "../telemetry/metrics.ts";
 import { type ArrivalWindow, type ArrivedUids, measureArrivals, noteCoverageGap, noteRepair } from "./arrivals.ts";
@@ -27,6 +26,7 @@ import { findMeant, type MeantAs } from "./meant.ts";
 import { believedFlags } from "./flag-loss.ts";
 import { loadContests } from "./contests.ts";
 import { loadBoundAgainst } from "./echoes.ts";
+import { forksOf } from "./forks.ts";
 import { keepContent, reviveContent } from "./kept-contents.ts";
 import {
   type LaneContext,
@@ -186,16 +186,6 @@ const claimedOf = async (
       return placement === undefined ? [] : [[uid, { placement, confidence }] as const];
     }),
   );
-};
-
-/** Of drafts that came: those of which an app brought another version at the same time. */
-const forksOf = async (account: InputTx, scope: Scope, { mailbox, batch, reason }: ItemsFacts) => {
-  if (mailbox.role !== "drafts" || reason !== "delivered") return new Map<number, never>();
-  const news = batch.facts.flatMap(({ uid }, item) => {
-    const messageId = batch.contents[item]?.headers?.messageId ?? null;
-    return messageId === null ? [] : [{ uid, messageId }];
-  });
-  return loadForks(account, scope, news);
 };
 
 const decideItems = async (account: InputTx, items: ItemsFacts) => {

@@ -86,7 +86,7 @@ export interface CutView {
   readonly inboxLost: ReadonlySet<MessageId>;
   /** What the maildrop shows of the candidates; of those that are not in it: none. */
   readonly secondViews: ReadonlyMap<PlacementId, SecondView>;
-  /** Those that may be in a mailbox of which nobody has read what it has (B4); absent: none. */
+  /** Those that may be in a mailbox of which nobody has read what it has (B4), or be what is listed and not given (G7); absent: none. */
   readonly unread?: ReadonlySet<PlacementId>;
   /** A server was not well of late, or the views of the account disagree (B2). */
   readonly unwell: boolean;

@@ -3,8 +3,8 @@ import type { DecidedChange } from "../model/change.ts";
 import type { Protocol } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MessageHeaders } from "../model/mail.ts";
-import type { Scope } from "../reconciler/state.ts";
-import { appendChanges, type InputTx } from "./account-tx.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
+import { type AccountTx, appendChanges, type InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import type { BoundItem } from "./maildrops.ts";
 
@@ -161,6 +161,36 @@ export const completeStub = async (account: InputTx, scope: Scope, completed: Co
   await appendChanges(account, [change]);
 };
 
+/**
+ * A stub whose octets are those of mail that waits for its item: it was that item all the time. It is taken back, so that its item is
+ * anybody's again. One that has been written to meanwhile, or that is shown elsewhere as well, stays what it is.
+ * @returns whether it is taken back.
+ */
+export const withdrawStub = async (
+  account: InputTx,
+  { mailboxId, endpointId }: Scope,
+  { stub, waiting, size }: { readonly stub: ItemStub; readonly waiting: PlacementView; readonly size: number },
+): Promise<boolean> => {
+  const { messageId, id: placementId } = waiting;
+  const { rowCount } = await account.tx.query({
+    name: "stub_withdraw",
+    text: `with alone as (
+             select m.id from messages m where m.account_id = $1 and m.id = $2 and m.durability = 'stub'
+               and not exists (select from placements q where q.account_id = $1 and q.message_id = $2 and q.id <> $3)
+               and not exists (select from bindings b where b.account_id = $1 and b.placement_id = $3 and b.endpoint_id <> $4)
+               and not exists (select from commands c where c.account_id = $1 and c.placement_id = $3 and c.ended_at is null)),
+           unbound as (delete from bindings b using alone where b.account_id = $1 and b.placement_id = $3 and b.endpoint_id = $4),
+           unplaced as (delete from placements p using alone where p.account_id = $1 and p.id = $3)
+           delete from messages m using alone where m.account_id = $1 and m.id = alone.id`,
+    values: [account.accountId, stub.messageId, stub.placementId, endpointId],
+  });
+  if (rowCount === 0) return false;
+  const before = { messageId: stub.messageId };
+  const how = { reason: "octets_came", before, after: { messageId, size }, source: "imap" } as const;
+  await appendChanges(account, [completedBy({ messageId, mailboxId, placementId, endpointId }, how)]);
+  return true;
+};
+
 /** A stub over IMAP. */
 export interface ItemStub {
   readonly messageId: MessageId;
@@ -232,6 +262,27 @@ export const describeStubs = async (
     changes.push(completedBy(of, { reason: "headers_came", after: { messageId, size }, source: "imap" }));
   }
   await appendChanges(account, changes);
+};
+
+/**
+ * Missing mail that may be what the endpoint lists in the same mailbox and does not give: it has its date, or nobody knows that, and
+ * is not known to be other mail.
+ */
+export const loadUnread = async (account: AccountTx, endpointId: EndpointId): Promise<ReadonlySet<PlacementId>> => {
+  const { rows } = await account.tx.query<{ id: PlacementId }>({
+    name: "absences_unread",
+    text: `with unread as materialized (
+             select s.mailbox_id, s.received_at, m.h_head is not null as told, m.message_id as header
+             from messages m join placements s on s.account_id = m.account_id and s.message_id = m.id and s.lifecycle = 'live'
+               join bindings b on b.account_id = s.account_id and b.placement_id = s.id and b.endpoint_id = $2 and b.active and b.uidl = ''
+             where m.account_id = $1 and m.durability = 'stub')
+           select p.id from placements p join messages o on o.account_id = p.account_id and o.id = p.message_id
+           where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and exists (
+             select from unread u where u.mailbox_id = p.mailbox_id and u.received_at in (p.received_at, to_timestamp(0))
+               and (not u.told or u.header is not distinct from o.message_id))`,
+    values: [account.accountId, endpointId],
+  });
+  return new Set(rows.map(({ id }) => id));
 };
 
 /** Is there mail in the mailbox of which nothing is known yet that would tell it again? */

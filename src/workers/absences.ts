@@ -17,6 +17,7 @@ import { closeHold, keepHold, loadHolds, type OpenHold } from "../store/holds.ts
 import { notePop3Sign } from "../store/pop3-evidence.ts";
 import { type CandidateGroup, loadCandidates } from "../store/absence-slices.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
+import { loadUnread } from "../store/stubs.ts";
 import { loadPresent } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { lostBeforeDurable, messagesStored } from "../telemetry/metrics.ts";
@@ -208,7 +209,7 @@ const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, tes
     batchShape: batch !== null && hasBatchShape(batch),
     inboxLost: new Set(lost.map(({ messageId }) => messageId)),
     secondViews,
-    unread: new Set(unread),
+    unread: new Set([...unread, ...(await loadUnread(account, endpointId))]),
     unwell: lane.unwell || disputes.size > 0 || [...secondViews.values()].includes("shown"),
     account: losses.account,
     keepsLabels: pop3ShowsAll,

@@ -17,7 +17,8 @@ import { auditIsDue, backfillDone, countsChanges, hasMoved, type LaneContext, ty
 import type { MaildropWitness } from "./maildrop-witness.ts";
 import { park } from "./parking.ts";
 import { applyListing } from "./renames.ts";
-import { dueStubs, readStubs } from "./stubs.ts";
+import { readStubs } from "./stub-reads.ts";
+import { dueStubs } from "./stubs.ts";
 import { inboxFirst, replacedIn, treePrint } from "./tree.ts";
 
 /** Servers without mod-sequences show a change of flags only to a whole listing: INBOX at every sweep, the rest this often. */

@@ -1,17 +1,7 @@
-/** Messages that a mailbox lists and does not give (G7): asked for again, each time later, until they are whole. */
-import type { Session } from "../endpoints/endpoint.ts";
-import { fingerprint } from "../mime/fingerprint.ts";
-import { readHeaders } from "../mime/headers.ts";
-import { invariant } from "../model/failure.ts";
+/** When messages that a mailbox lists and does not give (G7) are asked for again: each time later, until they are whole. */
 import type { MailboxId } from "../model/ids.ts";
-import type { FetchedItem } from "../model/observation.ts";
-import type { Scope } from "../reconciler/state.ts";
-import { storeBlobs } from "../store/blob-writes.ts";
-import type { MessageContent } from "../store/decisions.ts";
-import { defineInput, ingest } from "../store/inputs.ts";
-import { completeStub, type ItemStub, listItemStubs } from "../store/stubs.ts";
-import { keepContent, reviveContent } from "./kept-contents.ts";
-import { type LaneContext, type MailboxLane, scopeOf, type StubTurns } from "./lane-state.ts";
+import { type ItemStub, listItemStubs } from "../store/stubs.ts";
+import type { LaneContext, StubTurns } from "./lane-state.ts";
 
 /** First wait before it is asked for again, in ms; it doubles from round to round. */
 const firstMs = 60_000;
@@ -55,63 +45,4 @@ export const dueStubs = async (
     turns.waitMs = Math.min(mostMs, turns.waitMs * 2);
   }
   return Map.groupBy(stubs, ({ mailboxId }) => mailboxId);
-};
-
-interface WholeFacts {
-  readonly scope: Scope;
-  readonly stub: ItemStub;
-  readonly content: MessageContent;
-}
-
-const stubRead = defineInput(
-  "observation",
-  "imap.stub-read",
-  async (account, { scope, stub, content }: WholeFacts) => {
-    const { receivedAt, headers, octets, fingerprint: print } = content;
-    invariant(octets !== null && print !== undefined, "what was read whole has octets");
-    await completeStub(account, scope, { stub, source: "imap", receivedAt, headers, octets, fingerprint: print });
-  },
-  {
-    keep: (facts: WholeFacts) => ({ ...facts, content: keepContent(facts.content) }),
-    revive: async (kept, stored) => ({ ...kept, content: await reviveContent(kept.content, stored) }),
-  },
-);
-
-const complete = async (context: LaneContext, mailbox: MailboxLane, stub: ItemStub, item: FetchedItem): Promise<boolean> => {
-  const { octets } = item;
-  if (octets === null) return false;
-  await storeBlobs(context.db, context, [octets]);
-  const print = await fingerprint(octets.parts());
-  const { sha256, size } = octets;
-  const content = {
-    receivedAt: item.internalDate,
-    headers: readHeaders(octets.head),
-    octets: { sha256, size },
-    fingerprint: print,
-  };
-  await ingest(context, stubRead, { scope: scopeOf(context, mailbox), stub, content });
-  return true;
-};
-
-/** Asks for stubs of one mailbox. @returns whether some of it was had. */
-export const readStubs = async (
-  context: LaneContext,
-  session: Session,
-  { mailbox, stubs }: { readonly mailbox: MailboxLane; readonly stubs: readonly ItemStub[] },
-  signal: AbortSignal,
-): Promise<boolean> => {
-  const byUid = new Map(stubs.map((stub) => [stub.uid, stub]));
-  const ranges = [...byUid.keys()].map((uid) => ({ from: uid, to: uid }));
-  const request = { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges };
-  let had = false;
-  for await (const { items } of session.fetch(request, signal))
-    for (const item of items) {
-      const stub = byUid.get(item.uid);
-      try {
-        if (stub !== undefined) had = (await complete(context, mailbox, stub, item)) || had;
-      } finally {
-        await item.octets?.dispose();
-      }
-    }
-  return had;
 };

@@ -53,6 +53,16 @@ const gates: readonly Mutant[] = [
     [["G4", "a maildrop that lists nothing is empty", "const emptyMs = 60_000;", "const emptyMs = 0;"]],
   ),
   ...mutantsOf(
+    "workers/absences.ts",
+    ["workers/renumbered.pg.test.ts: G7"],
+    [["G7", "what is listed and not given is gone", ", ...(await loadUnread(account, endpointId))", ""]],
+  ),
+  ...mutantsOf(
+    "workers/stub-reads.ts",
+    ["workers/renumbered.pg.test.ts: G7"],
+    [["G7", "what is given later is no mail that waits for it", "waiting !== undefined && (", "false && ("]],
+  ),
+  ...mutantsOf(
     "endpoints/deadline.ts",
     ["endpoints/deadline.test.ts"],
     [["G3", "a server may take for ever", "settle(() => reject(tooSlow(ms)));", ""]],

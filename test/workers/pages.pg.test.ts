@@ -7,7 +7,8 @@ import { type Database, openDatabase } from "../../src/store/database.ts";
 import { livePlacements } from "../../src/store/slices.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
-import { dueStubs, readStubs } from "../../src/workers/stubs.ts";
+import { readStubs } from "../../src/workers/stub-reads.ts";
+import { dueStubs } from "../../src/workers/stubs.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
 

@@ -8,6 +8,11 @@ import { loadCandidates } from "../../src/store/absence-slices.ts";
 import { inAccount, type InputTx } from "../../src/store/account-tx.ts";
 import type { Session } from "../../src/endpoints/endpoint.ts";
 import { backfillDone } from "../../src/workers/lane-state.ts";
+import { settleCandidates } from "../../src/workers/absences.ts";
+import { settleLeftOver } from "../../src/workers/epoch-holds.ts";
+import { MaildropWitness } from "../../src/workers/maildrop-witness.ts";
+import { readStubs } from "../../src/workers/stub-reads.ts";
+import { listItemStubs } from "../../src/store/stubs.ts";
 import { recognise } from "../../src/workers/recognise.ts";
 import { defineInput, ingest } from "../../src/store/inputs.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
@@ -134,4 +139,45 @@ it("B4: a mailbox that is numbered anew once more, and is empty then, is compare
   const turn = { ranges: () => [{ from: 1, to: 1 }], until: Date.now() + 60_000 };
   await recognise(context, showingNothing, work, turn, new AbortController().signal);
   expect(work.held).toBe(3);
+});
+
+const placementsOf = async ({ accountId }: LaneContext): Promise<readonly Record<string, unknown>[]> => {
+  const { rows } = await db.query({
+    text: `select p.id, p.message_id, p.lifecycle, p.keywords, m.subject, p.absent_since is not null as missing
+           from placements p join messages m on m.account_id = p.account_id and m.id = p.message_id where p.account_id = $1 order by p.id`,
+    values: [accountId],
+  });
+  return rows;
+};
+
+it("G7: mail that a new epoch lists and does not give is waited for, and is what it was when it is given", async () => {
+  const { context, work } = await begin();
+  const { accountId } = context;
+  await db.query({
+    text: `update placements p set keywords = '{$flagged}' from messages m where p.account_id = $1 and m.account_id = $1 and m.id = p.message_id and m.subject = 'two'`,
+    values: [accountId],
+  });
+  const before = await placementsOf(context);
+  await renumber(context, work, 2, 3);
+  const { cursor } = work;
+  const given = { ...itemOf(2, textOf("two")), size: 60 };
+  const batch = await prepareBatch(context, [itemOf(1, textOf("one")), { ...given, octets: null }, itemOf(3, textOf("three"))]);
+  const move = cursor === null ? null : { cursor, backfillLow: 1, audited: true };
+  await commitItems(context, work, { batch, reason: "backfilled", move });
+  await settleLeftOver(context, work);
+  const at = new Date(Date.now() + 60_000);
+  const survey = { complete: true, mailboxes: [], startedAt: at, endedAt: at };
+  const left = await settleCandidates(context, survey, {}, { witness: new MaildropWitness(() => null), unread: [] });
+  expect(left).toEqual({ held: false, awaited: true });
+  const waiting = (await placementsOf(context)).filter(({ missing }) => missing);
+  expect(waiting).toMatchObject([{ subject: "two", lifecycle: "live" }]);
+  const session = {
+    async *fetch() {
+      yield { items: [given] };
+    },
+  } as unknown as Session;
+  const { stubs } = await listItemStubs(db, accountId, context.endpointId, { headless: false, after: null, largest: 100 });
+  await readStubs(context, session, { mailbox: work, stubs }, new AbortController().signal);
+  expect(await placementsOf(context)).toEqual(before);
+  expect(work.bound).toBe(3);
 });

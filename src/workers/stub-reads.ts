@@ -1,0 +1,92 @@
+/** Messages that a mailbox listed and did not give (G7), asked for again: what becomes of them when they are given. */
+import type { Session } from "../endpoints/endpoint.ts";
+import { fingerprint } from "../mime/fingerprint.ts";
+import { readHeaders } from "../mime/headers.ts";
+import { invariant } from "../model/failure.ts";
+import type { FetchedItem } from "../model/observation.ts";
+import type { PlacementView, Scope } from "../reconciler/state.ts";
+import { storeBlobs } from "../store/blob-writes.ts";
+import type { MessageContent } from "../store/decisions.ts";
+import { defineInput, ingest } from "../store/inputs.ts";
+import { loadKnown } from "../store/slices.ts";
+import { completeStub, type ItemStub, withdrawStub } from "../store/stubs.ts";
+import { commitItems, prepareBatch } from "./commit.ts";
+import { keepContent, reviveContent } from "./kept-contents.ts";
+import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+
+interface WholeFacts {
+  readonly scope: Scope;
+  readonly stub: ItemStub;
+  readonly content: MessageContent;
+}
+
+/** It is live, and has no item: it is missed, or lost its item there to a new epoch. */
+const isWaiting = ({ lifecycle, absent, binding }: PlacementView, { mailboxId }: Scope): boolean =>
+  lifecycle === "live" &&
+  binding?.active !== true &&
+  (absent || (binding?.closedReason === "epoch" && binding.mailboxId === mailboxId));
+
+/** `withdrawn`: it was the item of mail that is known, and is to be read as that. */
+const stubRead = defineInput(
+  "observation",
+  "imap.stub-read",
+  async (account, { scope, stub, content }: WholeFacts): Promise<"whole" | "withdrawn"> => {
+    const { receivedAt, headers, octets, fingerprint: print } = content;
+    invariant(octets !== null && print !== undefined, "what was read whole has octets");
+    const known = await loadKnown(account, scope.endpointId, [octets.sha256]);
+    const placements = [...known.values()].flatMap((message) => message.placements);
+    const waiting = placements.find((placement) => isWaiting(placement, scope));
+    const { size } = octets;
+    if (waiting !== undefined && (await withdrawStub(account, scope, { stub, waiting, size }))) return "withdrawn";
+    await completeStub(account, scope, { stub, source: "imap", receivedAt, headers, octets, fingerprint: print });
+    return "whole";
+  },
+  {
+    keep: (facts: WholeFacts) => ({ ...facts, content: keepContent(facts.content) }),
+    revive: async (kept, stored) => ({ ...kept, content: await reviveContent(kept.content, stored) }),
+  },
+);
+
+const complete = async (context: LaneContext, mailbox: MailboxLane, stub: ItemStub, item: FetchedItem): Promise<boolean> => {
+  const { octets } = item;
+  if (octets === null) return false;
+  await storeBlobs(context.db, context, [octets]);
+  const print = await fingerprint(octets.parts());
+  const { sha256, size } = octets;
+  const content = {
+    receivedAt: item.internalDate,
+    headers: readHeaders(octets.head),
+    octets: { sha256, size },
+    fingerprint: print,
+  };
+  const became = await ingest(context, stubRead, { scope: scopeOf(context, mailbox), stub, content });
+  if (became === "withdrawn") {
+    mailbox.bound -= 1;
+    // Should this not be reached, a count of the mailbox does not add up (G6), and its item is found.
+    await commitItems(context, mailbox, { batch: await prepareBatch(context, [item]), reason: "delivered", move: null });
+  }
+  return true;
+};
+
+/** Asks for stubs of one mailbox. @returns whether some of it was had. */
+export const readStubs = async (
+  context: LaneContext,
+  session: Session,
+  { mailbox, stubs }: { readonly mailbox: MailboxLane; readonly stubs: readonly ItemStub[] },
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const byUid = new Map(stubs.map((stub) => [stub.uid, stub]));
+  const ranges = [...byUid.keys()].map((uid) => ({ from: uid, to: uid }));
+  const request = { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges };
+  let had = false;
+  for await (const { items } of session.fetch(request, signal))
+    for (const item of items) {
+      const stub = byUid.get(item.uid);
+      try {
+        if (stub !== undefined) had = (await complete(context, mailbox, stub, item)) || had;
+      } finally {
+        await item.octets?.dispose();
+      }
+    }
+  return had;
+};

@@ -35,6 +35,8 @@ export interface AccountSlice {
   readonly mailboxes: ReadonlyMap<MailboxId, Role | null>;
   /** Mailboxes in which something is held back. */
   readonly held: ReadonlySet<MailboxId>;
+  /** Mailboxes that their server numbered anew, and that are not read to the end since. */
+  readonly renumbered: ReadonlySet<MailboxId>;
   /** It has an IMAP endpoint, which its mail is written back to. */
   readonly hasImap: boolean;
   /** Mail in INBOX may be taken by a POP3 device that does not mean to delete it. */

@@ -148,11 +148,16 @@ const trash = (draft: IntentDraft, intent: Intent, _: DeleteOp, slice: IntentSli
   return sumUp(intent, outcomes, "concurrent_location");
 };
 
+/** It lost its number with an epoch, and may be found by its octets only (ID-8). */
+const isSought = ({ binding }: IntentPlacement, { renumbered }: IntentSlice): boolean =>
+  binding?.closedReason === "epoch" && renumbered.has(binding.mailboxId);
+
 /** For good. The octets go with the last placement (I2). */
 const purge = (draft: IntentDraft, intent: Intent, _: PurgeOp, slice: IntentSlice): IntentResult => {
   const { messageId } = intent.op;
   if (!knowsAll(intent, slice)) return result("rejected", "state_mismatch", messageId);
   if (slice.placements.some(({ mailboxId }) => slice.held.has(mailboxId))) return result("rejected", "mailbox_held", messageId);
+  if (slice.placements.some((one) => isSought(one, slice))) return result("rejected", "mailbox_renumbered", messageId);
   // Nobody could tell what was destroyed.
   if (slice.placements.some(({ durable }) => !durable)) return result("rejected", "not_durable", messageId);
   for (const placement of slice.placements) {

@@ -53,18 +53,23 @@ export const successionOf = (placement: PlacementView, adding: boolean): Success
 
 export type ExpungeStep = Ending | Waiting | { readonly kind: "send"; readonly uid: number };
 
+export interface ExpungeFacts {
+  readonly durable: boolean;
+  readonly room: boolean;
+  readonly succession: Succession;
+  /** The mailbox's numbers last, so that its reading tells in the end what is not there. */
+  readonly lasting: boolean;
+}
+
 /** I2, C5: nothing is destroyed upstream that is to be had again here and is not stored, nor what is replaced by what is not there. */
-export const reviewExpunge = (
-  command: CommandView,
-  { durable, room, succession }: { readonly durable: boolean; readonly room: boolean; readonly succession: Succession },
-): ExpungeStep => {
+export const reviewExpunge = (command: CommandView, { durable, room, succession, lasting }: ExpungeFacts): ExpungeStep => {
   const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, binding } = placement;
   if (lifecycle === "live") return end("superseded", "overtaken");
-  // Its item has another number now, and is found by it (ID-8), or is not there.
-  if (binding?.active === false && binding.closedReason === "epoch" && !isSpent(command))
-    return { ...wait(lookAgainMs, unbound), tried: true };
+  // Its item has another number now, and is found by it (ID-8), or is known not to be there when the mailbox is read.
+  if (binding?.active === false && binding.closedReason === "epoch" && (lasting || !isSpent(command)))
+    return { ...wait(lookAgainMs, unbound), ...(!lasting && { tried: true as const }) };
   if (binding?.active !== true) return status === "planned" ? end("superseded", "already_so") : end("confirmed", reason);
   if (succession === "failed") return end("failed", "not_replaced");
   if (succession === "coming") return wait(lookAgainMs, "not_replaced");

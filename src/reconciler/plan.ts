@@ -19,7 +19,8 @@ export const isUnplaced = ({ lifecycle, kept, absent, binding }: PlacementView):
  */
 export const owedVerbs = (placement: PlacementView): readonly CommandVerb[] => {
   const { lifecycle, kept, mailboxId, binding } = placement;
-  if (lifecycle !== "live") return binding?.active === true ? ["expunge"] : [];
+  // What lost its number with an epoch may be there still, under another one.
+  if (lifecycle !== "live") return binding?.active === true || binding?.closedReason === "epoch" ? ["expunge"] : [];
   if (kept) return [];
   if (binding === null || isUnplaced(placement)) return ["append"];
   const shown = keywordsOfFlags(binding.shadowFlags);

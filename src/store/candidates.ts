@@ -8,6 +8,10 @@ import type { AccountTx, InputTx } from "./account-tx.ts";
 const leftOver = `select placement_id from bindings where account_id = $1 and endpoint_id = $2 and mailbox_id = $3 and closed_reason = 'epoch'
   except select placement_id from bindings where account_id = $1 and endpoint_id = $2 and active`;
 
+/** Placement `p` lost its last item so: an APPEND that is still open was done, and its item went (C3). */
+const wasLastHere = `(select x.mailbox_id = $3 and x.closed_reason = 'epoch' from bindings x
+  where x.account_id = $1 and x.placement_id = p.id and x.endpoint_id = $2 order by x.active desc, x.synced_seq desc limit 1)`;
+
 /** What is said of a whole mailbox is one statement: of some 100,000 items it takes longer than anything else here may. */
 const wholeMailboxMs = 300_000;
 
@@ -34,7 +38,8 @@ export const listLeftOver = async (
 
 /**
  * After a new epoch was read to its end: placements that were in the mailbox and that no item continued become candidates, wherever
- * they are wanted; but not those that are being put there, or that the server does not take there.
+ * they are wanted; but not those that are being put there, or that the server does not take there. None of them is looked for in the
+ * mailbox any more: an operation goes on without it (P8), and what was to be removed there is not there (ID-5d).
  * @returns how many.
  */
 export const markUnbound = async (account: InputTx, endpointId: EndpointId, mailboxId: MailboxId): Promise<number> => {
@@ -44,18 +49,17 @@ export const markUnbound = async (account: InputTx, endpointId: EndpointId, mail
     name: "placements_unbound",
     text: `update placements p set absent_since = $4 from (${leftOver}) left_over
            where p.account_id = $1 and p.id = left_over.placement_id and p.lifecycle = 'live' and not p.kept and p.absent_since is null
-             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append' and c.reason <> 'preserved_ahead'
-                               and (c.ended_at is null or p.mailbox_id <> $3 and c.status in ('failed', 'masked')))`,
+             and not exists (select from commands c where c.account_id = $1 and c.placement_id = p.id and c.verb = 'append'
+                               and c.reason <> 'preserved_ahead' and case
+               when p.mailbox_id <> $3 then c.ended_at is null or c.status in ('failed', 'masked')
+               else c.ended_at is null and not ${wasLastHere} end)`,
     values: [account.accountId, endpointId, mailboxId, at],
   });
-  // What is wanted elsewhere is not looked for in this mailbox any more: an operation goes on without it (P8). What was to be
-  // removed there is not there: where it comes again it is mail again (ID-5d).
   await account.tx.query({
     name: "bindings_unbound",
-    text: `update bindings b set closed_reason = 'absent'
-           from (${leftOver}) left_over join placements p on p.account_id = $1 and p.id = left_over.placement_id
-           where b.account_id = $1 and b.placement_id = p.id and b.endpoint_id = $2 and b.mailbox_id = $3 and b.closed_reason = 'epoch'
-             and (p.lifecycle <> 'live' or (p.mailbox_id <> $3 and p.absent_since is not null))`,
+    text: `update bindings b set closed_reason = 'absent' from (${leftOver}) left_over
+           where b.account_id = $1 and b.placement_id = left_over.placement_id and b.endpoint_id = $2 and b.mailbox_id = $3
+             and b.closed_reason = 'epoch'`,
     values: [account.accountId, endpointId, mailboxId],
   });
   return rowCount;

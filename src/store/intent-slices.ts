@@ -24,16 +24,19 @@ export const loadAccountSlice = async (
   account: AccountTx,
   { endpointId, began }: { readonly endpointId: EndpointId | null; readonly began: bigint },
 ): Promise<AccountSlice> => {
-  const { rows } = await account.tx.query<{ id: MailboxId; role: Role | null; held: boolean }>({
+  const { rows } = await account.tx.query<{ id: MailboxId; role: Role | null; held: boolean; renumbered: boolean }>({
     name: "intent_mailboxes",
     text: `select m.id, m.role, exists (select from holds h where h.account_id = $1 and h.mailbox_id = m.id and h.closed_at is null
-                                          and h.reason <> 'octets_damaged') as held
+                                          and h.reason <> 'octets_damaged') as held,
+             exists (select from upstream_mailboxes u where u.account_id = $1 and u.endpoint_id = $2 and u.mailbox_id = m.id
+                       and u.epoch > 0 and coalesce(u.backfill_low, 2) > 1) as renumbered
            from mailboxes m where m.account_id = $1 and m.lifecycle = 'live' order by m.id`,
-    values: [account.accountId],
+    values: [account.accountId, endpointId],
   });
   return {
     mailboxes: new Map(rows.map(({ id, role }) => [id, role])),
     held: new Set(rows.flatMap(({ id, held }) => (held ? [id] : []))),
+    renumbered: new Set(rows.flatMap(({ id, renumbered }) => (renumbered ? [id] : []))),
     hasImap: endpointId !== null,
     expectsDrains: expectsDrains(viewPop3Devices(account.policy, account.pop3Evidence).state),
     retentionDays: account.policy.retentionDays,

@@ -103,7 +103,7 @@ export const expungeItems = async (run: WriteRun): Promise<void> => {
     const mailbox = laneOf(run, mailboxId);
     const already = expunged.get(mailboxId) ?? 0;
     const room = args.named === true || already < mostExpunged(mailbox?.bound ?? 0);
-    const next = reviewExpunge(command, { durable: content !== null, room, succession });
+    const next = reviewExpunge(command, { durable: content !== null, room, succession, lasting: mailbox?.numbersLast !== false });
     if (next.kind !== "send") settled.push({ command, step: next });
     else if (mailbox === null) settled.push({ command, step: outOfReach() });
     else {

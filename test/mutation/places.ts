@@ -122,6 +122,8 @@ const successions: readonly Mutant[] = [
         "",
       ],
       ["C7", "a device's mark goes along with what is moved", "isMarked(binding.shadowFlags) ?", "false ?"],
+      ["C7", "ten looks end a removal whose mailbox is not read", "(lasting || !isSpent(command))", "!isSpent(command)"],
+      ["C7", "where numbers never last a removal waits for ever", "(lasting || !isSpent(command))", "true"],
       [
         "C2",
         "what is missing for the moment is moved no more",
@@ -185,8 +187,37 @@ const successions: readonly Mutant[] = [
     ["reconciler/plan.test.ts", "reconciler/items.test.ts"],
     [
       ["V19", "what is kept is owed to the server", "  if (kept) return [];\n", ""],
-      ["V19", "what is gone here stays there", 'return binding?.active === true ? ["expunge"] : [];', "return [];"],
+      [
+        "V19",
+        "what is gone here stays there",
+        'binding?.active === true || binding?.closedReason === "epoch" ? ["expunge"] : [];',
+        "[];",
+      ],
+      [
+        "P7",
+        "what is removed while it has no number comes back",
+        "binding?.active === true || binding?.closedReason",
+        "binding?.active === true || null",
+      ],
       ["F9", "what a server lost is lost", "if (keywords.some((keyword) => !shown.includes(keyword)))", "if (false)"],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/intents.ts",
+    ["workers/removed-unread.pg.test.ts"],
+    [["P10", "what waits for its new number is destroyed", "slice.placements.some((one) => isSought(one, slice))", "false"]],
+  ),
+  ...mutantsOf(
+    "store/candidates.ts",
+    ["workers/removed-unread.pg.test.ts"],
+    [
+      ["C3", "what was put there and went is being put there for ever", "and not ${wasLastHere} end", "end"],
+      [
+        "C7",
+        "what a new epoch lacks is looked for there for ever",
+        "set closed_reason = 'absent'",
+        "set closed_reason = 'epoch'",
+      ],
     ],
   ),
   ...mutantsOf(

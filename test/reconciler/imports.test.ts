@@ -44,6 +44,7 @@ const bring = (slice: Partial<ImportSlice>, rest: Partial<ImportOp> = {}) => {
         [trash, "trash"],
       ]),
       held: new Set(),
+      renumbered: new Set(),
       hasImap: true,
       expectsDrains: false,
       retentionDays: 30,

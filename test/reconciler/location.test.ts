@@ -80,6 +80,7 @@ describe("what is said with an old base", () => {
     const slice: IntentSlice = {
       mailboxes: new Map(mailboxes.map((id) => [id, id === trash ? "trash" : null])),
       held: new Set(),
+      renumbered: new Set(),
       hasImap: true,
       expectsDrains: false,
       retentionDays: 30,

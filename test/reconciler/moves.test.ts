@@ -41,7 +41,9 @@ describe("a command that nobody wants any more", () => {
   const review = (verb: CommandVerb, wanted: CommandView) => {
     if (verb === "append") return reviewAppend(wanted, { wanted: true, awaited: false });
     if (verb === "move") return reviewMove(wanted, view);
-    return verb === "store" ? reviewStore({ ...wanted, ...view }) : reviewExpunge(wanted, { ...view, succession: "coming" });
+    return verb === "store"
+      ? reviewStore({ ...wanted, ...view })
+      : reviewExpunge(wanted, { ...view, succession: "coming", lasting: true });
   };
 
   it("C5 I16: ends at once, whatever it waits for, and only then", () => {
@@ -115,7 +117,7 @@ describe("a move", () => {
 
 describe("a removal", () => {
   const gone = placementOf({ lifecycle: "removed" });
-  const expungeable = { durable: true, room: true, succession: "done" as Succession };
+  const expungeable = { durable: true, room: true, succession: "done" as Succession, lasting: true };
   const review = (placement: PlacementView, rest: Partial<CommandView> = {}, how = expungeable) =>
     reviewExpunge(command(placement, rest), how);
 
@@ -126,11 +128,20 @@ describe("a removal", () => {
     expect(review(unbound, { status: "sent" })).toMatchObject({ kind: "end", status: "confirmed" });
   });
 
-  it("ID-8: waits to be found where its mailbox was numbered anew, but not for ever", () => {
+  it("ID-8: waits to be found until its mailbox, which was numbered anew, is read", () => {
     const lost = placementOf({ lifecycle: "removed" }, { active: false, closedReason: "epoch" });
     for (const status of ["planned", "sent"] as const) {
-      expect(review(lost, { status })).toMatchObject({ kind: "wait", outcome: "unbound", tried: true });
-      expect(review(lost, { status, attempts: 10 })).toMatchObject({ kind: "end" });
+      for (const attempts of [0, 10])
+        expect(review(lost, { status, attempts })).toEqual({
+          kind: "wait",
+          outcome: "unbound",
+          afterMs: 60_000,
+          unsettled: false,
+        });
+      // Where numbers never last the reading has no end that says so.
+      const fleeting = { ...expungeable, lasting: false };
+      expect(review(lost, { status }, fleeting)).toMatchObject({ kind: "wait", outcome: "unbound", tried: true });
+      expect(review(lost, { status, attempts: 10 }, fleeting)).toMatchObject({ kind: "end" });
     }
   });
 

@@ -45,5 +45,7 @@ describe("what a server is owed", () => {
   it("is a removal of what is gone here and still there", () => {
     expect(owed({ lifecycle: "removed" })).toEqual(["expunge"]);
     expect(owed({ lifecycle: "removed" }, { active: false })).toEqual([]);
+    // It may be there still, under another number.
+    expect(owed({ lifecycle: "removed" }, { active: false, closedReason: "epoch" })).toEqual(["expunge"]);
   });
 });

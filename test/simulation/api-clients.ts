@@ -26,6 +26,7 @@ const refusals = new Set([
   "state_mismatch",
   "not_durable",
   "mailbox_held",
+  "mailbox_renumbered",
   "not_found",
   "not_recoverable",
   "cannot_undo",

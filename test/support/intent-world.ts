@@ -99,7 +99,16 @@ export class IntentWorld {
       draft,
       { op, deviceId: device, base: base ?? head, exact: base !== null, destructive: false },
       {
-        ...{ mailboxes: roles, held: new Set(), hasImap: true, expectsDrains: false, retentionDays: 30, head, began: head },
+        ...{
+          mailboxes: roles,
+          held: new Set(),
+          renumbered: new Set(),
+          hasImap: true,
+          expectsDrains: false,
+          retentionDays: 30,
+          head,
+          began: head,
+        },
         placements,
         history:
           base === null ? new Map() : new Map(placements.map((placement) => [placement.id, this.historyOf(placement, base)])),

@@ -9,13 +9,10 @@ import { beginEpoch, epochBreakOf, isStranger } from "./epoch.ts";
 import { joinKnown } from "./join.ts";
 import { followMoves } from "./moves.ts";
 import { recogniseNews } from "./recognise.ts";
-import { auditIsDue, backfillDone, type LaneContext, type MailboxLane } from "./lane-state.ts";
+import { auditIsDue, backfillDone, emptyConfirmMs, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { isStillKnown } from "./sample.ts";
 import { surroundingsOf } from "./seen.ts";
 import { compare, missSourcesOf } from "./sources.ts";
-
-/** An empty listing of a mailbox we hold items of counts only when it is seen again this much later (gate G4). */
-const emptyConfirmMs = 60_000;
 
 const toRanges = (uids: readonly number[]): UidRange[] => {
   const ranges: { from: number; to: number }[] = [];

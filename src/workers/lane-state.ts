@@ -185,6 +185,9 @@ export const isInboxOpen = ({ mailboxes }: LaneContext): boolean =>
       role === "inbox" && selectable && answered && cursor !== null && parkedUntil <= Date.now(),
   );
 
+/** An empty listing of a mailbox we hold items of counts only when it is seen again this much later, in ms (gate G4). */
+export const emptyConfirmMs = 60_000;
+
 export const backfillDone = (mailbox: MailboxLane): boolean => mailbox.backfillLow !== null && mailbox.backfillLow <= 1;
 
 const auditEveryMs = 24 * 3_600_000;

@@ -17,7 +17,7 @@ import { readObjectId, writeObjectId } from "../store/mailbox-writes.ts";
 import { loadBoundUids, loadMailboxes } from "../store/slices.ts";
 import { commitItems, emptyBatch } from "./commit.ts";
 import { epochHeld, settleLeftOver } from "./epoch-holds.ts";
-import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { emptyConfirmMs, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { commitPairs } from "./rebinding.ts";
 import { Recognition } from "./recognition.ts";
 
@@ -160,6 +160,26 @@ const readBoth = async (turn: Turn, known: Recognition): Promise<"read" | "nothi
 };
 
 /**
+ * G4: what was in it was all to be removed, so that nothing holds it when it shows nothing. A server that has lost its indexes for a
+ * moment looks the same.
+ */
+const isEmptied = ({ bound }: MailboxLane, { old, items }: Recognition): boolean => {
+  const lost = old.filter((one) => one.lost);
+  return bound + items.length === 0 && lost.length > 0 && lost.every(({ doomed }) => doomed === true);
+};
+
+/** Puts it aside until it is seen again. @returns whether it has to be. */
+const waitsToBeSeenAgain = (mailbox: MailboxLane, known: Recognition, ranges: () => readonly UidRange[]): boolean => {
+  if (!isEmptied(mailbox, known)) return false;
+  const emptySince = known.emptySince || Date.now();
+  const againAt = emptySince + emptyConfirmMs;
+  if (Date.now() >= againAt) return false;
+  mailbox.parkedUntil = againAt;
+  mailbox.recognition = Object.assign(new Recognition(ranges()), { emptySince });
+  return true;
+};
+
+/**
  * Binds what is known of a mailbox that is about to be read, until `until` (in ms since 1970).
  * @returns whether it came to an end; the mailbox is held then, or left to be read.
  */
@@ -175,6 +195,7 @@ export const recognise = async (
   if (read === "later") return false;
   if (read === "read") {
     if (known.pairs === null) {
+      if (waitsToBeSeenAgain(mailbox, known, ranges)) return false;
       const pairs = known.pair();
       known.pairs = (await accept(context, mailbox, known, pairs)) ? pairs : [];
     }

@@ -84,6 +84,8 @@ export class Recognition {
   readonly items: Listed[] = [];
   /** What was found; null: not all is read yet. */
   pairs: readonly Rebound[] | null = null;
+  /** When it was first listed empty, in ms since 1970 (gate G4); 0: it was not. */
+  emptySince = 0;
   /** So many of `pairs` are durable. */
   committed = 0;
   private page: UnboundPage | null = null;

@@ -1,5 +1,6 @@
 /** Every rule that is in the code, taken out in turn. */
 import { absence } from "./absence.ts";
+import { gates } from "./gates.ts";
 import { identity } from "./identity.ts";
 import type { Mutant } from "./mutant.ts";
 import { places } from "./places.ts";
@@ -11,7 +12,15 @@ const numberOf = (rule: string): number => Number(/\d+/u.exec(rule)?.[0]);
 const lettersOf = (rule: string): string => /^[A-Z]+/u.exec(rule)?.[0] ?? "";
 
 /** In the order of their rules. */
-export const mutants: readonly Mutant[] = [...absence, ...identity, ...places, ...things, ...witnesses, ...words].toSorted(
+export const mutants: readonly Mutant[] = [
+  ...gates,
+  ...absence,
+  ...identity,
+  ...places,
+  ...things,
+  ...witnesses,
+  ...words,
+].toSorted(
   (a, b) =>
     lettersOf(a.rule).localeCompare(lettersOf(b.rule)) || numberOf(a.rule) - numberOf(b.rule) || a.rule.localeCompare(b.rule),
 );

@@ -1,5 +1,5 @@
 /** Mailboxes that are numbered anew, and what comes between before they are read to their end. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import type { Role } from "../../src/model/mail.ts";
 import type { SurveyedMailbox } from "../../src/model/observation.ts";
 import { keepHold } from "../../src/store/holds.ts";
@@ -29,6 +29,8 @@ beforeAll(async () => {
   fresh = await freshDatabase();
   db = openDatabase({ url: fresh.url, log: quietLog });
 });
+
+afterEach(() => void vi.useRealTimers());
 
 afterAll(async () => {
   await db.close();
@@ -180,4 +182,33 @@ it("G7: mail that a new epoch lists and does not give is waited for, and is what
   await readStubs(context, session, { mailbox: work, stubs }, new AbortController().signal);
   expect(await placementsOf(context)).toEqual(before);
   expect(work.bound).toBe(3);
+});
+
+it("G4: an empty mailbox in which all was to be removed is empty when it is seen so again a minute later", async () => {
+  const { context, work } = await begin();
+  const { accountId, endpointId } = context;
+  await db.query({
+    text: `with gone as (update placements set lifecycle = 'removed', removed_at = now() where account_id = $1 returning id)
+           insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, op_id, verb, args, reason, status)
+           select $1, gen_random_uuid(), $2, $3, id, 'op', 'expunge', '{}', 'api_write', 'planned' from gone`,
+    values: [accountId, defaultTenant, endpointId],
+  });
+  await renumber(context, work, 2, 0);
+  const turn = { ranges: () => [{ from: 1, to: 1 }], until: Number.POSITIVE_INFINITY };
+  const look = async (): Promise<readonly unknown[]> => {
+    const ended = await recognise(context, showingNothing, work, turn, new AbortController().signal);
+    if (ended) await settleLeftOver(context, work);
+    const { rows } = await db.query<{ reason: string }>({
+      text: `select distinct closed_reason as reason from bindings where account_id = $1`,
+      values: [accountId],
+    });
+    return rows.map(({ reason }) => reason);
+  };
+  const now = Date.now();
+  vi.useFakeTimers({ toFake: ["Date"], now });
+  expect([await look(), work.parkedUntil]).toEqual([["epoch"], now + 60_000]);
+  vi.setSystemTime(now + 59_999);
+  expect(await look()).toEqual(["epoch"]);
+  vi.setSystemTime(now + 60_000);
+  expect(await look()).toEqual(["absent"]);
 });

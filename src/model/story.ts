@@ -33,6 +33,10 @@ const tellings: Readonly<Record<string, Telling>> = {
   upstream_deleted: { text: "The mailbox is gone from the mail server: two complete lists, a minute apart, lacked it." },
   api_created: { text: "An app made the mailbox." },
   api_renamed: { text: "An app changed the mailbox's name, place or role." },
+  same_to_server: {
+    text: "The mail server has one mailbox for names that differ in case only: it is the one that was there.",
+    otherwise: "For a mailbox of its own give it another name: POST …/mailboxes.",
+  },
   api_removed: { text: "An app removed the mailbox; it held nothing." },
   mailbox_removed: { text: "An app removed its mailbox, and had its mail moved.", otherwise: undo },
   target_mailbox_deleted: { text: "The mailbox it was to be moved to is gone; it stays where it was.", otherwise: undo },

@@ -1,6 +1,7 @@
 /** Which listed mailbox is one that is known under another path (semantics D1), or one that a command of ours made or moved. */
 import type { MailboxId } from "../model/ids.ts";
 import type { SurveyedMailbox } from "../model/survey.ts";
+import { foldCase } from "./mailbox-names.ts";
 import type { MailboxView } from "./state.ts";
 
 /** Known mailboxes by path; one that is missing only remembers where it was. */
@@ -19,6 +20,15 @@ const lifeAt = (boxes: Boxes, path: string): number | null => boxes.get(path)?.s
 const wentAway = (boxes: Boxes, from: string, to: string, life: number | null): boolean =>
   boxes.has(to) && (!boxes.has(from) || (life !== null && lifeAt(boxes, to) === life && lifeAt(boxes, from) !== life));
 
+/** Where what was to be made is listed: under its name, or one that the server takes for the same and nobody has (D11). */
+const madeAt = (boxes: Boxes, { pending, upstream }: MailboxView, isFree: (path: string) => boolean): string | null => {
+  const { fence } = pending ?? { fence: null };
+  if (fence?.step !== "create" || upstream !== null) return null;
+  if (boxes.has(fence.path)) return fence.path;
+  const isSame = (path: string): boolean => foldCase(path) === foldCase(fence.path) && isFree(path);
+  return fence.exists === true ? ([...boxes.keys()].find(isSame) ?? null) : null;
+};
+
 /**
  * What commands of ours explain, whether their answers came or not (ID-1, ID-2 of mailboxes): the path where it is now, with the
  * mailbox. What lies below a renamed one goes along.
@@ -30,7 +40,8 @@ export const findOwn = (boxes: Boxes, known: readonly MailboxView[]): Map<string
     const { fence } = view.pending ?? { fence: null };
     if (fence === null || byPath.has(fence.path) || own.has(fence.path)) continue;
     const { step, path, from, uidValidity } = fence;
-    if (step === "create" && view.upstream === null && boxes.has(path)) own.set(path, view);
+    const made = madeAt(boxes, view, (one) => !byPath.has(one) && !own.has(one));
+    if (made !== null) own.set(made, view);
     if (step !== "rename" || from === null || view.upstream?.path !== from || !wentAway(boxes, from, path, uidValidity)) continue;
     own.set(path, view);
     const below = `${from}${view.upstream.delimiter ?? "\u0000"}`;

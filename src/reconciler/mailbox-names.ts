@@ -20,6 +20,9 @@ export const freeName = (name: string, isTaken: (name: string) => boolean): stri
   }
 };
 
+/** Names and paths that many servers take for one (D11). */
+export const foldCase = (name: string): string => name.toLowerCase();
+
 /** What names are compared by; a root and the mailboxes below it are one place. */
 export const placeKey = (parentId: MailboxId | null, name: string): string => `${parentId ?? ""}/${name}`;
 

@@ -6,7 +6,7 @@ import type { OpenStatus } from "../model/command.ts";
 import type { MailboxId } from "../model/ids.ts";
 import type { MailboxFence, MailboxPlan } from "../model/mailbox-command.ts";
 import { type Ending, end, mostTries, type Waiting, wait } from "./commands.ts";
-import { freeName, placeKey } from "./mailbox-names.ts";
+import { foldCase, freeName, placeKey, segmentsOf } from "./mailbox-names.ts";
 import type { MailboxView } from "./state.ts";
 
 /** Another command goes first; its end wakes those that wait for it. */
@@ -50,6 +50,10 @@ export type MailboxStep =
   | { readonly kind: "show"; readonly moves: readonly ShownMove[] }
   /** The name is another one's: this one's canonical name changes (D5). */
   | { readonly kind: "number"; readonly name: string }
+  /** The server has this mailbox under a name that it takes for the same: that is its canonical name (D11). */
+  | { readonly kind: "adopt"; readonly name: string }
+  /** The server takes it for one that it has: it is that one, with all that is in it (D11). */
+  | { readonly kind: "merge"; readonly into: MailboxView }
   /** Upstream never had it: it is gone with that. */
   | { readonly kind: "drop" };
 
@@ -102,10 +106,23 @@ const shownMoves = (view: MailboxView, fence: MailboxFence | null, known: readon
   });
 
 const numbered = ({ id, name, parentId }: MailboxView, known: readonly MailboxView[]): MailboxStep => {
-  const fold = (text: string): string => text.toLowerCase();
-  const taken = new Set(known.filter((view) => view.id !== id).map((view) => fold(placeKey(view.parentId, view.name))));
-  const others = freeName(name, (one) => one === name || taken.has(fold(placeKey(parentId, one))));
+  const taken = new Set(known.filter((view) => view.id !== id).map((view) => foldCase(placeKey(view.parentId, view.name))));
+  const others = freeName(name, (one) => one === name || taken.has(foldCase(placeKey(parentId, one))));
   return { kind: "number", name: others };
+};
+
+/**
+ * D11: the server says that it has one of that name. It is the one that is listed in another case: a mailbox that is nowhere else
+ * was never another one, and what is listed so already stays so. Two that are there stay two.
+ */
+const sameStep = (command: MailboxCommandView, view: MailboxView, path: string, { known }: MailboxWorld): MailboxStep => {
+  const there = known.find(
+    ({ upstream }) => upstream?.absentSince === null && upstream.selectable && foldCase(upstream.path) === foldCase(path),
+  );
+  if (there?.upstream == null) return numbered(view, known);
+  if (there.id === view.id) return { kind: "adopt", name: segmentsOf(there.upstream).at(-1) ?? view.name };
+  if (view.upstream !== null) return numbered(view, known);
+  return there.pending === null ? { kind: "merge", into: there } : tried(wait(turnMs, "name_in_use"), command);
 };
 
 const placeStep = (command: MailboxCommandView, view: MailboxView, world: MailboxWorld): MailboxStep => {
@@ -128,8 +145,7 @@ const placeStep = (command: MailboxCommandView, view: MailboxView, world: Mailbo
   );
   if (holder !== undefined)
     return holder.pending === null ? numbered(view, known) : tried(roomStep(view, holder, path, world), command);
-  // The server has it under a name that it takes for the same (D11), or does not list it.
-  if (fence?.exists === true && fence.path === path) return numbered(view, known);
+  if (fence?.exists === true && fence.path === path) return sameStep(command, view, path, world);
   if (upstream === null) return tried({ kind: "create", path }, command);
   return tried({ kind: "rename", from: upstream.path, path, uidValidity: upstream.uidValidity }, command);
 };

@@ -3,7 +3,7 @@ import type { MailboxId } from "../model/ids.ts";
 import type { Role, RoleSource } from "../model/mail.ts";
 import type { SurveyedMailbox } from "../model/survey.ts";
 import { holdersOf } from "./mailbox-claims.ts";
-import { cleanName, freeName, mergeField, placeKey, segmentsOf } from "./mailbox-names.ts";
+import { cleanName, foldCase, freeName, mergeField, placeKey, segmentsOf } from "./mailbox-names.ts";
 import type { MailboxView } from "./state.ts";
 
 export interface Node {
@@ -25,7 +25,7 @@ export interface Node {
 
 /** Two wanted different things; one of them did not count. */
 export interface Conflict {
-  readonly rule: "D4" | "D5" | "D6";
+  readonly rule: "D4" | "D5" | "D6" | "D11";
   readonly node: Node;
   /** What did not count, and whose it was. */
   readonly loser: Readonly<Record<string, unknown>>;
@@ -50,7 +50,7 @@ interface Place {
 }
 
 interface MergedPlace extends Place {
-  readonly lost: readonly Pick<Conflict, "loser" | "source">[];
+  readonly lost: readonly (Pick<Conflict, "loser" | "source"> & Partial<Pick<Conflict, "rule">>)[];
 }
 
 export class Tree {
@@ -150,7 +150,7 @@ export class Tree {
       delimiter,
     };
     this.#used.add(node.id);
-    for (const { loser, source } of place.lost) this.conflicts.push({ rule: "D4", node, loser, source });
+    for (const lost of place.lost) this.conflicts.push({ rule: "D4", node, ...lost });
     this.nodes.set(path, node);
     return node;
   }
@@ -170,6 +170,10 @@ export class Tree {
   /** Three legs: where the shadow has it, where it is listed, where the canonical tree wants it. */
   #merge(before: MailboxView, observed: Place, path: string, delimiter: string | null): MergedPlace {
     const { name, parentId, upstream, pending } = before;
+    // The server has it under a name that it takes for the same (D11).
+    const isOther = upstream === null && pending?.fence?.exists === true && pending.fence.path !== path;
+    if (isOther && name !== observed.name && foldCase(name) === foldCase(observed.name))
+      return { name: observed.name, parentId, lost: [{ rule: "D11", loser: { name }, source: "api" }] };
     if (upstream === null || this.#input.own.get(path) === before) return { name, parentId, lost: [] };
     const old = segmentsOf({ path: upstream.path, delimiter });
     const oldParent = old.length > 1 ? (this.#byPath.get(old.slice(0, -1).join(delimiter ?? ""))?.id ?? null) : null;

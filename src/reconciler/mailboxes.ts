@@ -86,6 +86,8 @@ const mailboxChange = (endpointId: EndpointId, mailboxId: MailboxId, rest: Why):
   ...rest,
 });
 
+const reasons = { D4: "concurrent_rename", D5: "name_taken", D6: "concurrent_rename", D11: "same_to_server" } as const;
+
 const writeNode = (
   endpointId: EndpointId,
   node: Node,
@@ -97,13 +99,14 @@ const writeNode = (
   const say = (rest: Why): number => changes.push(mailboxChange(endpointId, node.id, rest)) - 1;
   let change: number | null = null;
   const isNumbered = conflicts.some(({ rule }) => rule === "D5");
+  const folded = conflicts.some(({ rule }) => rule === "D11") ? { reason: reasons.D11, rule: "D11" } : null;
   if (before === null) change = say({ kind: "mailbox.created", before: null, after, reason: "upstream_created", rule: "D1" });
   else if (before.name !== node.name || before.parentId !== node.parentId || before.role !== node.role) {
-    const why = isNumbered ? { reason: "name_taken", rule: "D5" } : { reason: "upstream_renamed", rule: "D1" };
+    const why = isNumbered ? { reason: "name_taken", rule: "D5" } : (folded ?? { reason: "upstream_renamed", rule: "D1" });
     change = say({ kind: "mailbox.renamed", before: describeMailbox(before), after, ...why });
   }
   for (const { rule, loser, source } of conflicts) {
-    const reason = rule === "D5" ? "name_taken" : "concurrent_rename";
+    const reason = reasons[rule];
     const deviceId = source === "api" ? (before?.pending?.deviceId ?? null) : null;
     say({ kind: "conflict.resolved", before: null, after, reason, rule, evidence: [{ loser, source, deviceId }] });
   }

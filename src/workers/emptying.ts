@@ -13,21 +13,23 @@ export interface Emptying {
   /** Whose operation wants it. */
   readonly opId: string;
   readonly deviceId: string;
+  /** Absent: the mailbox shall go (D8). */
+  readonly why?: { readonly reason: string; readonly rule: string };
 }
 
 const moveSome = async (
   account: InputTx,
   placements: readonly PlacementView[],
-  { from, to, deviceId }: Emptying,
+  { from, to, deviceId, why = { reason: "mailbox_removed", rule: "D8" } }: Emptying,
 ): Promise<void> => {
   const draft = emptyDraft();
   for (const placement of placements) {
     const { keywords } = placement;
-    const reason = "mailbox_removed";
+    const { reason } = why;
     const before = { mailboxId: from, keywords };
     const after = { mailboxId: to, keywords };
     const moved = { ...placement, mailboxId: to };
-    const change = noteChange(draft, { deviceId }, moved, { kind: "message.moved", before, after, reason, rule: "D8" });
+    const change = noteChange(draft, { deviceId }, moved, { kind: "message.moved", before, after, ...why });
     writePlacement(draft, moved, { reason, change });
   }
   await applyDecision(account, draft, { scope: null, contents: [], existing: new Set() });

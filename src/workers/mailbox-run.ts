@@ -18,6 +18,7 @@ import {
   wait,
 } from "../reconciler/commands.ts";
 import { describeMailbox, type MailboxDecision, removeMailbox } from "../reconciler/mailboxes.ts";
+import { mergeMailbox, sameToServer } from "../reconciler/mailbox-merge.ts";
 import { type MailboxStep, nextMailboxStep } from "../reconciler/mailbox-plan.ts";
 import type { MailboxView } from "../reconciler/state.ts";
 import type { InputTx } from "../store/account-tx.ts";
@@ -120,22 +121,53 @@ const change = (command: OpenMailboxCommand, view: MailboxView, rest: Partial<De
   ...rest,
 });
 
-/** The canonical side gives way: another name (D5), or the end of what upstream never had. */
-const giveWay = (command: OpenMailboxCommand, view: MailboxView, next: MailboxStep): MailboxDecision => {
+type Yielding = Extract<MailboxStep, { kind: "number" | "adopt" | "merge" | "drop" }>;
+
+/** The canonical side gives way: another name (D5), that of the server (D11), or the end of what upstream never had. */
+const giveWay = (
+  command: OpenMailboxCommand,
+  view: MailboxView,
+  { next, known }: { readonly next: Yielding; readonly known: readonly MailboxView[] },
+): MailboxDecision => {
+  if (next.kind === "merge") return mergeMailbox({ view, into: next.into, known, deviceId: command.deviceId });
   if (next.kind === "drop") {
     const removed = change(command, view, { kind: "mailbox.removed", source: "api", reason: "api_removed", rule: "D8" });
     return { changes: [removed], mailboxes: [removeMailbox(view, 0)], upstream: [], gone: [] };
   }
   const { id, parentId, role, roleSource, subscribed } = view;
-  const name = next.kind === "number" ? next.name : view.name;
+  const { name } = next;
+  const why = next.kind === "adopt" ? sameToServer : {};
   const evidence = [{ loser: { name: view.name }, source: "api", deviceId: command.deviceId }];
   const changes = [
-    change(command, view, { after: { name, parentId, role } }),
-    change(command, view, { kind: "conflict.resolved", before: null, evidence }),
+    change(command, view, { after: { name, parentId, role }, ...why }),
+    change(command, view, { kind: "conflict.resolved", before: null, evidence, ...why }),
   ];
   const written = { id, created: false, name, parentId, role, roleSource, subscribed, lifecycle: "live", change: 0 } as const;
   return { changes, mailboxes: [written], upstream: [], gone: [] };
 };
+
+/** In the tree and in the mail, and what that means for the command. */
+const yieldTo = async (
+  account: InputTx,
+  endpointId: EndpointId,
+  command: OpenMailboxCommand,
+  { next, known }: { readonly next: Yielding; readonly known: readonly MailboxView[] },
+): Promise<void> => {
+  const { mailboxId: from, opId, deviceId } = command;
+  const view = known.find((one) => one.id === from);
+  if (next.kind === "merge")
+    await moveAll(account, endpointId, { from, to: next.into.id, opId, deviceId: deviceId ?? "", why: sameToServer });
+  if (view !== undefined) await applyMailboxDecision(account, endpointId, giveWay(command, view, { next, known }));
+  // Without its fence: what the server said of the old name is settled.
+  await settle(account, endpointId, command, afterYielding[next.kind]);
+};
+
+const afterYielding = {
+  number: wait(0, "name_taken"),
+  adopt: wait(0, sameToServer.reason),
+  merge: end("superseded", sameToServer.reason),
+  drop: end("superseded", "never_made"),
+} as const;
 
 const fenceFor = (next: Exclude<Sending, { kind: "show" }>): MailboxFence => ({
   step: next.kind,
@@ -172,11 +204,8 @@ const decideDue = async (
     await settle(account, endpointId, command, next);
     return "settled";
   }
-  const view = known.find((one) => one.id === command.mailboxId);
-  if (next.kind === "number" || next.kind === "drop") {
-    if (view !== undefined) await applyMailboxDecision(account, endpointId, giveWay(command, view, next));
-    // Without its fence: what the server said of the old name is settled.
-    await settle(account, endpointId, command, next.kind === "drop" ? end("superseded", "never_made") : wait(0, "name_taken"));
+  if (next.kind === "number" || next.kind === "adopt" || next.kind === "merge" || next.kind === "drop") {
+    await yieldTo(account, endpointId, command, { next, known });
     return "settled";
   }
   if (next.kind === "empty") {

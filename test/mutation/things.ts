@@ -97,6 +97,48 @@ const mailboxes: readonly Mutant[] = [
 const trees: readonly Mutant[] = [
   ...mutantsOf(
     "reconciler/mailbox-plan.ts",
+    ["reconciler/mailbox-merge.test.ts"],
+    [
+      ["D11", "a name that a server spells otherwise is numbered", "if (there.id === view.id) return", "if (false) return"],
+      ["D11", "two mailboxes that are there become one", "if (view.upstream !== null) return numbered(view, known);", ""],
+      [
+        "D11",
+        "what goes takes another mailbox along",
+        'return there.pending === null ? { kind: "merge"',
+        'return true ? { kind: "merge"',
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-merge.ts",
+    ["reconciler/mailbox-merge.test.ts"],
+    [
+      ["D11", "a mailbox takes the role of the one that it ends in", "role !== null && into.role === null ?", "role !== null ?"],
+      [
+        "D11",
+        "what lies below a mailbox goes with its name",
+        "filter(({ parentId }) => parentId === view.id)",
+        "filter(() => false)",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-claims.ts",
+    ["reconciler/mailbox-merge.test.ts"],
+    [["D11", "names in another case are one without the server's word", "return fence.exists === true ? (", "return true ? ("]],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-tree.ts",
+    ["reconciler/mailbox-merge.test.ts"],
+    [["D11", "the server is asked for its own name in another case", "if (isOther && name", "if (false && name"]],
+  ),
+  ...mutantsOf(
+    "workers/mailbox-run.ts",
+    ["scenarios/mailbox-folding.test.ts: what an app makes is"],
+    [["D11", "mail stays where its mailbox ends", 'if (next.kind === "merge")\n    await', "if (false)\n    await"]],
+  ),
+  ...mutantsOf(
+    "reconciler/mailbox-plan.ts",
     ["reconciler/mailbox-rules.test.ts"],
     [
       [
@@ -114,7 +156,7 @@ const trees: readonly Mutant[] = [
       [
         "D11",
         "a name that a server takes for another's is tried for ever",
-        "if (fence?.exists === true && fence.path === path) return numbered(view, known);",
+        "if (fence?.exists === true && fence.path === path) return sameStep(command, view, path, world);",
         "",
       ],
       [

@@ -27,6 +27,10 @@ const tellings: Readonly<Record<string, Telling>> = {
   octets_came: { text: "Its octets came; until then it was known to be listed only." },
   upstream_flags: { text: "A device changed its keywords on the mail server.", otherwise: undo },
   upstream_move: { text: "Another client moved it on the mail server.", otherwise: undo },
+  upstream_copy_delete: {
+    text: "Another client moved it on the mail server: it copied it, and marked the first as deleted.",
+    otherwise: undo,
+  },
   upstream_reappeared: { text: "It is shown on the server again." },
   upstream_created: { text: "The mailbox appeared on the mail server." },
   upstream_renamed: { text: "Another client renamed the mailbox." },

@@ -1,11 +1,11 @@
 /** New upstream items: which message and which placement each one is (semantics 2.4). */
 import type { DecidedChange } from "../model/change.ts";
-import type { MessageId, PlacementId } from "../model/ids.ts";
+import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import { keepsFlag, keywordsOfFlags } from "../model/mail.ts";
 import { broughtBack, type Claim } from "./claims.ts";
 import { type Contest, type Contests, contestSeen, noteContest } from "./contests.ts";
 import { mergeObserved, mergeWithoutBase, sameKeywords } from "./keywords.ts";
-import { applyFlags } from "./observed-flags.ts";
+import { applyFlags, standAlone } from "./observed-flags.ts";
 import { whyNew } from "./import.ts";
 import { bindingOf, bindOwn } from "./own.ts";
 import { giveBack, setRight } from "./plan.ts";
@@ -21,6 +21,7 @@ import {
   record,
   type Scope,
 } from "./state.ts";
+import { isDeleted } from "./vanish-evidence.ts";
 import { type DrainToTrash, isDrainToTrash, viaTrash, viaTrashConfidence } from "./via-trash.ts";
 
 export interface ItemFact extends ItemFlags {
@@ -56,6 +57,8 @@ export interface ItemsInput {
   readonly claims?: readonly Claim[];
   /** What is gone here and whose items are to be removed there still, or cannot be; absent: nothing is. */
   readonly doomed?: ReadonlySet<PlacementId>;
+  /** The mailbox that another endpoint shows, too; absent or null: none is. */
+  readonly sharedMailbox?: MailboxId | null;
   readonly toTrash?: DrainToTrash | null;
   /** Operations whose moves are under way; absent: there are none. */
   readonly contests?: Contests;
@@ -72,35 +75,47 @@ export interface ItemsInput {
 }
 
 interface Continuation {
-  readonly how: "moved" | "drained" | "rebound" | "joined" | "reappeared" | "resurrected" | "restored";
+  readonly how: "moved" | "drained" | "remade" | "rebound" | "joined" | "reappeared" | "resurrected" | "restored";
   readonly placement: PlacementView;
   readonly confidence: number;
   /** The flags without what is to be taken back upstream; absent: nothing is. */
   readonly reverted?: readonly string[];
   /** Of what we put there. */
   readonly claim?: Claim;
+  /** For what it leaves where it was. */
+  readonly freshId?: PlacementId;
   /** An operation wants it elsewhere. */
   readonly contest?: Contest | null;
 }
 
-type Test = (scope: Scope, placement: PlacementView, doomed?: ReadonlySet<PlacementId>) => boolean;
+type Test = (scope: Scope, placement: PlacementView, input: Pick<ItemsInput, "doomed" | "sharedMailbox">) => boolean;
+
+type Place = (scope: Scope, placement: PlacementView) => boolean;
 
 const isBound = ({ binding }: PlacementView): boolean => binding?.active === true;
 /** It lost its item here to a new epoch. */
-const wasHere: Test = ({ mailboxId }, { binding }) => binding?.closedReason === "epoch" && binding.mailboxId === mailboxId;
-const isHere: Test = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
+const wasHere: Place = ({ mailboxId }, { binding }) => binding?.closedReason === "epoch" && binding.mailboxId === mailboxId;
+const isHere: Place = (scope, { mailboxId }) => mailboxId === scope.mailboxId;
+/** Another mailbox shows it as deleted; not where the maildrop goes on showing it as well. */
+const isLeft: Test = (scope, { binding }, { sharedMailbox = null }) =>
+  binding?.active === true &&
+  binding.mailboxId !== scope.mailboxId &&
+  binding.mailboxId !== sharedMailbox &&
+  binding.shadowFlags.some(isDeleted);
 
 /**
- * Rules ID-5 a–d, in their order; `joined`: another endpoint of the account showed it before this one did (K12). What is to be
- * removed there takes its item with it: it is asked after all that is live, and what is shown elsewhere does not bring it back.
+ * Rules ID-5 a–d; `joined`: another endpoint of the account showed it before this one did (K12). What is to be removed there takes
+ * its item with it: it is asked after all that is live, and what is shown elsewhere does not bring it back. What has an item of its
+ * own still is asked after all that has none (a2).
  */
 const continuations: readonly (readonly [Continuation["how"], Test])[] = [
   ["moved", (_, p) => p.lifecycle === "live" && p.absent && !isBound(p)],
   ["rebound", (scope, p) => p.lifecycle === "live" && !isBound(p) && wasHere(scope, p)],
   ["joined", (scope, p) => p.lifecycle === "live" && !p.kept && !p.absent && isHere(scope, p) && p.binding === null],
   ["reappeared", (scope, p) => p.kept && isHere(scope, p)],
-  ["rebound", (scope, p, doomed) => doomed?.has(p.id) === true && !isBound(p) && wasHere(scope, p)],
-  ["resurrected", (_, p, doomed) => p.lifecycle === "removed" && !isBound(p) && doomed?.has(p.id) !== true],
+  ["rebound", (scope, p, { doomed }) => doomed?.has(p.id) === true && !isBound(p) && wasHere(scope, p)],
+  ["remade", (scope, p, input) => p.lifecycle === "live" && !p.absent && isLeft(scope, p, input)],
+  ["resurrected", (_, p, { doomed }) => p.lifecycle === "removed" && !isBound(p) && doomed?.has(p.id) !== true],
 ];
 
 /** Equal octets, or equal normal forms. */
@@ -108,7 +123,7 @@ const confidenceOfOctets = 0.97;
 
 /** The placement that this item continues, or null for a new one (5e). */
 const continuation = (
-  { scope, doomed }: ItemsInput,
+  input: ItemsInput,
   fact: ItemFact,
   candidates: readonly PlacementView[],
   confidence = confidenceOfOctets,
@@ -120,7 +135,7 @@ const continuation = (
     (a, b) => likeness(b) - likeness(a) || (a.binding?.uid ?? 0) - (b.binding?.uid ?? 0) || (a.id < b.id ? -1 : 1),
   );
   for (const [how, test] of continuations) {
-    const placement = ordered.find((candidate) => test(scope, candidate, doomed));
+    const placement = ordered.find((candidate) => test(input.scope, candidate, input));
     if (placement !== undefined) return { how, placement, confidence };
   }
   return null;
@@ -129,6 +144,7 @@ const continuation = (
 const rules = {
   moved: "ID-5a",
   drained: "ID-5a",
+  remade: "ID-5a2",
   rebound: "ID-5b",
   joined: "K12",
   reappeared: "ID-5c",
@@ -147,18 +163,26 @@ const restored = (
 };
 
 /** What an operation wanted there: its place was decided then. */
-const bindClaimed = (draft: Draft, scope: Scope, { claim, fact, freshId }: { claim: Claim; fact: ItemFact; freshId: string }) => {
+const bindClaimed = (
+  draft: Draft,
+  scope: Scope,
+  { claim, fact, freshId }: { claim: Claim; fact: ItemFact; freshId: PlacementId },
+) => {
   const { verb, opId, placement, sent } = claim;
-  const leftBehind = verb === "move" && opId !== null ? { id: freshId as PlacementId, opId } : null;
+  const leftBehind = verb === "move" && opId !== null ? { id: freshId, opId } : null;
   bindOwn(draft, scope, { placement, fact, sent, unasserted: [], leftBehind });
 };
+
+/** It has a common base with what it was. */
+const isMove = (how: Continuation["how"]): boolean => how === "moved" || how === "drained" || how === "remade";
 
 /** What the placement shows as the reason of its being there; null: as before. */
 const reasonOf = (how: Continuation["how"], elsewhere: boolean): string | null => {
   if (how === "restored") return "restored_after_drain";
   if (how === "drained") return viaTrash;
   if (how === "resurrected" || how === "reappeared") return "upstream_reappeared";
-  return how === "moved" && elsewhere ? "upstream_move" : null;
+  if (!elsewhere) return null;
+  return how === "remade" ? "upstream_copy_delete" : how === "moved" ? "upstream_move" : null;
 };
 
 const entryOf = (
@@ -179,7 +203,7 @@ const keywordsAfter = (
   { how, placement, reverted }: Continuation,
 ): string[] => {
   const { keywords: canonical, binding } = placement;
-  if (how !== "moved" && how !== "drained") return mergeWithoutBase({ canonical, observed: flags });
+  if (!isMove(how)) return mergeWithoutBase({ canonical, observed: flags });
   const shadow = binding?.shadowFlags ?? [];
   const masked = shadow.filter((flag) => !keepsFlag(permanentFlags, flag));
   return mergeObserved({ canonical, shadow, observed: [...(reverted ?? flags), ...masked] });
@@ -187,7 +211,7 @@ const keywordsAfter = (
 
 const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, continued: Continuation): void => {
   const { scope } = input;
-  const { how, placement, reverted } = continued;
+  const { how, placement, reverted, freshId: id } = continued;
   const keywords = keywordsAfter(input, fact, continued);
   // It is where it was, or an operation that wants it elsewhere stands: the rest is up to that.
   const stays = how === "rebound" || continued.contest?.winner === "wanted";
@@ -200,6 +224,8 @@ const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, cont
     entry === null ? null : record(draft, imapChange({ ...scope, mailboxId }, placement, { ...entry, before, after }));
   if (continued.contest != null) noteContest(draft, scope, placement, continued.contest);
   draft.bindings.push(bindingOf(fact, placement.id));
+  if (how === "remade" && placement.binding !== null && id !== undefined)
+    draft.vacated.push({ from: placement.binding, leftBehind: { id, messageId: placement.messageId, opId: null } });
   if (index !== null || placement.absent || placement.kept)
     draft.placements.push({
       id: placement.id,
@@ -212,7 +238,7 @@ const continuePlacement = (draft: Draft, input: ItemsInput, fact: ItemFact, cont
       recoverableDays: null,
       change: index,
     });
-  if (how !== "moved" && how !== "drained" && how !== "restored") giveBack(draft, placement.id, keywords, fact.flags);
+  if (!isMove(how) && how !== "restored") giveBack(draft, placement.id, keywords, fact.flags);
   setRight(draft, placement.id, { canonical: keywords, shadow: placement.binding?.shadowFlags ?? [], observed: fact.flags });
   if (reverted !== undefined)
     draft.commands.push({ placementId: placement.id, verb: "store", args: { remove: ["$seen"] }, reason: viaTrash });
@@ -288,13 +314,16 @@ const goOn = (draft: Draft, input: ItemsInput, { fact, item, alike, taken }: Arr
     return undefined;
   }
   taken.add(placement.id);
-  const freshId = input.freshIds[2 * item + 1] ?? "";
+  const freshId = input.freshIds[2 * item + 1] as PlacementId;
   if (claim?.is === "placed") return bindClaimed(draft, scope, { claim, fact, freshId });
   // It was to be removed there when the mailbox was numbered anew, and still is: it is bound as what it is, and not back.
-  if (how === "rebound" && placement.lifecycle !== "live") return void draft.bindings.push(bindingOf(fact, placement.id));
+  if (how === "rebound" && placement.lifecycle !== "live") {
+    draft.bindings.push(bindingOf(fact, placement.id));
+    return standAlone(draft, scope, placement, fact);
+  }
   if (how === "joined" && input.preserves === true) preserve(draft, placement, { ...fact, alike });
-  const contest = how === "moved" ? contestSeen(scope, placement, input.contests) : null;
-  return continuePlacement(draft, input, fact, { ...asDrain(continued, fact, input.toTrash), contest });
+  const contest = how === "moved" || how === "remade" ? contestSeen(scope, placement, input.contests) : null;
+  return continuePlacement(draft, input, fact, { ...asDrain(continued, fact, input.toTrash), contest, freshId });
 };
 
 /** Decides for a batch of fetched items. Items already bound only tell their flags; equal octets never make two messages. */

@@ -2,10 +2,11 @@
 import type { PlacementId } from "../model/ids.ts";
 import type { FlagFact } from "./flag-loss.ts";
 import type { SaidKeywords } from "./intent-keywords.ts";
-import { mergeObserved, sameFlags, sameKeywords } from "./keywords.ts";
+import { mergeObserved, mergeWithoutBase, sameFlags, sameKeywords } from "./keywords.ts";
 import { weigh } from "./opinions.ts";
 import { giveBack, setRight } from "./plan.ts";
 import { type SeenDecision, seenOutcome, type SeenOutcome } from "./pop3-seen.ts";
+import { isDeleted } from "./vanish-evidence.ts";
 import { type Decision, type Draft, emptyDraft, imapChange, type PlacementView, record, type Scope } from "./state.ts";
 
 /** Mail that a POP3 device only retrieved stays unread, and upstream it becomes so again (F5, Z5). */
@@ -25,6 +26,19 @@ const revertSeen = (draft: Draft, scope: Scope, placement: PlacementView, { rule
   draft.commands.push({ placementId: id, verb: "store", args: { remove: ["$seen"] }, reason: "pop3_seen_reverted" });
 };
 
+/** ID-5a2: whoever moved it by copying wants what was left behind after all. It is one more place of its message (ID-5e). */
+export const standAlone = (draft: Draft, scope: Scope, placement: PlacementView, { flags }: FlagFact): void => {
+  if (placement.leftMarked !== true || flags.some(isDeleted)) return;
+  const { id } = placement;
+  const { mailboxId } = scope;
+  const keywords = mergeWithoutBase({ canonical: [], observed: flags });
+  const why = { reason: "copied", rule: "ID-5e" };
+  const after = { mailboxId, keywords };
+  const index = record(draft, imapChange(scope, placement, { kind: "message.created", after, ...why }));
+  const live = { lifecycle: "live", kept: false, absent: false, recoverableDays: null } as const;
+  draft.placements.push({ id, mailboxId, keywords, ...live, reason: why.reason, change: index });
+};
+
 /**
  * Flags of an item that is bound already: differences to the shadow are assertions, the shadow becomes what was seen. `seen`:
  * what was made of a `\Seen` that is new.
@@ -40,7 +54,7 @@ export const applyFlags = (
   const shadow = placement.binding?.shadowFlags ?? [];
   draft.bindings.push({ uid: fact.uid, placementId: placement.id, flags: fact.flags, modseq: fact.modseq });
   // What is purged has nothing to tell any more.
-  if (placement.lifecycle === "purged") return undefined;
+  if (placement.lifecycle === "purged") return standAlone(draft, scope, placement, fact);
   if (seen?.revert === true) return revertSeen(draft, scope, placement, seen);
   const merged = mergeObserved({
     canonical: placement.keywords,

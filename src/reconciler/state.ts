@@ -32,6 +32,11 @@ export interface PlacementView {
   readonly absent: boolean;
   readonly receivedAt: number;
   readonly binding: BindingView | null;
+  /**
+   * It was never more than what a move left behind that somebody else made by copying: purged here, marked as deleted there. It
+   * becomes a place of its message when that mark goes. Absent: it was.
+   */
+  readonly leftMarked?: true;
 }
 
 /** Where facts come from: one mailbox of one endpoint, in one epoch. */
@@ -109,12 +114,13 @@ export interface Decision {
 
 /**
  * A binding that a placement has no more, because its item was moved. Where it was copied the old item is there still: it becomes
- * a placement of its own that is purged here and is to be removed there.
+ * a placement of its own that is purged here and is to be removed there, by the operation or, where there is none, by whoever
+ * marked it as deleted.
  */
 export interface Vacated {
   readonly from: Pick<BindingView, "mailboxId" | "epoch" | "uid">;
   /** null: there is nothing any more. */
-  readonly leftBehind: { readonly id: PlacementId; readonly messageId: MessageId; readonly opId: string } | null;
+  readonly leftBehind: { readonly id: PlacementId; readonly messageId: MessageId; readonly opId: string | null } | null;
 }
 
 /** A mailbox as the canonical store knows it, with its address at the endpoint that speaks (null: not there). */

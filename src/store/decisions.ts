@@ -6,6 +6,7 @@ import type { BindingWrite, Decision, NewMessage, NewPlacement, PlacementWrite, 
 import { appendChanges, type InputTx } from "./account-tx.ts";
 import { planCommands } from "./commands.ts";
 import { CopyRows } from "./copy-binary.ts";
+import { leftMarked } from "./slices.ts";
 
 /** What the row of a new message needs beyond the decision. */
 export interface MessageContent {
@@ -215,7 +216,7 @@ const closeBindings = async (account: InputTx, scope: Scope, closed: Decision["c
   });
 };
 
-/** Old bindings of moved placements end; what was only copied stays bound, to a placement that is purged and to be removed there. */
+/** Old bindings of moved placements end; what was only copied stays bound, to a placement that is purged, and is to be removed there. */
 const vacateBindings = async (account: InputTx, endpointId: EndpointId, vacated: Decision["vacated"]): Promise<void> => {
   if (vacated.length === 0) return;
   const rows = vacated.map(({ from, leftBehind }) => ({
@@ -234,12 +235,13 @@ const vacateBindings = async (account: InputTx, endpointId: EndpointId, vacated:
                as w(mailbox_id uuid, epoch int, uid bigint, placement_id uuid, message_id uuid, op_id text, command_id uuid)),
            left_behind as (
              insert into placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, removed_at, reason, received_at, created_seq, changed_seq)
-             select $1, w.placement_id, $4, w.message_id, w.mailbox_id, '{}', 'purged', now(), 'superseded_copy_delete', m.received_at, $5, $5
+             select $1, w.placement_id, $4, w.message_id, w.mailbox_id, '{}', 'purged', now(),
+               case when w.op_id is null then '${leftMarked}' else 'superseded_copy_delete' end, m.received_at, $5, $5
              from w join messages m on m.account_id = $1 and m.id = w.message_id where w.placement_id is not null),
            owed as (
              insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status)
              select $1, w.command_id, $4, $2, w.placement_id, 'expunge', '{"named": true}', 'api_write', w.op_id, 'planned'
-             from w where w.placement_id is not null)
+             from w where w.op_id is not null)
            update bindings b set placement_id = coalesce(w.placement_id, b.placement_id), active = w.placement_id is not null,
              closed_reason = case when w.placement_id is null then 'moved' end
            from w where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = w.mailbox_id and b.epoch = w.epoch and b.uid = w.uid`,

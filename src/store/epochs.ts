@@ -120,7 +120,8 @@ export const loadDoomed = async (
   placements: readonly PlacementView[],
 ): Promise<ReadonlySet<PlacementId>> => {
   const lost = placements.filter(({ lifecycle, binding }) => lifecycle !== "live" && binding?.closedReason === "epoch");
-  if (lost.length === 0) return new Set();
+  const left = lost.flatMap(({ id, leftMarked }) => (leftMarked === true ? [id] : []));
+  if (lost.length === left.length) return new Set(left);
   const { rows } = await account.tx.query<{ id: PlacementId }>({
     name: "placements_doomed",
     text: `select distinct placement_id as id from commands
@@ -128,7 +129,7 @@ export const loadDoomed = async (
              and status in ('planned', 'sent', 'unknown', 'masked', 'failed')`,
     values: [account.accountId, endpointId, lost.map(({ id }) => id)],
   });
-  return new Set(rows.map(({ id }) => id));
+  return new Set([...left, ...rows.map(({ id }) => id)]);
 };
 
 /** Most header blocks are shorter: less is read for them. */

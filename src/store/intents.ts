@@ -1,8 +1,9 @@
 /** The journal of intents: what was wanted, by whom, seen from where, and what came of it. */
-import type { MessageId, PlacementId } from "../model/ids.ts";
+import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, IntentStatus, KeywordPatch } from "../model/intent.ts";
 import type { SaidPlace } from "../reconciler/location.ts";
 import type { AccountTx, InputTx } from "./account-tx.ts";
+import { leftMarked } from "./slices.ts";
 
 export interface JournaledIntent {
   readonly opId: string;
@@ -76,6 +77,22 @@ export const storeIntents = async (account: InputTx, intents: readonly Journaled
                                                    status text, reason text, warnings text[], seq bigint, changes int)`,
     values: [account.accountId, account.tenantId, JSON.stringify(rows)],
   });
+};
+
+/** What moves by copying left of messages, or in a mailbox, is ours to remove from now on (ID-5a2). @returns it. */
+export const takeLeft = async (
+  account: InputTx,
+  column: "message_id" | "mailbox_id",
+  ids: readonly (MessageId | MailboxId)[],
+): Promise<readonly PlacementId[]> => {
+  if (ids.length === 0) return [];
+  const { rows } = await account.tx.query<{ id: PlacementId }>({
+    name: `left_of_${column}`,
+    text: `update placements set reason = 'superseded_copy_delete'
+           where account_id = $1 and ${column} = any($2::uuid[]) and lifecycle = 'purged' and reason = '${leftMarked}' returning id`,
+    values: [account.accountId, ids],
+  });
+  return rows.map(({ id }) => id);
 };
 
 /** Takes all that is stored of messages whose placements are all purged; what stays says that there was one (I2). */

@@ -20,6 +20,7 @@ export interface PlacementRow {
   readonly kept: boolean;
   readonly absent_since: Date | null;
   readonly received_at: Date;
+  readonly left_marked: boolean;
   readonly b_mailbox_id: MailboxId | null;
   readonly b_epoch: number | null;
   readonly b_uid: bigint | null;
@@ -28,8 +29,10 @@ export interface PlacementRow {
   readonly b_shadow_flags: string[] | null;
 }
 
-export const placementColumns =
-  "p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at";
+/** The reason of placements that are what a move by copying left behind, marked by whoever made it (ID-5a2). */
+export const leftMarked = "left_marked";
+
+export const placementColumns = `p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at, p.reason = '${leftMarked}' as left_marked`;
 export const bindingColumns =
   "b.mailbox_id as b_mailbox_id, b.epoch as b_epoch, b.uid as b_uid, b.active as b_active, b.closed_reason as b_closed_reason, b.shadow_flags as b_shadow_flags";
 
@@ -60,6 +63,7 @@ export const toView = (row: PlacementRow): PlacementView => ({
   kept: row.kept,
   absent: row.absent_since !== null,
   receivedAt: row.received_at.getTime(),
+  ...(row.left_marked && { leftMarked: true }),
   binding:
     row.b_mailbox_id === null
       ? null
@@ -201,7 +205,7 @@ export const loadKnown = async (
   const { rows } = await account.tx.query<PlacementRow>({
     name: "placements_of_messages",
     text: `select ${placementColumns}, ${bindingColumns}
-           from ${placementsOfMessages} ${lastBinding} where p.lifecycle <> 'purged' order by p.id`,
+           from ${placementsOfMessages} ${lastBinding} where p.lifecycle <> 'purged' or p.reason = '${leftMarked}' order by p.id`,
     values: [account.accountId, endpointId, messages.rows.map((row) => row.id)],
   });
   const byMessage = Map.groupBy(rows.map(toView), (view) => view.messageId);

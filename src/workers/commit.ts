@@ -191,7 +191,6 @@ const claimedOf = async (
 const decideItems = async (account: InputTx, items: ItemsFacts) => {
   const { lane, mailbox, batch, meant, forms, reason, move, unbound, readAt } = items;
   const { facts, contents, seen } = batch;
-  const { at } = account.input;
   const scope = scopeOf(lane, mailbox);
   const { bound, closed } = await loadBound(account, scope, unbound ? [] : facts.map(({ uid }) => uid));
   const known = await loadKnown(account, lane.endpointId, seen, formsOf(batch));
@@ -206,11 +205,12 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
     claims,
     claimed,
     doomed: await loadDoomed(account, scope.endpointId, placements),
+    sharedMailbox: lane.sharedMailbox,
     permanentFlags: mailbox.permanentFlags,
     forks: await forksOf(account, scope, items),
     toTrash: await drainToTrash(account, lane, mailbox, known),
     preserves: await isPreserving(account, items),
-    contests: await loadContests(account, lane, { placements, readAt: readAt ?? at.getTime() }),
+    contests: await loadContests(account, lane, { placements, readAt: readAt ?? account.input.at.getTime() }),
     freshIds: Array.from({ length: 2 * facts.length }, () => account.input.freshId()),
     reason,
   });
@@ -221,7 +221,7 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
   await confirmClaims(account, claims, decision);
   if (lane.twoViews) await settleRetrievals(account);
   const unseen = move === null ? 0 : await moveCursor(account, lane, { mailbox, move });
-  const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? at);
+  const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? account.input.at);
   return { created, unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
 };
 

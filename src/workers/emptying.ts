@@ -4,6 +4,7 @@ import { noteChange, writePlacement } from "../reconciler/intent-slice.ts";
 import { emptyDraft, type PlacementView } from "../reconciler/state.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { planIntentCommands } from "../store/commands.ts";
+import { takeLeft } from "../store/intents.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { livePlacements } from "../store/slices.ts";
 
@@ -42,4 +43,15 @@ export const moveAll = async (account: InputTx, endpointId: EndpointId | null, e
     const ids = placements.map(({ id }) => id);
     if (endpointId !== null) await planIntentCommands(account, endpointId, ids, { opId: emptying.opId });
   }
+};
+
+/** What moves by copying left in it goes first: its mail is elsewhere (ID-5a2). @returns whether there is something. */
+export const removeLeft = async (
+  account: InputTx,
+  endpointId: EndpointId,
+  { from, opId }: Pick<Emptying, "from" | "opId">,
+): Promise<boolean> => {
+  const left = await takeLeft(account, "mailbox_id", [from]);
+  await planIntentCommands(account, endpointId, left, { opId, named: true });
+  return left.length > 0;
 };

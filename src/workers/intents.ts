@@ -24,7 +24,7 @@ import {
   loadMessagePlacements,
 } from "../store/intent-slices.ts";
 import { defineInput, ingestOwned } from "../store/inputs.ts";
-import { erasePurged, type JournaledIntent, loadIntents, storeIntents } from "../store/intents.ts";
+import { erasePurged, type JournaledIntent, loadIntents, storeIntents, takeLeft } from "../store/intents.ts";
 import { wantMailboxes } from "../store/mailbox-commands.ts";
 import { writeMailboxes } from "../store/mailbox-writes.ts";
 import { loadMailboxes } from "../store/slices.ts";
@@ -166,15 +166,14 @@ const decideRun = async (session: Session, intents: readonly MailIntent[]): Prom
   });
   await applyDecision(account, draft, { scope: null, contents: [], existing: new Set() });
   const purged = journaled.filter(({ kind, result }) => kind === "purge" && result.status === "applied");
-  await erasePurged(
-    account,
-    purged.flatMap(({ result }) => result.messageId ?? []),
-  );
+  const destroyed = purged.flatMap(({ result }) => result.messageId ?? []);
+  await erasePurged(account, destroyed);
+  const left = await takeLeft(account, "message_id", destroyed);
   await storeIntents(account, journaled);
   // One request is of one device: the last operation that wanted something stands for all.
   const last = touched.findLast(({ placements }) => placements.length > 0);
   if (session.endpointId !== null && last !== undefined) {
-    const wanted = touched.flatMap(({ placements }) => placements);
+    const wanted = [...touched.flatMap(({ placements }) => placements), ...left];
     await planIntentCommands(account, session.endpointId, wanted, { opId: last.opId, named: session.many });
   }
   return journaled;

@@ -120,6 +120,8 @@ export const mailboxFacts = (mailbox: MailboxLane): MailboxFacts => {
 export interface LaneFacts {
   readonly endpointId: EndpointId;
   readonly twoViews: boolean;
+  /** The mailbox that the other endpoint shows as well; null: there is no other, or not this mailbox. */
+  readonly sharedMailbox: MailboxId | null;
   readonly roles: ReadonlyMap<MailboxId, Role>;
   readonly modseq: ModseqArithmetic;
   readonly trashDays: number | null;
@@ -127,14 +129,24 @@ export interface LaneFacts {
   readonly unwell: boolean;
 }
 
-export const laneFacts = ({ endpointId, twoViews, mailboxes, modseq, retention, trouble }: LaneContext): LaneFacts => ({
-  endpointId,
-  twoViews,
-  roles: new Map([...mailboxes.values()].flatMap(({ mailboxId, role }) => (role === null ? [] : [[mailboxId, role]]))),
-  modseq: modseq.known,
-  trashDays: retention.days,
-  unwell: trouble.isRecent,
-});
+export const inboxOf = ({ roles }: Pick<LaneFacts, "roles">): MailboxId | null =>
+  roles.entries().find(([, role]) => role === "inbox")?.[0] ?? null;
+
+export const laneFacts = (context: LaneContext): LaneFacts => {
+  const { endpointId, twoViews, mailboxes, modseq, retention, trouble } = context;
+  const roles = new Map(
+    [...mailboxes.values()].flatMap(({ mailboxId, role }) => (role === null ? [] : [[mailboxId, role] as const])),
+  );
+  return {
+    endpointId,
+    twoViews,
+    sharedMailbox: twoViews ? inboxOf({ roles }) : null,
+    roles,
+    modseq: modseq.known,
+    trashDays: retention.days,
+    unwell: trouble.isRecent,
+  };
+};
 
 export const scopeOf = (context: Pick<LaneContext, "endpointId">, mailbox: Pick<MailboxLane, "mailboxId" | "epoch">): Scope => ({
   endpointId: context.endpointId,

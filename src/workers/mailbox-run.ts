@@ -37,7 +37,7 @@ import { loadMailboxes } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { commandRetries, commandsEnded } from "../telemetry/metrics.ts";
 import { commandsFenced, type WriteInput } from "./command-run.ts";
-import { moveAll } from "./emptying.ts";
+import { moveAll, removeLeft } from "./emptying.ts";
 
 export interface MailboxRun extends WriteInput {
   readonly writer: () => Promise<MailboxWriter>;
@@ -211,6 +211,10 @@ const decideDue = async (
   if (next.kind === "empty") {
     const { mailboxId: from, opId, deviceId } = command;
     await moveAll(account, endpointId, { from, to: next.to, opId, deviceId: deviceId ?? "" });
+    await settle(account, endpointId, command, afterEmptying(command.attempts, retryFirstMs));
+    return "settled";
+  }
+  if (next.kind === "remove" && (await removeLeft(account, endpointId, { from: command.mailboxId, opId: command.opId }))) {
     await settle(account, endpointId, command, afterEmptying(command.attempts, retryFirstMs));
     return "settled";
   }

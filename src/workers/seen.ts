@@ -16,20 +16,28 @@ import type { PlacementView } from "../reconciler/state.ts";
 import { type DrainToTrash, viaTrash } from "../reconciler/via-trash.ts";
 import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { loadReverted, loadSeenHistory, readSeenNews, writeSeenMemory } from "../store/pop3-seen.ts";
-import { hasMoved, type LaneContext, type LaneFacts, type MailboxFacts, type MailboxLane, scopeOf } from "./lane-state.ts";
+import {
+  hasMoved,
+  inboxOf,
+  type LaneContext,
+  type LaneFacts,
+  type MailboxFacts,
+  type MailboxLane,
+  scopeOf,
+} from "./lane-state.ts";
 
 /** Where mail that comes to this mailbox may have been sent by a POP3 device that deletes it in INBOX; null: that cannot be. */
 export const drainToTrash = async (
   account: AccountTx,
-  { roles }: LaneFacts,
+  lane: LaneFacts,
   mailbox: MailboxFacts,
   known: ReadonlyMap<string, KnownMessage>,
 ): Promise<DrainToTrash | null> => {
   const { policy, pop3Evidence } = account;
   if (mailbox.role !== "trash") return null;
   const devices = seenDevices(viewPop3Devices(policy, pop3Evidence).state, policy);
-  const inbox = roles.entries().find(([, role]) => role === "inbox")?.[0];
-  if (inbox === undefined || !expectsDrains(devices)) return null;
+  const inbox = inboxOf(lane);
+  if (inbox === null || !expectsDrains(devices)) return null;
   const arriving = [...known.values()].flatMap(({ placements }) => placements.map(({ id }) => id));
   const reverted = await loadReverted(account, arriving, viaTrash);
   return { inbox, revertSeen: seenPolicy(policy) === "revert", reverted };

@@ -66,6 +66,20 @@ const flags: readonly Mutant[] = [
         "false) continue;",
       ],
       ["F5", "a weak \\Seen is taken over", "if (seen?.revert === true) return", "if (false) return", [items]],
+      [
+        "ID-5a2",
+        "what was left behind is nothing for ever",
+        "|| flags.some(isDeleted)) return;",
+        "|| true) return;",
+        ["reconciler/moves-by-copy.test.ts"],
+      ],
+      [
+        "ID-5a2",
+        "what was left behind is a place at any word of it",
+        "|| flags.some(isDeleted)) return;",
+        ") return;",
+        ["reconciler/moves-by-copy.test.ts"],
+      ],
     ],
   ),
   ...mutantsOf(
@@ -75,7 +89,7 @@ const flags: readonly Mutant[] = [
       [
         "F11",
         "a move has no common base",
-        'if (how !== "moved" && how !== "drained") return mergeWithoutBase',
+        "if (!isMove(how)) return mergeWithoutBase",
         'if (how !== "drained") return mergeWithoutBase',
       ],
     ],

@@ -17,6 +17,13 @@ const deliver = fc.record({ do: fc.constant("deliver" as const), content, box, f
 const mark = fc.record({ do: fc.constant("mark" as const), box, item: small, flag, set: fc.boolean() });
 const markAll = fc.record({ do: fc.constant("mark all" as const), box, flag, set: fc.boolean() });
 const move = fc.record({ do: fc.constantFrom("move" as const, "move by copy" as const), box, item: small, to: small });
+const markAndCopy = fc.record({
+  do: fc.constant("mark and copy" as const),
+  box,
+  item: small,
+  to: small,
+  unmark: fc.boolean(),
+});
 const copy = fc.record({ do: fc.constant("copy" as const), box, item: small, to: small });
 const remove = fc.record({ do: fc.constant("delete" as const), box, item: small, slow: fc.boolean() });
 const goOn = fc.constant({ do: "go on" as const });
@@ -37,7 +44,16 @@ const weigh = (...pairs: readonly (readonly [number, fc.Arbitrary<Action>])[]): 
   fc.oneof(...pairs.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 /** What IMAP clients do. */
-export const imapActions = weigh([4, deliver], [3, mark], [1, markAll], [3, move], [1, copy], [2, remove], [2, goOn]);
+export const imapActions = weigh(
+  [4, deliver],
+  [3, mark],
+  [1, markAll],
+  [3, move],
+  [1, copy],
+  [1, markAndCopy],
+  [2, remove],
+  [2, goOn],
+);
 export const pop3Actions = weigh([4, deliver], [2, mark], [2, move], [1, remove], [1, goOn], [3, pop3], [2, pop3Ends]);
 const apiMarks = fc.record({
   do: fc.constant("api marks" as const),

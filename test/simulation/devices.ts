@@ -14,6 +14,8 @@ export type Action =
   | { readonly do: "copy"; readonly box: number; readonly item: number; readonly to: number }
   /** COPY, `\Deleted` and EXPUNGE, with time in between. */
   | { readonly do: "move by copy"; readonly box: number; readonly item: number; readonly to: number }
+  /** `\Deleted`, COPY, and EXPUNGE or the mark taken away again, with time in between. */
+  | { readonly do: "mark and copy"; readonly box: number; readonly item: number; readonly to: number; readonly unmark: boolean }
   /** `\Deleted` and EXPUNGE, with or without time in between. */
   | { readonly do: "delete"; readonly box: number; readonly item: number; readonly slow: boolean }
   /** The next step of something that takes several. */
@@ -174,9 +176,31 @@ export class Devices {
     if (action.do === "delete") return this.#delete(item, action.slow);
     const { path: target } = this.#box(action.to);
     if (target === path) return;
+    if (action.do === "mark and copy") return this.#markAndCopy({ path, item }, action);
     if (action.do === "move") this.server.move(path, [uid], target, "imap");
     else this.server.copy(path, [uid], target, "imap");
     if (action.do === "move by copy") this.#pending.push(() => this.#delete(item, true));
+  }
+
+  #markAndCopy(
+    { path, item }: { readonly path: string; readonly item: Item },
+    { to, unmark }: Extract<Action, { do: "mark and copy" }>,
+  ): void {
+    const { path: target } = this.#box(to);
+    const flags = ["\\Deleted"];
+    this.server.store(path, [item.uid], { add: flags, by: "imap" });
+    this.#pending.push(() => {
+      const from = this.#placeOf(item)?.path ?? target;
+      if (from === target || !this.server.mailboxes.has(target)) return;
+      // The mark is copied, too.
+      this.server.copy(from, [item.uid], target, "imap");
+      this.#pending.push(() => {
+        const place = this.#placeOf(item);
+        if (place === null) return;
+        if (unmark) this.server.store(place.path, [item.uid], { remove: flags, by: "imap" });
+        else this.#delete(item, false);
+      });
+    });
   }
 
   #delete(item: Item, slow: boolean): void {

@@ -63,7 +63,7 @@ export class Oracle {
   atRest(): void {
     const { held } = this;
     this.#checkProjection(held);
-    const had = held.placements.filter(({ reason }) => reason !== "lost_before_durable");
+    const had = held.placements.filter((one) => one.reason !== "lost_before_durable" && !isLeft(one));
     const placements = groupBy(had, ({ content }) => content ?? "");
     for (const [content, occurrences] of groupBy(this.#world.server.occurrences, (one) => one.content))
       this.#checkStory(content, occurrences, placements.get(content) ?? []);
@@ -121,7 +121,10 @@ export class Oracle {
       if (after !== null && Array.isArray(after["keywords"])) keywords.set(id, after["keywords"].join());
       if (typeof after?.["mailboxId"] === "string") places.set(id, after["mailboxId"]);
     }
-    for (const { id, content, ...held } of this.held.placements) {
+    for (const one of this.held.placements) {
+      // Nobody was told that it is there.
+      if (isLeft(one)) continue;
+      const { id, content, ...held } = one;
       const is = `${held.kept ? "kept" : held.lifecycle} in ${held.mailboxId} ${held.keywords.join()}`;
       const said = `${told.get(id)} in ${String(places.get(id))} ${keywords.get(id)}`;
       if (is !== said) throw this.broken("PB13", `"${content}" is ${is}, and the log says ${said}`);
@@ -154,7 +157,14 @@ export class Oracle {
     const { server, plan } = this.#world;
     if (!plan.protocols.includes("imap")) return;
     // Where single items cannot be expunged, what is to go is marked, and stays (C7).
-    const left = held.placements.filter(({ lifecycle, uid }) => !server.quirks.uidplus && lifecycle !== "live" && uid !== null);
+    // What somebody else moved by copying and left there is marked as well, and has another place (ID-5a2).
+    const left = held.placements.filter(
+      (one) => one.lifecycle !== "live" && one.uid !== null && (!server.quirks.uidplus || isLeft(one)),
+    );
+    const alone = left.find(
+      (one) => isLeft(one) && !held.placements.some((other) => other.messageId === one.messageId && !isLeft(other)),
+    );
+    if (alone !== undefined) throw this.broken("ID-5a2", `"${alone.content}" is in ${alone.path}, and held nowhere`);
     const marked = new Set(left.map(({ boundPath, uid }) => `${boundPath} ${uid}`));
     const there = [...server.mailboxes.values()].flatMap(({ path, items }) =>
       items
@@ -289,6 +299,9 @@ export class Oracle {
     }
   }
 }
+
+/** What a move by copying left behind. */
+const isLeft = ({ lifecycle, reason }: HeldPlacement): boolean => lifecycle === "purged" && reason === "left_marked";
 
 const lifecycles: Readonly<Record<string, string>> = {
   "message.created": "live",

@@ -101,12 +101,13 @@ export const listUnwanted = async (
   const { rows } = await db.query<Unbound>({
     name: "unbound_unwanted",
     text: `select ${unboundColumns}
-           from (select distinct c.placement_id from commands c
-                 where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown', 'masked', 'failed')
-                   and c.verb in ('expunge', 'move')) w
-             join placements p on p.account_id = $1 and p.id = w.placement_id and (p.lifecycle <> 'live' or (p.mailbox_id <> $3 and not p.kept))
+           from (select placement_id from commands
+                 where account_id = $1 and endpoint_id = $2 and verb in ('expunge', 'move') and status in ('planned', 'sent', 'unknown')
+                 union select placement_id from commands
+                 where account_id = $1 and endpoint_id = $2 and verb in ('expunge', 'move') and status in ('masked', 'failed')) w
+             cross join lateral (select * from placements where account_id = $1 and id = w.placement_id offset 0) as p
              join messages m on m.account_id = p.account_id and m.id = p.message_id ${lastBinding}
-           where b.mailbox_id = $3 and b.closed_reason = 'epoch'
+           where b.mailbox_id = $3 and b.closed_reason = 'epoch' and (p.lifecycle <> 'live' or (p.mailbox_id <> $3 and not p.kept))
            order by p.received_at desc, p.id desc`,
     values: [accountId, endpointId, mailboxId],
   });
@@ -124,9 +125,12 @@ export const loadDoomed = async (
   if (lost.length === left.length) return new Set(left);
   const { rows } = await account.tx.query<{ id: PlacementId }>({
     name: "placements_doomed",
-    text: `select distinct placement_id as id from commands
+    text: `select placement_id as id from commands
            where account_id = $1 and endpoint_id = $2 and placement_id = any($3::uuid[]) and verb = 'expunge'
-             and status in ('planned', 'sent', 'unknown', 'masked', 'failed')`,
+             and status in ('planned', 'sent', 'unknown')
+           union select w.id from unnest($3::uuid[]) as w(id), lateral
+             (select from commands where account_id = $1 and placement_id = w.id and status in ('masked', 'failed')
+                and endpoint_id = $2 and verb = 'expunge' limit 1) as refused`,
     values: [account.accountId, endpointId, lost.map(({ id }) => id)],
   });
   return new Set([...left, ...rows.map(({ id }) => id)]);

@@ -7,7 +7,7 @@ import { listInMaildrop, markMissing } from "../../src/store/candidates.ts";
 import { loadBoundFacts, loadGone } from "../../src/store/claims.ts";
 import { readSmall } from "../../src/store/contents.ts";
 import { type Database, openDatabase, type Queryable } from "../../src/store/database.ts";
-import { readStoredHeads } from "../../src/store/epochs.ts";
+import { listUnwanted, loadDoomed, readStoredHeads } from "../../src/store/epochs.ts";
 import { loadHistory, loadHomes, loadMessagePlacements } from "../../src/store/intent-slices.ts";
 import { loadIntents } from "../../src/store/intents.ts";
 import { loadLastPlaces } from "../../src/store/pending-moves.ts";
@@ -77,6 +77,8 @@ const endpoint = () => account.rows.endpointId;
 const scope = () => ({ endpointId: endpoint(), mailboxId: account.inbox, epoch: 1 });
 const placements = () => placementIds.map((id, at) => ({ id, messageId: messageIds[at] })) as never[];
 
+const unbound = () => placementIds.map((id) => ({ id, lifecycle: "removed", binding: { closedReason: "epoch" } })) as never[];
+
 const reads: Readonly<Record<string, (tx: Queryable) => Promise<unknown>>> = {
   "items by their UIDs": (tx) => loadBound(inside(tx), scope(), uids),
   "what was agreed on them": (tx) => readAgreed(tx, account.rows.accountId, scope(), uids),
@@ -104,6 +106,8 @@ const reads: Readonly<Record<string, (tx: Queryable) => Promise<unknown>>> = {
   "what was reverted": (tx) => loadReverted(inside(tx), placementIds, "pop3_seen_reverted"),
   successors: (tx) => loadSuccessions(tx, account.rows.accountId, endpoint(), placementIds),
   "what a maildrop shows no more": (tx) => loadGone(inside(tx), account.pop3, placementIds),
+  "what is to be removed, of what a new epoch unbound": (tx) => loadDoomed(inside(tx), endpoint(), unbound()),
+  "what a new epoch unbound and nobody wants": (tx) => listUnwanted(tx, account.rows.accountId, scope()),
   "what a new epoch does not show": (tx) => markMissing(inside(tx), placementIds),
 };
 

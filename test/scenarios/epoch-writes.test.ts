@@ -13,7 +13,7 @@ let fresh: FreshDatabase;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  [server, fresh] = await Promise.all([startDovecot({ users: 3 }), freshDatabase()]);
+  [server, fresh] = await Promise.all([startDovecot({ users: 4 }), freshDatabase()]);
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
 });
 
@@ -23,8 +23,8 @@ afterAll(async () => {
   await server.stop();
 });
 
-const mail = (subject: string, flags: readonly string[] = []) => ({
-  raw: Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@epochs.test>\r\n\r\n.\r\n`),
+const mail = (subject: string, flags: readonly string[] = [], body = ".") => ({
+  raw: Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@epochs.test>\r\n\r\n${body}\r\n`),
   flags,
 });
 
@@ -77,6 +77,28 @@ describe("a mailbox that is numbered anew before the server is told what an app 
       timeoutMs: 60_000,
     });
   });
+
+  it(
+    "I2: another version of what is to go stays, though it has its header block and its length",
+    { timeout: 180_000 },
+    async () => {
+      const accountId = await account(4);
+      const mailboxes = await mailboxesOf(daemon, accountId);
+      const idOf = (path: string): string => mailboxes.get(path)?.id ?? "";
+      await write(daemon, accountId, "one", { body: { mailboxIds: { [idOf("Archive")]: true } } });
+      await settledCommands(fresh.url, accountId);
+      await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
+      await write(daemon, accountId, "one", { body: { mailboxIds: { [idOf("INBOX")]: null } } });
+      await using device = await server.device(4);
+      await device.select("INBOX");
+      await device.expunge("1");
+      await device.appendAll("INBOX", [mail("one", [], "!")]);
+      await resumeRenumbered(accountId, "user4");
+      await settledCommands(fresh.url, accountId);
+      expect(await staysQuiet(daemon, accountId, fresh.url)).toBe(0n);
+      expect(await itemsIn(server, 4, "INBOX")).toEqual(["one", "stays", "two"]);
+    },
+  );
 
   it(
     "P8 ID-8: what was destroyed where it was to be moved from, and that was numbered anew, is put where it is wanted",

@@ -20,6 +20,8 @@ export interface WriteInput {
   /** First wait after a setback, in ms; it doubles. */
   readonly retryFirstMs: number;
   readonly signal: AbortSignal;
+  /** Makes sure of items before they are written to. @returns whether they had to be looked at, so that others may be owed now. */
+  readonly know: (items: ReadonlyMap<MailboxId, readonly number[]>) => Promise<boolean>;
   /** Something changed upstream that the next pass has to look for, at once. */
   readonly lookAround: () => void;
 }

@@ -16,7 +16,7 @@ import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
 import { isInboxOpen, isToBeLookedAt, type LaneContext, lookAtAll } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
-import { freshMemory, type PassMemory, runPass } from "./pass.ts";
+import { freshMemory, knowItems, type PassMemory, runPass } from "./pass.ts";
 import { readStubHeads } from "./stub-heads.ts";
 import { hurryStubs, stubTurns } from "./stubs.ts";
 import { rereadLost } from "./lost-octets.ts";
@@ -289,15 +289,13 @@ export class ImapLane implements EndpointLane {
   }
 
   /** Sends what is owed to the server. @returns when to look again, in ms since 1970. */
-  private write(loaded: Loaded, signal: AbortSignal): Promise<number> {
+  private write({ account, endpoint, context, memory }: Loaded, signal: AbortSignal): Promise<number> {
     const { services } = this.ground;
     const open = async (): Promise<MailboxWriter> => {
-      const credentials = await services.unseal(loaded.account, loaded.endpoint);
-      const { settings } = loaded.endpoint;
-      const { log } = loaded.context;
+      const credentials = await services.unseal(account, endpoint);
       const profile = this.session?.profile ?? this.health.profile;
-      const connect = (): Promise<MailboxWriter> =>
-        services.connectTurn(() => services.drivers.imapWriter.open({ settings, credentials, profile, log }, signal));
+      const request = { settings: endpoint.settings, credentials, profile, log: context.log };
+      const connect = (): Promise<MailboxWriter> => services.connectTurn(() => services.drivers.imapWriter.open(request, signal));
       try {
         return await connect();
       } catch (error) {
@@ -310,11 +308,12 @@ export class ImapLane implements EndpointLane {
     };
     const lookAround = (): void => {
       this.newsEverywhere = true;
-      loaded.memory.treePrint = "";
+      memory.treePrint = "";
     };
     return runCommands({
-      context: loaded.context,
+      context,
       open,
+      know: (items) => knowItems({ context, session: this.session, memory, signal }, items),
       retryFirstMs: services.retryTimes.transientFirstMs,
       signal,
       lookAround,

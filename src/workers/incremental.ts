@@ -10,7 +10,7 @@ import { joinKnown } from "./join.ts";
 import { followMoves } from "./moves.ts";
 import { recogniseNews } from "./recognise.ts";
 import { auditIsDue, backfillDone, emptyConfirmMs, type LaneContext, type MailboxLane } from "./lane-state.ts";
-import { isStillKnown } from "./sample.ts";
+import { isStillKnown, type Seen } from "./sample.ts";
 import { surroundingsOf } from "./seen.ts";
 import { compare, missSourcesOf } from "./sources.ts";
 
@@ -118,30 +118,31 @@ const admits = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  { seen, full }: { readonly seen: MailboxObservation; readonly full: boolean },
+  looked: Seen,
   signal: AbortSignal,
 ): Promise<boolean> => {
+  const { seen } = looked;
   const isRenumbered = epochBreakOf(mailbox, seen) === "renumbered";
   if (isRenumbered && isStranger(mailbox, seen)) {
     mailbox.stranger = "doubted";
     return false;
   }
   mailbox.stranger = "no";
-  if (!isRenumbered)
-    return (await isStillKnown(context, session, mailbox, { seen, full }, signal)) && believesEmpty(mailbox, seen);
+  if (!isRenumbered) return (await isStillKnown(context, session, mailbox, looked, signal)) && believesEmpty(mailbox, seen);
   await beginEpoch(context, mailbox, seen);
   return false;
 };
 
 /**
- * Looks at one mailbox and commits what it showed. `shrunk`: another mailbox may have lost what this one has got.
+ * Looks at one mailbox and commits what it showed. `shrunk`: another mailbox may have lost what this one has got. `uids`: these are to
+ * be written to.
  * @returns whether placements became absence candidates, and how many messages were new.
  */
 export const updateMailbox = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  options: { readonly full: boolean; readonly shrunk: boolean },
+  options: { readonly full: boolean; readonly shrunk: boolean; readonly uids?: readonly number[] },
   signal: AbortSignal,
 ): Promise<{ candidates: boolean; created: number }> => {
   const { cursor } = mailbox;
@@ -149,7 +150,8 @@ export const updateMailbox = async (
   const full = options.full || auditIsDue(mailbox);
   const seen = await look(session, mailbox, { full }, signal);
   mailbox.exists = seen.exists;
-  if (!(await admits(context, session, mailbox, { seen, full }, signal))) return { candidates: false, created: 0 };
+  if (!(await admits(context, session, mailbox, { seen, full, uids: options.uids ?? [] }, signal)))
+    return { candidates: false, created: 0 };
   const regressed = epochBreakOf(mailbox, seen) === "regressed";
   const { gone, missed } = seen.present === null ? { gone: [], missed: [] } : await compare(context, mailbox, seen.present);
   const ranges = [...toRanges(missed), ...rangeOfNew(cursor, seen)];

@@ -1,6 +1,7 @@
 /** One pass over an account's IMAP endpoint: survey, update what moved, settle what vanished, read on. */
 import type { Session } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
+import type { MailboxId } from "../model/ids.ts";
 import type { MailboxStatus, Survey } from "../model/observation.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { hasCandidates } from "../store/candidates.ts";
@@ -77,7 +78,7 @@ export interface PassResult {
 
 /** Does some work at a mailbox, or parks it. @returns how many messages came. */
 const guarded = async (
-  input: PassInput,
+  input: Pick<PassInput, "context" | "session" | "memory">,
   mailbox: MailboxLane,
   work: () => Promise<{ candidates: boolean; created: number }>,
 ): Promise<number> => {
@@ -106,6 +107,26 @@ const missedFlags = async (context: LaneContext, mailbox: MailboxLane, { unseen 
   if (unseen === null || unseen === mailbox.unseen || !backfillDone(mailbox)) return false;
   if (mailbox.held > 0 || mailbox.flagsHeld !== "no") return false;
   return (await countUnseen(context.db, context.accountId, scopeOf(context, mailbox))) !== unseen;
+};
+
+/**
+ * Nothing is written to items that the session has not seen to be what they were (ID-11): looks at mailboxes where it has not.
+ * @returns whether it looked, so that what is owed may be another thing by now.
+ */
+export const knowItems = async (
+  { context, session, memory, signal }: Pick<PassInput, "context" | "memory" | "signal"> & { readonly session: Session | null },
+  items: ReadonlyMap<MailboxId, readonly number[]>,
+): Promise<boolean> => {
+  if (session?.usable !== true) return false;
+  let looked = false;
+  for (const [mailboxId, uids] of items) {
+    const mailbox = context.mailboxes.get(mailboxId);
+    if (mailbox === undefined || mailbox.sampledIn === session || !isOpen(mailbox, Date.now())) continue;
+    looked = true;
+    const look = () => updateMailbox(context, session, mailbox, { full: false, shrunk: false, uids }, signal);
+    if ((await guarded({ context, session, memory }, mailbox, look)) > 0) memory.unparsed = true;
+  }
+  return looked;
 };
 
 type Followed = Omit<PassResult, "again">;

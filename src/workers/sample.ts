@@ -1,6 +1,6 @@
 /**
  * Looks at some items of a mailbox that is open anyway, whether they are still what their numbers were bound to (semantics ID-11): once
- * in each session, and where the whole of it is looked at. One command, and none where nothing is bound.
+ * in each session, before anything is written to it, and where the whole of it is looked at. One command, and none where nothing is bound.
  */
 import type { Session } from "../endpoints/endpoint.ts";
 import type { MailboxObservation } from "../model/observation.ts";
@@ -11,17 +11,27 @@ import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** So many of the newest items, and as many of all. */
 const half = 16;
+/** So many that are to be written to are looked at beside them. */
+const writtenMost = 200;
 /** So many are told as evidence. */
 const toldMost = 8;
+
+export interface Seen {
+  readonly seen: MailboxObservation;
+  /** It is time to look again, whoever has looked. */
+  readonly full: boolean;
+  /** Items that are to be written to. */
+  readonly uids: readonly number[];
+}
 
 const findOut = async (
   { db, accountId, endpointId }: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  { uidValidity, uidNext, startedAt }: MailboxObservation,
+  { seen: { uidValidity, uidNext, startedAt }, uids }: Seen,
   signal: AbortSignal,
 ): Promise<FoundOut[]> => {
-  const from = spreadOver(uidNext, half, startedAt.getTime());
+  const from = [...spreadOver(uidNext, half, startedAt.getTime()), ...uids.slice(0, writtenMost)];
   const remembered = await rememberItems(db, accountId, scopeOf({ endpointId }, mailbox), { newest: half, from });
   const known = new Map(remembered.map((item) => [item.uid, item]));
   const found: FoundOut[] = [];
@@ -44,11 +54,13 @@ export const isStillKnown = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  { seen, full }: { readonly seen: MailboxObservation; readonly full: boolean },
+  looked: Seen,
   signal: AbortSignal,
 ): Promise<boolean> => {
-  if ((mailbox.sampledIn === session && !full) || mailbox.bound === 0 || !seen.numbersLast) return true;
-  const found = await findOut(context, session, mailbox, seen, signal);
+  const { seen, full } = looked;
+  if (mailbox.sampledIn === session && !full) return true;
+  // What is bound after this is bound to what the session shows.
+  const found = mailbox.bound === 0 || !seen.numbersLast ? [] : await findOut(context, session, mailbox, looked, signal);
   if (found.length > 0) await beginEpoch(context, mailbox, seen, found);
   // Put aside, it is asked again.
   if (mailbox.parkedUntil <= Date.now()) mailbox.sampledIn = session;

@@ -4,9 +4,11 @@
  */
 import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
+import type { MailboxId } from "../model/ids.ts";
 import { unbound } from "../reconciler/commands.ts";
 import { isMoot } from "../reconciler/moves.ts";
 import { listOpenCommands, type OpenCommand } from "../store/commands.ts";
+import { backfillPending } from "./backfill.ts";
 import type { WriteInput } from "./command-run.ts";
 import { expungeItems } from "./expunge-items.ts";
 import { tendMailboxes } from "./mailbox-run.ts";
@@ -27,6 +29,16 @@ interface Run extends WriteInput {
 /** Nothing is taken away before what replaces it is there; what puts that there is looked at in its own time (C5). */
 const isDecidable = ({ verb, succession }: OpenCommand): boolean => verb !== "expunge" || succession !== "coming";
 
+/** UIDs that are to be written to, by mailbox. */
+const itemsOf = (commands: readonly OpenCommand[]): ReadonlyMap<MailboxId, number[]> => {
+  const items = new Map<MailboxId, number[]>();
+  for (const { placement } of commands) {
+    const binding = placement?.binding;
+    if (binding?.active === true) items.set(binding.mailboxId, [...(items.get(binding.mailboxId) ?? []), binding.uid]);
+  }
+  return items;
+};
+
 const writeMessages = async (run: Run): Promise<number> => {
   const { db, accountId, endpointId } = run.context;
   for (let round = 0; ; round += 1) {
@@ -35,6 +47,11 @@ const writeMessages = async (run: Run): Promise<number> => {
     if (due.length === 0) return nextLook(commands);
     if (Date.now() > run.until) return Date.now();
     if (round === mostRounds) return Date.now() + run.retryFirstMs;
+    if (round === 0 && (await run.know(itemsOf(due)))) {
+      // An epoch that began there is read in the next pass.
+      if (backfillPending(run.context)) run.lookAround();
+      continue;
+    }
     // What adds comes first, what destroys comes last (1.6).
     for (const [verb, send] of senders) await send({ ...run, commands: due.filter((command) => command.verb === verb) });
   }

@@ -81,7 +81,21 @@ export const identity: readonly Mutant[] = [
   ...mutantsOf(
     "workers/sample.ts",
     ["scenarios/epoch.test.ts: ID-11: other mail under known numbers is found out"],
-    [["ID-11", "nobody looks what lies under known numbers", "mailbox.bound === 0 ||", "true ||"]],
+    [
+      ["ID-11", "nobody looks what lies under known numbers", "mailbox.bound === 0 ||", "true ||"],
+      [
+        "ID-11",
+        "what was looked at once is never looked at again",
+        "mailbox.sampledIn === session && !full",
+        "mailbox.sampledIn === session",
+        ["workers/sample.pg.test.ts"],
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/writing.ts",
+    ["scenarios/epoch-writes.test.ts: ID-11: is looked at before anything of it is destroyed"],
+    [["ID-11", "what nobody has looked at is written to", "round === 0 && (await run.know(itemsOf(due)))", "false"]],
   ),
   ...mutantsOf(
     "reconciler/items.ts",

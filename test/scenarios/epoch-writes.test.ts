@@ -7,6 +7,7 @@ import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { staysQuiet } from "../support/pop3-account.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { swapNumbers } from "../support/swapped-numbers.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -131,4 +132,23 @@ describe("a mailbox that is numbered anew before the server is told what an app 
       ).toEqual(["conflict.resolved P8", "message.moved P1", "message.moved P1", "write.applied C2", "write.applied P8"]);
     },
   );
+});
+
+describe("a mailbox whose numbers stand for other mail", () => {
+  it("ID-11: is looked at before anything of it is destroyed, though it shows nothing new", { timeout: 180_000 }, async () => {
+    await using device = await server.device(4);
+    await device.appendAll(
+      "Archive",
+      ["p", "q", "r"].map((subject) => mail(subject)),
+    );
+    const accountId = await account(4);
+    await swapNumbers(server, { user: "user4", mailbox: "Archive", uid: 1, lost: "dovecot.index.cache" });
+    await purge(daemon, accountId, "p");
+    await settledCommands(fresh.url, accountId);
+    expect(await itemsIn(server, 4, "Archive")).toEqual(["q", "r"]);
+    const epochs = (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "epoch.changed");
+    expect(epochs.map(({ reason }) => reason)).toEqual(["content_mismatch"]);
+    const now = await messagesOf(daemon, accountId);
+    expect([...now.keys()].toSorted()).toEqual(["one", "q", "r", "stays", "two"]);
+  });
 });

@@ -38,6 +38,7 @@ const pop3Ends = fc.record({ do: fc.constant("pop3 ends" as const), well: fc.boo
 const makeMailbox = fc.record({ do: fc.constant("make mailbox" as const), name: small });
 const renameMailbox = fc.record({ do: fc.constant("rename mailbox" as const), box: fc.integer({ min: 3, max: 5 }), name: small });
 const newEpoch = fc.record({ do: fc.constant("new epoch" as const), box, flags: fc.boolean(), numbers: fc.boolean() });
+const swapNumbers = fc.record({ do: fc.constant("swap numbers" as const), box, item: small, counted: fc.boolean() });
 const loseModseqs = fc.record({ do: fc.constant("lose modseqs" as const), box });
 
 const weigh = (...pairs: readonly (readonly [number, fc.Arbitrary<Action>])[]): fc.Arbitrary<Action> =>
@@ -108,6 +109,8 @@ export const goingActions = weigh([6, deliver], [1, mark], [1, move], [3, remove
 export const drainActions = weigh([3, deliver], [3, pop3], [2, pop3Ends]);
 export const mailboxActions = weigh([3, imapActions], [1, makeMailbox], [1, renameMailbox]);
 export const epochActions = weigh([5, imapActions], [1, newEpoch], [1, loseModseqs]);
+/** Numbers that stand for other mail, while devices and clients of the API go on. */
+export const swapActions = weigh([4, deliver], [3, mark], [1, move], [1, remove], [2, apiMarks], [1, apiMoves], [3, swapNumbers]);
 /** Nothing is taken away, by anybody. */
 export const harmlessActions = weigh(
   [4, deliver],

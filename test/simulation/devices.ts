@@ -26,6 +26,7 @@ export type Action =
   | { readonly do: "rename mailbox"; readonly box: number; readonly name: number }
   | { readonly do: "new epoch"; readonly box: number; readonly flags: boolean; readonly numbers: boolean }
   | { readonly do: "lose modseqs"; readonly box: number }
+  | { readonly do: "swap numbers"; readonly box: number; readonly item: number; readonly counted: boolean }
   | { readonly do: "remove mailbox"; readonly box: number }
   /** IMAP does not show it any more, and POP3 does. */
   | { readonly do: "veil"; readonly item: number }
@@ -129,6 +130,8 @@ export class Devices {
       }
       case "new epoch":
         return this.server.newEpoch(this.#box(action.box).path, action);
+      case "swap numbers":
+        return this.server.swapNumbers(this.#box(action.box).path, action.item, action.counted);
       case "lose modseqs":
         return this.server.loseModseqs(this.#box(action.box).path);
       case "remove mailbox":
@@ -167,7 +170,7 @@ export class Devices {
     this.server.store(path, uids, { [set ? "add" : "remove"]: [flag], by: "imap" });
   }
 
-  #actOnItem(action: Extract<ServerAction, { item: number; box: number }>): void {
+  #actOnItem(action: Exclude<Extract<ServerAction, { item: number; box: number }>, { do: "swap numbers" }>): void {
     const { path, items } = this.#box(action.box);
     const item = items[action.item % Math.max(1, items.length)];
     if (item === undefined) return;

@@ -1,6 +1,6 @@
 /** Mailboxes that are numbered anew, and mod-sequences that go backwards. */
 import { describe, expect, it } from "vitest";
-import { epochActions, harmlessActions, planOf, givingQuirks } from "./arbitraries.ts";
+import { epochActions, harmlessActions, planOf, givingQuirks, swapActions } from "./arbitraries.ts";
 import { forAll, simulate, useSimulation } from "./simulate.ts";
 
 const patient = { timeout: 0 };
@@ -12,6 +12,10 @@ useSimulation();
 
 describe("a new epoch", () => {
   it("ends as its devices left it (ID-8)", patient, () => forAll(0.06, planOf({ actions: epochActions }), simulate));
+
+  it("begins where numbers stand for other mail, and nothing of the one is put on the other (ID-11)", patient, () =>
+    forAll(0.06, planOf({ actions: swapActions }), simulate),
+  );
 
   it("removes nothing, and takes no flag away (PB8)", patient, () =>
     forAll(0.05, planOf({ actions: harmlessActions, quirks: givingQuirks }), async (plan) => {

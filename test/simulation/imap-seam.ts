@@ -171,6 +171,7 @@ class ModelSession implements Session {
           ...factOf(this.#server, item),
           internalDate: item.date,
           objectId: objectIdOf(this.#server, item),
+          size: item.octets.length,
           ...(this.#isNil(item)
             ? { octets: null, unavailable: "the body is NIL" }
             : { octets: memoryOctets(item.octets), unavailable: null }),

@@ -85,11 +85,16 @@ export class Life {
     if (this.fate.strike("crash") === null) return;
     this.trace.push("CRASH");
     this.#dead = true;
+    this.disconnect();
+    throw new Crash(name);
+  }
+
+  /** Every server has gone. */
+  disconnect(): void {
     for (const line of this.#lines) {
       if (line.alive) line.onGone();
       line.alive = false;
     }
-    throw new Crash(name);
   }
 
   /** A connection that ends with this life. `onGone`: it is lost. */

@@ -84,6 +84,8 @@ export class ServerModel {
   readonly occurrences: Occurrence[] = [];
   /** Called with each mailbox that changed. */
   onChange: (path: string) => void = () => undefined;
+  /** Called when all its connections go. */
+  onRestart: () => void = () => undefined;
   /** Called before the daemon takes an item away for ever. */
   onDestroy: (item: Item) => void = () => undefined;
   /** What happens once and has happened: to these, or by this name. */
@@ -257,9 +259,7 @@ export class ServerModel {
 
   /** A new UIDVALIDITY (E13, E26): `uids` may stay, and flags may be lost. */
   newEpoch(path: string, lost: { readonly flags: boolean; readonly numbers: boolean }): void {
-    // What was taken away and not seen before is not taken over from numbers that begin anew (F9).
-    for (const { of } of this.mailboxes.get(path)?.items ?? [])
-      for (const { flag, value, by } of of.assertions) if (!value && by !== "daemon") of.contested.add(flag);
+    this.#forgetClears(path);
     const mailbox = this.at(path);
     this.validity += 1;
     mailbox.uidValidity = this.validity;
@@ -275,6 +275,34 @@ export class ServerModel {
     }));
     if (lost.numbers) mailbox.uidNext = mailbox.items.length + 1;
     this.onChange(path);
+  }
+
+  /**
+   * The server begins anew, and two numbers stand for each other's mail, in which something can be told apart; nothing else tells of it
+   * unless the server counts it as a change.
+   */
+  swapNumbers(path: string, first: number, counted: boolean): void {
+    const mailbox = this.at(path);
+    const isTold = (one: Item, other: Item): boolean =>
+      one.of.content !== other.of.content && (this.quirks.objectIds !== "none" || one.date.getTime() !== other.date.getTime());
+    const at = first % Math.max(1, mailbox.items.length);
+    const one = mailbox.items[at];
+    const other = mailbox.items.find((item) => one !== undefined && isTold(one, item));
+    if (one === undefined || other === undefined) return;
+    this.#forgetClears(path);
+    if (counted) mailbox.modseq += 1;
+    const counter = counted ? { modseq: mailbox.modseq } : {};
+    mailbox.items = mailbox.items.map((item) =>
+      item === one ? { ...other, uid: one.uid, ...counter } : item === other ? { ...one, uid: other.uid, ...counter } : item,
+    );
+    this.onRestart();
+    this.onChange(path);
+  }
+
+  /** What was taken away and not seen before is not taken over from numbers that begin anew (F9). */
+  #forgetClears(path: string): void {
+    for (const { of } of this.mailboxes.get(path)?.items ?? [])
+      for (const { flag, value, by } of of.assertions) if (!value && by !== "daemon") of.contested.add(flag);
   }
 
   /** The index is lost and made anew: UIDs and flags stay, mod-sequences start again (E22b). */

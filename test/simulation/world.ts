@@ -86,6 +86,7 @@ export class World {
       if (plan.undisturbed !== true && this.#script.length > 0 && this.#next() % 6 === 5) this.#actWithin();
     });
     this.server.onChange = (path) => this.#tell(path);
+    this.server.onRestart = () => this.#life.disconnect();
     this.#life = new Life(this.fate);
     this.#lane = this.#begin();
   }
@@ -192,7 +193,7 @@ export class World {
   /** In the middle of a pass; a client of the API has to wait for its end. */
   #actWithin(): void {
     const [action] = this.#script;
-    if (action === undefined || "device" in action || action.do === "time passes") return;
+    if (action === undefined || "device" in action || action.do === "time passes" || action.do === "swap numbers") return;
     this.#script.shift();
     this.trace.push(`  ${JSON.stringify(action)}`);
     this.devices.act(action);

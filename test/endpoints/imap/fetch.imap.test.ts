@@ -224,6 +224,25 @@ describe("fetching from an odd server", () => {
     await strict.close();
   });
 
+  test("asks for some items all over a mailbox in one command, and for nothing of their text", async () => {
+    await using server = await startScripted({
+      messages: ["a", "bb", "ccc"].map((text) => Buffer.from(`Subject: x\r\n\r\n${text}`)),
+    });
+    const session = await openAt(server);
+    const ranges = [101, 103].map((uid) => ({ from: uid, to: uid }));
+    const found: (readonly [uid: number, size: number])[] = [];
+    for await (const items of session.heads({ path: "INBOX", uidValidity, ranges, bare: true }, forever))
+      found.push(...items.map(({ uid, size }) => [uid, size] as const));
+    expect(found).toEqual([
+      [101, 15],
+      [103, 17],
+    ]);
+    const asked = fetches(server.received);
+    expect(asked).toHaveLength(1);
+    expect(asked[0]).toMatch(/UID FETCH 101,103 \(UID FLAGS INTERNALDATE RFC822\.SIZE[^[]*\)$/u);
+    await session.close();
+  });
+
   test("passes on that a flag of another message changed meanwhile", async () => {
     await using server = await startScripted({
       rules: [

@@ -172,7 +172,7 @@ class ModelSession implements Session {
           internalDate: item.date,
           objectId: objectIdOf(this.#server, item),
           size: item.octets.length,
-          ...(this.#isNil(item)
+          ...(this.#isNil(item, uidValidity)
             ? { octets: null, unavailable: "the body is NIL" }
             : { octets: memoryOctets(item.octets), unavailable: null }),
         })),
@@ -188,7 +188,7 @@ class ModelSession implements Session {
           internalDate: item.date,
           objectId: objectIdOf(this.#server, item),
           size: item.octets.length,
-          head: bare ? Buffer.alloc(0) : memoryOctets(item.octets).head,
+          head: bare ? Buffer.alloc(0) : this.#headOf(item, uidValidity),
         })),
       );
   }
@@ -210,8 +210,15 @@ class ModelSession implements Session {
     return Promise.resolve();
   }
 
-  #isNil({ of }: Item): boolean {
-    return this.#server.quirks.nilBody && of.madeBy !== "daemon" && this.#server.once(`body ${of.id}`);
+  /** In each epoch the first FETCH of a body gives none, and no header block is given before. */
+  #isNil({ of }: Item, uidValidity: number): boolean {
+    return this.#server.quirks.nilBody && of.madeBy !== "daemon" && this.#server.once(`body ${of.id} ${uidValidity}`);
+  }
+
+  #headOf({ of, octets }: Item, uidValidity: number): Buffer {
+    const { quirks, happened } = this.#server;
+    const isWithheld = quirks.nilBody && of.madeBy !== "daemon" && !happened.has(`body ${of.id} ${uidValidity}`);
+    return isWithheld ? Buffer.alloc(0) : memoryOctets(octets).head;
   }
 
   #items({ path, uidValidity }: { path: string; uidValidity: number }, range: { from: number; to: number }): Item[] {

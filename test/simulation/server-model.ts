@@ -89,7 +89,7 @@ export class ServerModel {
   /** Called before the daemon takes an item away for ever. */
   onDestroy: (item: Item) => void = () => undefined;
   /** What happens once and has happened: to these, or by this name. */
-  private readonly happened = new Set<unknown>();
+  readonly happened = new Set<unknown>();
   /** What POP3 shows of INBOX, and IMAP does not. */
   readonly veiled: Item[] = [];
   /** INBOX items that POP3 does not show. */

@@ -14,7 +14,7 @@ let fresh: FreshDatabase;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  [server, fresh] = await Promise.all([startDovecot({ users: 4 }), freshDatabase()]);
+  [server, fresh] = await Promise.all([startDovecot({ users: 5 }), freshDatabase()]);
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
 });
 
@@ -136,16 +136,16 @@ describe("a mailbox that is numbered anew before the server is told what an app 
 
 describe("a mailbox whose numbers stand for other mail", () => {
   it("ID-11: is looked at before anything of it is destroyed, though it shows nothing new", { timeout: 180_000 }, async () => {
-    await using device = await server.device(4);
+    await using device = await server.device(5);
     await device.appendAll(
       "Archive",
       ["p", "q", "r"].map((subject) => mail(subject)),
     );
-    const accountId = await account(4);
-    await swapNumbers(server, { user: "user4", mailbox: "Archive", uid: 1, lost: "dovecot.index.cache" });
+    const accountId = await account(5);
+    await swapNumbers(server, { user: "user5", mailbox: "Archive", uid: 1, lost: "dovecot.index.cache" });
     await purge(daemon, accountId, "p");
     await settledCommands(fresh.url, accountId);
-    expect(await itemsIn(server, 4, "Archive")).toEqual(["q", "r"]);
+    expect(await itemsIn(server, 5, "Archive")).toEqual(["q", "r"]);
     const epochs = (await changesOf(daemon, accountId)).filter(({ kind }) => kind === "epoch.changed");
     expect(epochs.map(({ reason }) => reason)).toEqual(["content_mismatch"]);
     const now = await messagesOf(daemon, accountId);

@@ -111,6 +111,27 @@ export const mailboxActions = weigh([3, imapActions], [1, makeMailbox], [1, rena
 export const epochActions = weigh([5, imapActions], [1, newEpoch], [1, loseModseqs]);
 /** Numbers that stand for other mail, while devices and clients of the API go on. */
 export const swapActions = weigh([4, deliver], [3, mark], [1, move], [1, remove], [2, apiMarks], [1, apiMoves], [3, swapNumbers]);
+const later = fc.constantFrom([], [{ do: "time passes", days: 0.01 }] as const);
+/** A mail that comes and is moved by copying, with or without a look between two steps. */
+const leaving = fc
+  .tuple(deliver, later, markAndCopy, later, goOn, later, goOn, later)
+  .map(([first, a, marked, b, copied, c, ended, d]): Action[] => [
+    first,
+    ...a,
+    { ...marked, box: first.box },
+    ...b,
+    copied,
+    ...c,
+    ended,
+    ...d,
+  ]);
+export const leavingScripts = fc
+  .array(fc.oneof({ weight: 3, arbitrary: leaving }, { weight: 1, arbitrary: epochActions.map((one) => [one]) }), {
+    minLength: 1,
+    maxLength: 5,
+  })
+  .map((parts) => parts.flat());
+
 /** Nothing is taken away, by anybody. */
 export const harmlessActions = weigh(
   [4, deliver],

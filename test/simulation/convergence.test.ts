@@ -6,6 +6,7 @@ import {
   apiPlaceActions,
   givingQuirks,
   imapActions,
+  leavingScripts,
   mailboxActions,
   moveActions,
   planOf,
@@ -38,6 +39,13 @@ describe("an account read over IMAP", () => {
       expect(oracle.held.placements.filter(({ lifecycle, kept }) => lifecycle === "live" && !kept)).toHaveLength(1);
       expect(oracle.held.messages).toHaveLength(1);
     });
+  });
+
+  it("has what a move by copying left as soon as that is not marked any more (ID-5a2)", patient, () => {
+    const plans = fc
+      .tuple(planOf({ actions: moveActions, quirks: quirksArbitrary }), leavingScripts)
+      .map(([plan, script]) => ({ ...plan, script }));
+    return forAll(0.04, plans, simulate);
   });
 
   it("tells devices what clients of the API want, and clients what devices did (8.3, I7)", patient, () =>

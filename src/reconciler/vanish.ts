@@ -223,7 +223,9 @@ const evidenceOf = (candidate: Candidate, { rule }: Classification, input: Resol
 export const resolveCandidates = (input: ResolveInput): Resolution => {
   const draft = emptyDraft();
   const { live, lately, cut } = input;
-  const mass = { candidates: input.candidates.filter(isGuarded).length + lately, live: live + lately };
+  // What may be there still is no part of a mass that vanished.
+  const guarded = input.candidates.filter((one) => isGuarded(one) && cut.unread?.has(one.id) !== true);
+  const mass = { candidates: guarded.length + lately, live: live + lately };
   const isMass = vanishBreakerTrips(mass, cut.unwell) || accountBreakerTrips(cut.account, cut.unwell);
   const tripped = input.decided !== "approved" && (input.hold !== null || isMass);
   const pending = { held: 0, disputed: 0, awaited: 0 };

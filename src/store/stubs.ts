@@ -7,6 +7,7 @@ import type { PlacementView, Scope } from "../reconciler/state.ts";
 import { type AccountTx, appendChanges, type InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import type { BoundItem } from "./maildrops.ts";
+import { lastBinding } from "./slices.ts";
 
 export interface Stub extends BoundItem {
   readonly messageId: MessageId;
@@ -265,24 +266,29 @@ export const describeStubs = async (
 };
 
 /**
- * Missing mail that may be what the endpoint lists in the same mailbox and does not give: it has its date, or nobody knows that, and
- * is not known to be other mail.
+ * Missing mail that may be what the endpoint lists in the same mailbox and does not give: it lost its number to a new epoch, which
+ * shows that; it has its date, or nobody knows that, and is not known to be other mail. Date by date, so that the cost is linear.
  */
-export const loadUnread = async (account: AccountTx, endpointId: EndpointId): Promise<ReadonlySet<PlacementId>> => {
+export const loadUnread = async (account: AccountTx, endpointId: EndpointId): Promise<PlacementId[]> => {
+  const isShown = (date: string): string => `exists (
+    select from unread u where u.mailbox_id = m.mailbox_id and u.received_at = ${date} and u.epoch > m.epoch
+      and (not u.told or u.header is not distinct from m.header))`;
   const { rows } = await account.tx.query<{ id: PlacementId }>({
     name: "absences_unread",
     text: `with unread as materialized (
-             select s.mailbox_id, s.received_at, m.h_head is not null as told, m.message_id as header
+             select b.mailbox_id, b.epoch, s.received_at, m.h_head is not null as told, m.message_id as header
              from messages m join placements s on s.account_id = m.account_id and s.message_id = m.id and s.lifecycle = 'live'
                join bindings b on b.account_id = s.account_id and b.placement_id = s.id and b.endpoint_id = $2 and b.active and b.uidl = ''
-             where m.account_id = $1 and m.durability = 'stub')
-           select p.id from placements p join messages o on o.account_id = p.account_id and o.id = p.message_id
-           where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and exists (
-             select from unread u where u.mailbox_id = p.mailbox_id and u.received_at in (p.received_at, to_timestamp(0))
-               and (not u.told or u.header is not distinct from o.message_id))`,
+             where m.account_id = $1 and m.durability = 'stub'),
+           missing as materialized (
+             select p.id, p.received_at, o.message_id as header, b.mailbox_id, b.epoch
+             from placements p join messages o on o.account_id = p.account_id and o.id = p.message_id ${lastBinding}
+             where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and exists (select from unread))
+           select m.id from missing m where ${isShown("m.received_at")}
+           union select m.id from missing m where ${isShown("to_timestamp(0)")}`,
     values: [account.accountId, endpointId],
   });
-  return new Set(rows.map(({ id }) => id));
+  return rows.map(({ id }) => id);
 };
 
 /** Is there mail in the mailbox of which nothing is known yet that would tell it again? */

@@ -181,6 +181,9 @@ export interface LeftOpen {
   readonly awaited: boolean;
 }
 
+/** What of that which is missed may be where nobody has read what there is. */
+export type Unread = readonly PlacementId[] | "all";
+
 interface CutFacts {
   readonly lane: LaneFacts;
   /** What was missing before then is decided. */
@@ -189,7 +192,7 @@ interface CutFacts {
   readonly pop3ShowsAll: boolean;
   readonly testimony: Testimony;
   /** What may be in a mailbox that is held. */
-  readonly unread: readonly PlacementId[];
+  readonly unread: Unread;
 }
 
 const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, testimony, unread }: CutFacts) => {
@@ -202,14 +205,18 @@ const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, tes
   const all = groups.flatMap(({ candidates }) => candidates);
   const lost = all.filter(({ role }) => role === "inbox");
   const trashDays = await learnRetention(account, lane.trashDays, groups, at);
-  const losses = await loadLosses(account, all.filter(isGuarded).length, account.input.at);
+  const missed = all.map(({ id }) => id);
+  const stubs = all.length === 0 ? [] : await loadUnread(account, endpointId);
+  const notRead = new Set(unread === "all" ? missed : [...unread, ...stubs]);
+  const counted = all.filter((one) => isGuarded(one) && !notRead.has(one.id)).length;
+  const losses = await loadLosses(account, counted, account.input.at);
   const asked = pop3ShowsAll ? null : await askedOf(account, testimony, groups, { disputes });
   const secondViews = testify(testimony, asked ?? [], at);
   const cut: CutView = {
     batchShape: batch !== null && hasBatchShape(batch),
     inboxLost: new Set(lost.map(({ messageId }) => messageId)),
     secondViews,
-    unread: new Set([...unread, ...(await loadUnread(account, endpointId))]),
+    unread: notRead,
     unwell: lane.unwell || disputes.size > 0 || [...secondViews.values()].includes("shown"),
     account: losses.account,
     keepsLabels: pop3ShowsAll,
@@ -235,7 +242,7 @@ export const settleCandidates = async (
   context: LaneContext,
   { startedAt: surveyedAt }: Survey,
   { pop3ShowsAll = false }: EndpointProfile,
-  { witness, unread }: { readonly witness: MaildropWitness; readonly unread: readonly PlacementId[] },
+  { witness, unread }: { readonly witness: MaildropWitness; readonly unread: Unread },
 ): Promise<LeftOpen> => {
   step("before settle");
   const { testimony } = witness;

@@ -3,18 +3,18 @@
  * that what went there has not gone (V0). Header blocks tell of what that may be.
  */
 import type { Session } from "../endpoints/endpoint.ts";
-import type { PlacementId } from "../model/ids.ts";
-import { listMissing } from "../store/absence-slices.ts";
+import { listMissing, type MissingRow } from "../store/absence-slices.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { readStoredHeads } from "../store/epochs.ts";
+import type { Unread } from "./absences.ts";
 import { planRanges } from "./backfill.ts";
 import type { LaneContext, MailboxLane } from "./lane-state.ts";
 import { park } from "./parking.ts";
 import { headKeyOf, toListed } from "./recognition.ts";
 
-/** Larger ones are not looked through: what is missed is decided without them. */
-const mostHeld = 20_000;
-/** Missed mail that is looked for; more than that stops at breaker B1. */
+/** Larger ones are not looked through. */
+const mostHeld = 100_000;
+/** Missed mail that is looked for. */
 const mostMissing = 1_000;
 
 interface Heads {
@@ -37,32 +37,59 @@ const headsOf = async (session: Session, mailbox: MailboxLane, signal: AbortSign
   return keys;
 };
 
-const isHeld = ({ held, selectable, replaced, cursor, exists, parkedUntil }: MailboxLane): boolean =>
-  held > 0 && selectable && !replaced && cursor !== null && exists <= mostHeld && parkedUntil <= Date.now();
+/** Of the stored octets of mail that is missed, by hex hash; what is missed no more is forgotten. */
+const stored = new WeakMap<LaneContext, ReadonlyMap<string, string | null>>();
 
-/** Of the placements that are missed, those whose mail may be among what a held mailbox lists. */
-export const maybeHeld = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<PlacementId[]> => {
+const storedKeys = async (context: LaneContext, missing: readonly MissingRow[]): Promise<ReadonlyMap<string, string | null>> => {
+  const before = stored.get(context);
+  const rows = new Map(missing.map((row) => [row.sha256.toString("hex"), row]));
+  const wanted = [...rows].flatMap(([hash, { sha256 }]) => (before?.has(hash) === true ? [] : [sha256]));
+  const heads = await readStoredHeads(context.db, context.accountId, wanted);
+  const keys = new Map<string, string | null>();
+  for (const [hash, { size }] of rows) {
+    const head = heads.get(hash);
+    keys.set(hash, before?.get(hash) ?? (head === undefined ? null : headKeyOf(head, size)));
+  }
+  stored.set(context, keys);
+  return keys;
+};
+
+/** What its listing tells; null: it cannot be asked now. */
+const listedIn = async (
+  context: LaneContext,
+  session: Session,
+  mailbox: MailboxLane,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string> | null> => {
+  if (mailbox.parkedUntil > Date.now() || mailbox.exists > mostHeld) return null;
+  try {
+    return await headsOf(session, mailbox, signal);
+  } catch (error) {
+    await park(context, mailbox, error, session);
+    return null;
+  }
+};
+
+const isHeld = ({ held, selectable, replaced, cursor }: MailboxLane): boolean =>
+  held > 0 && selectable && !replaced && cursor !== null;
+
+/** Of the placements that are missed, those whose mail may be among what a held mailbox lists; all of them where nobody can tell. */
+export const maybeHeld = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<Unread> => {
   const held = [...context.mailboxes.values()].filter(isHeld);
   if (held.length === 0) return [];
   const { db, fence, accountId } = context;
-  const missing = await inAccount(db, fence, accountId, (account) => listMissing(account, mostMissing));
+  const missing = await inAccount(db, fence, accountId, (account) => listMissing(account, mostMissing + 1));
   if (missing.length === 0) return [];
+  if (missing.length > mostMissing) return "all";
   const listed = new Set<string>();
   for (const mailbox of held) {
-    try {
-      for (const key of await headsOf(session, mailbox, signal)) listed.add(key);
-    } catch (error) {
-      await park(context, mailbox, error, session);
-    }
+    const keys = await listedIn(context, session, mailbox, signal);
+    if (keys === null) return "all";
+    for (const key of keys) listed.add(key);
   }
-  const stored = await readStoredHeads(
-    db,
-    accountId,
-    missing.map(({ sha256 }) => sha256),
-  );
-  return missing.flatMap(({ id, sha256, size }) => {
-    const head = stored.get(sha256.toString("hex"));
-    const key = head === undefined ? null : headKeyOf(head, size);
+  const keys = await storedKeys(context, missing);
+  return missing.flatMap(({ id, sha256 }) => {
+    const key = keys.get(sha256.toString("hex")) ?? null;
     return key !== null && listed.has(key) ? [id] : [];
   });
 };

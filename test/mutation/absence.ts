@@ -74,6 +74,7 @@ const classes: readonly Mutant[] = [
     [vanish],
     [
       ["V0", "what may lie in a held mailbox is gone", " || cut.unread?.has(candidate.id) === true;", ";"],
+      ["B1", "what may lie in a held mailbox is part of a mass", " && cut.unread?.has(one.id) !== true", ""],
       ["V4", "nobody waits for the maildrop", 'const mayBeThere = view === "awaited" || ', "const mayBeThere = "],
       ["V15", "nobody hears of a device that may be there", 'hinted ||= found.rule === "V15";', ""],
       ["V19", "what we removed ourselves goes here, too", ' || found.class === "self";', ";"],

@@ -182,6 +182,12 @@ describe("candidates in one mailbox", () => {
     expect([awaited, changes.map(({ placementId }) => placementId)]).toEqual([1, [gone.id, ours.id]]);
   });
 
+  it("B1: are no mass where most of them may lie in a mailbox that is held", () => {
+    const lost = Array.from({ length: 60 }, (_, n) => candidate(n));
+    const unread = new Set(lost.slice(5).map(({ id }) => id));
+    expect(resolve({ candidates: lost, live: 160, cut: cutAt(0, { unread }) })).toMatchObject({ held: 0, awaited: 55 });
+  });
+
   it("S135: are disputed while the maildrop shows them (V4), and wait until it was listed", () => {
     const three = [candidate(1), candidate(2), candidate(3, { markedDeleted: true })];
     const about = (view: SecondView) => resolve({ candidates: three, cut: cutAt(0, { secondViews: seenAs(three, view) }) });

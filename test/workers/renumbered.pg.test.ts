@@ -1,7 +1,8 @@
 /** Mailboxes that are numbered anew, and what comes between before they are read to their end. */
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import type { Role } from "../../src/model/mail.ts";
-import type { SurveyedMailbox } from "../../src/model/observation.ts";
+import { SyncError } from "../../src/model/failure.ts";
+import type { HeadItem, SurveyedMailbox } from "../../src/model/observation.ts";
 import { keepHold } from "../../src/store/holds.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { loadCandidates } from "../../src/store/absence-slices.ts";
@@ -10,14 +11,16 @@ import type { Session } from "../../src/endpoints/endpoint.ts";
 import { backfillDone } from "../../src/workers/lane-state.ts";
 import { settleCandidates } from "../../src/workers/absences.ts";
 import { settleLeftOver } from "../../src/workers/epoch-holds.ts";
+import { maybeHeld } from "../../src/workers/held-mail.ts";
+import { loadBound } from "../../src/store/slices.ts";
 import { MaildropWitness } from "../../src/workers/maildrop-witness.ts";
 import { readStubs } from "../../src/workers/stub-reads.ts";
 import { listItemStubs } from "../../src/store/stubs.ts";
 import { recognise } from "../../src/workers/recognise.ts";
 import { defineInput, ingest } from "../../src/store/inputs.ts";
-import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
+import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import { beginEpoch } from "../../src/workers/epoch.ts";
-import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
+import { type LaneContext, type MailboxLane, scopeOf } from "../../src/workers/lane-state.ts";
 import { applySurvey } from "../../src/workers/tree.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { defaultTenant, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
@@ -99,6 +102,9 @@ const held = defineInput(
     }: { readonly reason: string } & Pick<LaneContext, "endpointId"> & Pick<MailboxLane, "mailboxId">,
   ) => keepHold(account, endpointId, null, { mailboxId, reason, count: 3, history: { epoch: 1, from: 0, cuts: [] } }),
 );
+
+const boundTo = async (context: LaneContext, mailbox: MailboxLane) =>
+  (await inAccount(db, context.fence, context.accountId, (account) => loadBound(account, scopeOf(context, mailbox), null))).bound;
 
 const candidatesOf = async ({ fence, accountId, endpointId }: LaneContext): Promise<number> => {
   const later = new Date(Date.now() + 3_600_000);
@@ -182,6 +188,69 @@ it("G7: mail that a new epoch lists and does not give is waited for, and is what
   await readStubs(context, session, { mailbox: work, stubs }, new AbortController().signal);
   expect(await placementsOf(context)).toEqual(before);
   expect(work.bound).toBe(3);
+});
+
+it("G7: an item that nobody can read hides nothing that had its number in the same epoch", async () => {
+  const { context, work } = await begin();
+  const unreadable = { ...itemOf(4, ""), octets: null, internalDate: new Date(0) };
+  await commitItems(context, work, { batch: await prepareBatch(context, [unreadable]), reason: "delivered", move: null });
+  const around = { elsewhere: false, arrived: false };
+  const { cursor } = work;
+  if (cursor === null) throw new Error("no cursor");
+  await commitObservation(context, work, { flags: [], absent: [1], around, move: { cursor, backfillLow: 1 } });
+  const at = new Date(Date.now() + 60_000);
+  const survey = { complete: true, mailboxes: [], startedAt: at, endedAt: at };
+  const left = await settleCandidates(context, survey, {}, { witness: new MaildropWitness(() => null), unread: [] });
+  expect(left).toEqual({ held: false, awaited: false });
+  expect((await placementsOf(context)).filter(({ subject }) => subject === "one")).toMatchObject([{ lifecycle: "removed" }]);
+});
+
+it("V0: what may lie in a mailbox that is held waits while that cannot be asked, and is told by its header block then", async () => {
+  const { context, inbox, work } = await begin();
+  await db.query({
+    text: `update placements set absent_since = now() where account_id = $1`,
+    values: [context.accountId],
+  });
+  Object.assign(inbox, { held: 1, exists: 1, cursor: { uidValidity: 2, uidNext: 2, highestModseq: 1n }, backfillLow: 2 });
+  let asked = 0;
+  const session = (answer: () => HeadItem[]): Session =>
+    ({
+      usable: true,
+      async *heads() {
+        asked += 1;
+        yield answer();
+      },
+    }) as unknown as Session;
+  const { signal } = new AbortController();
+  const refusing = session(() => {
+    throw new SyncError("bug", "mailbox", { code: "mailbox_unavailable", message: "It cannot be read.", action: "Nothing." });
+  });
+  expect(await maybeHeld(context, refusing, signal)).toBe("all");
+  expect(await maybeHeld(context, refusing, signal)).toBe("all");
+  expect(asked).toBe(1);
+  inbox.parkedUntil = 0;
+  const text = Buffer.from(textOf("two"));
+  const size = text.length;
+  const head = text.subarray(0, text.indexOf("\r\n\r\n") + 4);
+  const shown = { uid: 1, flags: [], modseq: null, internalDate: new Date(1), objectId: null, size, head };
+  const two = (await boundTo(context, work)).get(2)?.id;
+  for (let look = 0; look < 2; look += 1)
+    expect(
+      await maybeHeld(
+        context,
+        session(() => [shown]),
+        signal,
+      ),
+    ).toEqual([two]);
+  expect(asked).toBe(2);
+  inbox.epoch += 1;
+  expect(
+    await maybeHeld(
+      context,
+      session(() => [{ ...shown, size: size + 1 }]),
+      signal,
+    ),
+  ).toEqual([]);
 });
 
 it("G4: an empty mailbox in which all was to be removed is empty when it is seen so again a minute later", async () => {

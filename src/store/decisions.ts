@@ -6,7 +6,7 @@ import type { BindingWrite, Decision, NewMessage, NewPlacement, PlacementWrite, 
 import { appendChanges, type InputTx } from "./account-tx.ts";
 import { planCommands } from "./commands.ts";
 import { CopyRows } from "./copy-binary.ts";
-import { leftBehind, leftMarked } from "./slices.ts";
+import { leftByMove, leftMarked } from "./slices.ts";
 
 /** What the row of a new message needs beyond the decision. */
 export interface MessageContent {
@@ -236,7 +236,7 @@ const vacateBindings = async (account: InputTx, endpointId: EndpointId, vacated:
            left_behind as (
              insert into placements (account_id, id, tenant_id, message_id, mailbox_id, keywords, lifecycle, removed_at, reason, received_at, created_seq, changed_seq)
              select $1, w.placement_id, $4, w.message_id, w.mailbox_id, '{}', 'purged', now(),
-               case when w.op_id is null then '${leftMarked}' else '${leftBehind}' end, m.received_at, $5, $5
+               case when w.op_id is null then '${leftMarked}' else '${leftByMove}' end, m.received_at, $5, $5
              from w join messages m on m.account_id = $1 and m.id = w.message_id where w.placement_id is not null),
            owed as (
              insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status)

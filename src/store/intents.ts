@@ -3,7 +3,7 @@ import type { MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { IntentResult, IntentStatus, KeywordPatch } from "../model/intent.ts";
 import type { SaidPlace } from "../reconciler/location.ts";
 import type { AccountTx, InputTx } from "./account-tx.ts";
-import { leftBehind, leftMarked } from "./slices.ts";
+import { leftByMove, leftMarked } from "./slices.ts";
 
 export interface JournaledIntent {
   readonly opId: string;
@@ -88,7 +88,7 @@ export const takeLeft = async (
   if (ids.length === 0) return [];
   const { rows } = await account.tx.query<{ id: PlacementId }>({
     name: `left_of_${column}`,
-    text: `update placements set reason = '${leftBehind}'
+    text: `update placements set reason = '${leftByMove}'
            where account_id = $1 and ${column} = any($2::uuid[]) and lifecycle = 'purged' and reason = '${leftMarked}' returning id`,
     values: [account.accountId, ids],
   });

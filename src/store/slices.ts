@@ -32,7 +32,7 @@ export interface PlacementRow {
 /** The reason of placements that are what a move by copying left behind, marked by whoever made it (ID-5a2). */
 export const leftMarked = "left_marked";
 /** Of what a move of ours by COPY has left, which is to be removed there. */
-export const leftBehind = "superseded_copy_delete";
+export const leftByMove = "superseded_copy_delete";
 
 export const placementColumns = `p.id, p.message_id, p.mailbox_id, p.keywords, p.lifecycle, p.kept, p.absent_since, p.received_at, p.reason = '${leftMarked}' as left_marked`;
 export const bindingColumns =
@@ -207,7 +207,7 @@ export const loadKnown = async (
   const { rows } = await account.tx.query<PlacementRow>({
     name: "placements_of_messages",
     text: `select ${placementColumns}, ${bindingColumns}
-           from ${placementsOfMessages} ${lastBinding} where p.lifecycle <> 'purged' or p.reason in ('${leftMarked}', '${leftBehind}') order by p.id`,
+           from ${placementsOfMessages} ${lastBinding} where p.lifecycle <> 'purged' or p.reason in ('${leftMarked}', '${leftByMove}') order by p.id`,
     values: [account.accountId, endpointId, messages.rows.map((row) => row.id)],
   });
   const byMessage = Map.groupBy(rows.map(toView), (view) => view.messageId);

@@ -147,7 +147,7 @@ const breakers: readonly Mutant[] = [
     "reconciler/vanish.ts",
     [vanish],
     [
-      ["B1", "what went shortly before is forgotten", ".filter(isGuarded).length + lately", ".filter(isGuarded).length"],
+      ["B1", "what went shortly before is forgotten", "candidates: guarded.length + lately", "candidates: guarded.length"],
       [
         "B1",
         "what is held is removed in the end",

@@ -16,25 +16,37 @@ export interface Remembered extends Told {
 }
 
 export interface Contradiction {
-  readonly differs: keyof Told;
-  readonly known: string | number;
-  readonly seen: string | number;
+  readonly differs: "receivedAt" | "size";
+  readonly known: number;
+  readonly seen: number;
 }
 
-const differing = (differs: keyof Told, known: Told, seen: Told): Contradiction | null => {
-  const [was, is] = [known[differs], seen[differs]];
-  // Null, and 0 of an instant, say nothing.
-  if (was === null || is === null || was === is) return null;
-  return differs === "receivedAt" && (was === 0 || is === 0) ? null : { differs, known: was, seen: is };
+/** Offsets from UTC lie on quarters of an hour, and no two further apart than this, in ms. */
+const quarterMs = 900_000;
+const offsetsMs = 26 * 3_600_000;
+
+/** It may be the same hour told with another offset from UTC: hMailServer tells its local time with the offset of today. */
+const isAnotherOffset = (known: Told, seen: Told, apart: number): boolean =>
+  known.size !== null && known.size === seen.size && apart % quarterMs === 0 && Math.abs(apart) <= offsetsMs;
+
+const otherDate = (known: Told, seen: Told): Contradiction | null => {
+  const [was, is] = [known.receivedAt, seen.receivedAt];
+  // Null and 0 say nothing.
+  if (was === null || is === null || was === 0 || is === 0 || was === is) return null;
+  return isAnotherOffset(known, seen, is - was) ? null : { differs: "receivedAt", known: was, seen: is };
 };
 
+const otherSize = ({ size: was, octets }: Remembered, { size: is }: Told): Contradiction | null =>
+  was === null || is === null || was === is || was !== octets ? null : { differs: "size", known: was, seen: is };
+
 /**
- * An id of the content is the server's own word, and a date says nothing beside it: what is restored from a backup has other ones.
+ * The same id of the content is the server's own word, and a date says nothing beside it: what is restored from a backup has other ones.
+ * Another id says nothing: a server that is upgraded, or another node of it, has ids of another kind for the same mail.
  * A size may be a guess (Exchange): it tells something only where it was that of the octets.
  */
 export const contradictionOf = (known: Remembered, seen: Told): Contradiction | null => {
-  const told = known.objectId !== null && seen.objectId !== null ? "objectId" : "receivedAt";
-  return differing(told, known, seen) ?? (known.size === known.octets ? differing("size", known, seen) : null);
+  const isVouchedFor = known.objectId !== null && known.objectId === seen.objectId;
+  return (isVouchedFor ? null : otherDate(known, seen)) ?? otherSize(known, seen);
 };
 
 /** Numbers from which on the next item is looked at, so that `count` of them lie all over a mailbox; others at another instant. */

@@ -7,15 +7,36 @@ const differs = (was: Partial<Remembered>, is: Partial<Remembered>): string | nu
   contradictionOf({ ...known, ...was }, { ...known, ...was, ...is })?.differs ?? null;
 
 describe("what lies under a known number", () => {
-  it("is other mail where the server's id or, without ids, its date is another one (ID-11)", () => {
-    expect(differs({ objectId: "a" }, { objectId: "b" })).toBe("objectId");
+  it("is other mail where its date is another one and no id vouches for it (ID-11)", () => {
     expect(differs({}, { receivedAt: 1_700_000_001_000 })).toBe("receivedAt");
     expect(differs({ objectId: "a" }, { objectId: null, receivedAt: 1_700_000_001_000 })).toBe("receivedAt");
+    expect(differs({ objectId: "a" }, { objectId: "b", receivedAt: 1_700_000_001_000 })).toBe("receivedAt");
     expect(contradictionOf(known, { ...known, receivedAt: 1 })).toEqual({
       differs: "receivedAt",
       known: 1_700_000_000_000,
       seen: 1,
     });
+  });
+
+  it("is not doubted for another id alone: an upgraded server has ids of another kind (ID-11)", () => {
+    expect(differs({ objectId: "a" }, { objectId: "b" })).toBeNull();
+    expect(differs({ objectId: "a" }, { objectId: "b", size: 101 })).toBe("size");
+  });
+
+  it("is not doubted for a date that is told with another offset from UTC, while its size is the same (ID-11)", () => {
+    const quarters = fc.integer({ min: -104, max: 104 }).filter((count) => count !== 0);
+    fc.assert(
+      fc.property(quarters, fc.integer({ min: -899, max: 899 }), fc.boolean(), (count, seconds, isSame) => {
+        const receivedAt = 1_700_000_000_000 + (count * 900 + seconds) * 1000;
+        const isOffset = seconds === 0 && isSame;
+        // The size is a guess, which tells nothing by itself.
+        const seen = { receivedAt, size: isSame ? 100 : 101 };
+        expect(differs({ octets: 90 }, seen)).toBe(isOffset || receivedAt === known.receivedAt ? null : "receivedAt");
+      }),
+    );
+    for (const hours of [1, -1]) expect(differs({}, { receivedAt: 1_700_000_000_000 + hours * 3_600_000 })).toBeNull();
+    expect(differs({}, { receivedAt: 1_700_000_000_000 + 105 * 900_000 })).toBe("receivedAt");
+    expect(differs({ size: null }, { receivedAt: 1_700_003_600_000 })).toBe("receivedAt");
   });
 
   it("is not doubted for its date where its id is the same: what is restored from a backup has other ones (ID-11)", () => {

@@ -139,7 +139,7 @@ describe("a mailbox whose numbers stand for other mail", () => {
     await using device = await server.device(5);
     await device.appendAll(
       "Archive",
-      ["p", "q", "r"].map((subject) => mail(subject)),
+      ["p", "q", "r"].map((subject, at) => mail(subject, [], ".".repeat(at + 1))),
     );
     const accountId = await account(5);
     await swapNumbers(server, { user: "user5", mailbox: "Archive", uid: 1, lost: "dovecot.index.cache" });

@@ -31,7 +31,7 @@ describe("what lies under a known number", () => {
         const isOffset = seconds === 0 && isSame;
         // The size is a guess, which tells nothing by itself.
         const seen = { receivedAt, size: isSame ? 100 : 101 };
-        expect(differs({ octets: 90 }, seen)).toBe(isOffset || receivedAt === known.receivedAt ? null : "receivedAt");
+        expect(differs({ octets: 90 }, seen)).toBe(isOffset ? null : "receivedAt");
       }),
     );
     for (const hours of [1, -1]) expect(differs({}, { receivedAt: 1_700_000_000_000 + hours * 3_600_000 })).toBeNull();

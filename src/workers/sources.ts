@@ -12,6 +12,7 @@ import { beginEpoch, epochBreakOf, isStranger, strangerAfter } from "./epoch.ts"
 import { auditIsDue, backfillDone, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import { lackedBy } from "./recognise.ts";
 import { applyListing } from "./renames.ts";
+import { isStillKnown } from "./sample.ts";
 
 /** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
 export const compare = async (
@@ -47,6 +48,18 @@ const observeSource = (session: Session, source: MailboxLane, signal: AbortSigna
   return session.observe({ path, since: auditIsDue(source) ? null : cursor, boundCount: bound }, signal);
 };
 
+/** Is it what it was, so that what was seen of it may be believed? If not, what follows from that is done. */
+const admits = async (
+  context: LaneContext,
+  { session, signal }: SourceLook,
+  { source, uids }: { readonly source: MailboxLane; readonly uids: readonly number[] },
+  seen: MailboxObservation,
+): Promise<boolean> => {
+  const broken = epochBreakOf(source, seen);
+  if (broken === "renumbered") await beginEpoch(context, source, seen);
+  return broken === null && isStillKnown(context, session, source, { seen, full: auditIsDue(source), uids }, signal);
+};
+
 const missSource = async (
   context: LaneContext,
   look: SourceLook,
@@ -56,16 +69,14 @@ const missSource = async (
   const { cursor, backfillLow } = source;
   if (cursor === null || backfillLow === null) return false;
   const seen = await observeSource(session, source, signal);
-  const broken = epochBreakOf(source, seen);
-  if (broken === "renumbered" && isStranger(source, seen)) {
+  if (epochBreakOf(source, seen) === "renumbered" && isStranger(source, seen)) {
     const survey = await session.survey(signal);
     const { gone } = await applyListing(context, session, survey, signal);
     source.stranger = strangerAfter(survey);
     if (isStranger(source, seen)) return gone;
     return (context.mailboxes.has(source.mailboxId) && (await missSource(context, look, { source, uids }))) || gone;
   }
-  if (broken === "renumbered") await beginEpoch(context, source, seen);
-  if (broken !== null) return false;
+  if (!(await admits(context, look, { source, uids }, seen))) return false;
   const { gone, missed } =
     seen.present === null ? { gone: seen.vanished, missed: [] } : await compare(context, source, seen.present);
   // News of its own waits for its own look. Then, and in a mailbox that seems empty (G4), only what is here again is missed.

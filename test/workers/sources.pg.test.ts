@@ -1,7 +1,7 @@
 /** Mail that is seen where it arrived before it is missed where it was. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Session } from "../../src/endpoints/endpoint.ts";
-import type { MailboxObservation } from "../../src/model/observation.ts";
+import type { HeadsRequest, MailboxObservation } from "../../src/model/observation.ts";
 import { inAccount } from "../../src/store/account-tx.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { loadBound } from "../../src/store/slices.ts";
@@ -67,6 +67,52 @@ const showing = (looked: string[], cameMeanwhile: boolean): Session => {
 
 const boundTo = async (context: LaneContext, mailbox: MailboxLane) =>
   (await inAccount(db, context.fence, context.accountId, (account) => loadBound(account, scopeOf(context, mailbox), uids))).bound;
+
+/** A server that gives the numbers of INBOX to other mail, which all is flagged. */
+const swapped = (): Session => {
+  const later = new Date(1_800_000_000_000);
+  const seen: Partial<MailboxObservation> = {
+    method: "full",
+    uidValidity: 1,
+    uidNext: 5,
+    highestModseq: 2n,
+    exists: 3,
+    numbersLast: true,
+    permanentFlags: [],
+    present: uids.slice(1),
+    vanished: [],
+    flags: uids.slice(1).map((uid) => ({ uid, flags: ["\\Flagged"], modseq: null })),
+    startedAt: later,
+    endedAt: later,
+  };
+  return {
+    profile: {},
+    observe: () => Promise.resolve(seen),
+    heads: async function* heads({ ranges }: HeadsRequest) {
+      yield ranges.map(({ from: uid }) => ({
+        uid,
+        flags: [],
+        modseq: null,
+        internalDate: later,
+        size: 5,
+        head: Buffer.alloc(0),
+      }));
+    },
+  } as unknown as Session;
+};
+
+it("a source that gives its numbers to other mail begins an epoch, and nothing of the look is believed (ID-11)", async () => {
+  const { context, inbox, work } = await begin();
+  const held = await boundTo(context, inbox);
+  const look = { session: swapped(), signal: new AbortController().signal };
+  await missSources(context, look, work, [...held.values()].slice(0, 1));
+  expect([inbox.epoch, (await boundTo(context, inbox)).size]).toEqual([1, 0]);
+  const { rows } = await db.query({
+    text: `select keywords from placements where account_id = $1`,
+    values: [context.accountId],
+  });
+  expect(rows).toEqual(uids.map(() => ({ keywords: [] })));
+});
 
 it.each([
   ["is asked again for what comes next, where news of its own waits there", true, 2],

@@ -110,6 +110,7 @@ export const beginEpoch = async (
   contradictions?: readonly FoundOut[],
 ): Promise<void> => {
   const now = Date.now();
+  mailbox.sampledIn = null;
   mailbox.epochsAt = mailbox.epochsAt.filter((at) => now - at < epochsWithinMs);
   if (mailbox.epochsAt.length >= epochsMost) {
     mailbox.parkedUntil = (mailbox.epochsAt[0] ?? now) + epochsWithinMs;

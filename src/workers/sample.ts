@@ -61,8 +61,9 @@ export const isStillKnown = async (
   if (mailbox.sampledIn === session && !full) return true;
   // What is bound after this is bound to what the session shows.
   const found = mailbox.bound === 0 || !seen.numbersLast ? [] : await findOut(context, session, mailbox, looked, signal);
+  const { epoch } = mailbox;
   if (found.length > 0) await beginEpoch(context, mailbox, seen, found);
-  // Put aside, it is asked again.
-  if (mailbox.parkedUntil <= Date.now()) mailbox.sampledIn = session;
+  // Put aside, it keeps what is bound, and is asked again whoever has looked.
+  if (found.length === 0 || mailbox.epoch > epoch) mailbox.sampledIn = session;
   return found.length === 0;
 };

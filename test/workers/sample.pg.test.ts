@@ -103,6 +103,21 @@ it("is not asked where numbers end with the session", async () => {
   expect(asked).toEqual([]);
 });
 
+it("is asked again in the same session after a mailbox was put aside", async () => {
+  const { context, work } = await begin();
+  let later = 0;
+  const turning = serverOf(() => later).session;
+  expect(await look(context, turning, work)).toBe(true);
+  later = 1;
+  const now = Date.now();
+  work.epochsAt = [now, now, now, now, now];
+  expect(await look(context, turning, work, true)).toBe(false);
+  expect([work.parkedUntil > now, work.epoch]).toEqual([true, 0]);
+  Object.assign(work, { parkedUntil: 0, epochsAt: [] });
+  expect(await look(context, turning, work)).toBe(false);
+  expect(work.epoch).toBe(1);
+});
+
 it("ends with a mailbox that is put aside where a server's dates never stay", async () => {
   const { context, work } = await begin();
   for (let round = 1; work.parkedUntil <= Date.now(); round += 1) {

@@ -3,7 +3,7 @@ import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandReason } from "../model/command.ts";
 import type { EndpointId, MailboxId } from "../model/ids.ts";
-import { afterSetback, awaitsMailbox, type Ending, outOfReach, type Waiting } from "../reconciler/commands.ts";
+import { afterSetback, awaitsMailbox, type Ending, outOfReach, wait, type Waiting } from "../reconciler/commands.ts";
 import { acceptSeen } from "../reconciler/pop3-seen.ts";
 import type { InputTx } from "../store/account-tx.ts";
 import { type CommandMove, fenceCommands, moveCommands, type OpenCommand, planIntentCommands } from "../store/commands.ts";
@@ -22,6 +22,8 @@ export interface WriteInput {
   readonly signal: AbortSignal;
   /** Makes sure of items before they are written to. @returns whether they had to be looked at, so that others may be owed now. */
   readonly know: (items: ReadonlyMap<MailboxId, readonly number[]>) => Promise<boolean>;
+  /** Has the session seen that what lies in it is what it was? Else nothing of it is written to (ID-11). */
+  readonly isKnown: (mailbox: MailboxLane) => boolean;
   /** Something changed upstream that the next pass has to look for, at once. */
   readonly lookAround: () => void;
 }
@@ -174,6 +176,16 @@ export const laneOf = ({ context }: WriteRun, id: MailboxId | undefined): Mailbo
   const mailbox = id === undefined ? undefined : context.mailboxes.get(id);
   return mailbox?.selectable === true && mailbox.cursor !== null && mailbox.parkedUntil <= Date.now() ? mailbox : null;
 };
+
+/** The mailbox of an item that can be written to now; null: it cannot, `whyNotAt` says why. */
+export const homeOf = (run: WriteRun, { placement }: OpenCommand): MailboxLane | null => {
+  const mailbox = laneOf(run, placement?.binding?.mailboxId);
+  return mailbox !== null && run.isKnown(mailbox) ? mailbox : null;
+};
+
+/** Why an item cannot be written to now: what was only not looked at is looked at soon. */
+export const whyNotAt = (run: WriteRun, { placement }: OpenCommand): Waiting =>
+  laneOf(run, placement?.binding?.mailboxId) === null ? outOfReach() : wait(run.retryFirstMs, "no_mailbox");
 
 /** Why a mailbox cannot be put into now. */
 export const whyNotInto = async ({ context }: WriteRun, id: MailboxId | undefined): Promise<Waiting> => {

@@ -2,7 +2,7 @@
 import type { Expunged, Refused } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { MailboxId } from "../model/ids.ts";
-import { afterSetback, type Ending, outOfReach, wait, type Waiting } from "../reconciler/commands.ts";
+import { afterSetback, type Ending, wait, type Waiting } from "../reconciler/commands.ts";
 import { reconcileFlags } from "../reconciler/observed-flags.ts";
 import { mostExpunged, reviewExpunge } from "../reconciler/moves.ts";
 import type { Scope } from "../reconciler/state.ts";
@@ -12,7 +12,17 @@ import { applyDecision } from "../store/decisions.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBound } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { commandsFenced, laneOf, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import {
+  commandsFenced,
+  homeOf,
+  laneOf,
+  noAnswer,
+  settle,
+  settleCommands,
+  type Verdict,
+  whyNotAt,
+  type WriteRun,
+} from "./command-run.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** C4. */
@@ -105,7 +115,7 @@ export const expungeItems = async (run: WriteRun): Promise<void> => {
     const room = args.named === true || already < mostExpunged(mailbox?.bound ?? 0);
     const next = reviewExpunge(command, { durable: content !== null, room, succession, lasting: mailbox?.numbersLast !== false });
     if (next.kind !== "send") settled.push({ command, step: next });
-    else if (mailbox === null) settled.push({ command, step: outOfReach() });
+    else if (mailbox === null || homeOf(run, command) === null) settled.push({ command, step: whyNotAt(run, command) });
     else {
       wanted.set(mailbox, [...(wanted.get(mailbox) ?? []), command]);
       if (args.named !== true) expunged.set(mailboxId, already + 1);

@@ -16,7 +16,7 @@ import { HealthBook, type LaneGround } from "./endpoint-health.ts";
 import type { EndpointLane } from "./endpoint-lane.ts";
 import { isInboxOpen, isToBeLookedAt, type LaneContext, lookAtAll } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
-import { freshMemory, knowItems, type PassMemory, runPass } from "./pass.ts";
+import { freshMemory, knowledgeOf, type PassMemory, runPass } from "./pass.ts";
 import { readStubHeads } from "./stub-heads.ts";
 import { hurryStubs, stubTurns } from "./stubs.ts";
 import { rereadLost } from "./lost-octets.ts";
@@ -291,6 +291,8 @@ export class ImapLane implements EndpointLane {
   /** Sends what is owed to the server. @returns when to look again, in ms since 1970. */
   private write({ account, endpoint, context, memory }: Loaded, signal: AbortSignal): Promise<number> {
     const { services } = this.ground;
+    // What it has seen counts for this run, though room may have to be made for who writes.
+    const { session } = this;
     const open = async (): Promise<MailboxWriter> => {
       const credentials = await services.unseal(account, endpoint);
       const profile = this.session?.profile ?? this.health.profile;
@@ -313,7 +315,7 @@ export class ImapLane implements EndpointLane {
     return runCommands({
       context,
       open,
-      know: (items) => knowItems({ context, session: this.session, memory, signal }, items),
+      ...knowledgeOf({ context, session, memory, signal }),
       retryFirstMs: services.retryTimes.transientFirstMs,
       signal,
       lookAround,

@@ -7,7 +7,7 @@ import type { CommandFence } from "../model/command.ts";
 import { SyncError } from "../model/failure.ts";
 import type { PlacementId } from "../model/ids.ts";
 import { keepsFlag } from "../model/mail.ts";
-import { afterLook, afterSetback, outOfReach } from "../reconciler/commands.ts";
+import { afterLook, afterSetback } from "../reconciler/commands.ts";
 import { reviewMove } from "../reconciler/moves.ts";
 import { bindOwn } from "../reconciler/own.ts";
 import { emptyDraft, type Scope } from "../reconciler/state.ts";
@@ -18,11 +18,13 @@ import { loadBound, loadPlacements } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
 import {
   commandsFenced,
+  homeOf,
   laneOf,
   noAnswer,
   settle,
   settleCommands,
   type Verdict,
+  whyNotAt,
   whyNotInto,
   type WriteRun,
 } from "./command-run.ts";
@@ -45,7 +47,7 @@ const journeysOf = (run: WriteRun, commands: readonly OpenCommand[]): Journey[] 
     [placement?.binding?.mailboxId, placement?.mailboxId, attempts === 0 ? "" : id].join(),
   );
   return [...groups.values()].flatMap((group) => {
-    const source = laneOf(run, group[0]?.placement?.binding?.mailboxId);
+    const source = group[0] === undefined ? null : homeOf(run, group[0]);
     const target = laneOf(run, group[0]?.placement?.mailboxId);
     if (source === null || target === null) return [];
     return Array.from({ length: Math.ceil(group.length / batchMost) }, (_, at) => ({
@@ -182,7 +184,7 @@ export const moveItems = async (run: WriteRun): Promise<void> => {
     else if (next.kind !== "send") settled.push({ command, step: next });
     else if (laneOf(run, command.placement?.mailboxId) === null)
       settled.push({ command, step: await whyNotInto(run, command.placement?.mailboxId) });
-    else if (laneOf(run, command.placement?.binding?.mailboxId) === null) settled.push({ command, step: outOfReach() });
+    else if (homeOf(run, command) === null) settled.push({ command, step: whyNotAt(run, command) });
     else wanted.push(command);
   }
   if (settled.length > 0) await settle(run, settled);

@@ -9,6 +9,7 @@ import { countUnseen } from "../store/slices.ts";
 import { safetyPollFound } from "../telemetry/metrics.ts";
 import { isConsistentCut, settleCandidates } from "./absences.ts";
 import { backfillPending, runBackfillSlice } from "./backfill.ts";
+import type { WriteInput } from "./command-run.ts";
 import { beginMailbox, strangerAfter } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
@@ -109,11 +110,14 @@ const missedFlags = async (context: LaneContext, mailbox: MailboxLane, { unseen 
   return (await countUnseen(context.db, context.accountId, scopeOf(context, mailbox))) !== unseen;
 };
 
+/** Has that session seen its items to be what they were? */
+const isKnown = (session: Session | null, { sampledIn }: MailboxLane): boolean => session !== null && sampledIn === session;
+
 /**
  * Nothing is written to items that the session has not seen to be what they were (ID-11): looks at mailboxes where it has not.
- * @returns whether it looked, so that what is owed may be another thing by now.
+ * @returns whether that showed something, so that what is owed may be another thing by now.
  */
-export const knowItems = async (
+const knowItems = async (
   { context, session, memory, signal }: Pick<PassInput, "context" | "memory" | "signal"> & { readonly session: Session | null },
   items: ReadonlyMap<MailboxId, readonly number[]>,
 ): Promise<boolean> => {
@@ -121,13 +125,21 @@ export const knowItems = async (
   let looked = false;
   for (const [mailboxId, uids] of items) {
     const mailbox = context.mailboxes.get(mailboxId);
-    if (mailbox === undefined || mailbox.sampledIn === session || !isOpen(mailbox, Date.now())) continue;
-    looked = true;
+    if (mailbox === undefined || isKnown(session, mailbox) || !isOpen(mailbox, Date.now())) continue;
+    const { epoch } = mailbox;
     const look = () => updateMailbox(context, session, mailbox, { full: false, shrunk: false, uids }, signal);
     if ((await guarded({ context, session, memory }, mailbox, look)) > 0) memory.unparsed = true;
+    // A stranger is not looked at again before names are listed.
+    looked ||= isKnown(session, mailbox) || mailbox.epoch > epoch;
   }
   return looked;
 };
+
+/** By what a session has seen, or sees now. */
+export const knowledgeOf = (input: Parameters<typeof knowItems>[0]): Pick<WriteInput, "know" | "isKnown"> => ({
+  know: (items) => knowItems(input, items),
+  isKnown: (mailbox) => isKnown(input.session, mailbox),
+});
 
 type Followed = Omit<PassResult, "again">;
 

@@ -4,15 +4,7 @@ import type { CommandFence, FlagsSaid } from "../model/command.ts";
 import { SyncError } from "../model/failure.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
 import { flagOfKeyword, keywordsOfFlags } from "../model/mail.ts";
-import {
-  afterSetback,
-  afterStore,
-  differenceOf,
-  outOfReach,
-  reviewStore,
-  type StoreStep,
-  type StoreView,
-} from "../reconciler/commands.ts";
+import { afterSetback, afterStore, differenceOf, reviewStore, type StoreStep, type StoreView } from "../reconciler/commands.ts";
 import { reconcileFlags } from "../reconciler/observed-flags.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { InputTx } from "../store/account-tx.ts";
@@ -24,7 +16,16 @@ import { noteStoredFlags } from "../store/mailbox-writes.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { type MailboxLane, scopeOf } from "./lane-state.ts";
 import { loadBoundAgainst } from "./echoes.ts";
-import { commandsFenced, noAnswer, settle, settleCommands, type Verdict, type WriteRun } from "./command-run.ts";
+import {
+  commandsFenced,
+  homeOf,
+  noAnswer,
+  settle,
+  settleCommands,
+  type Verdict,
+  whyNotAt,
+  type WriteRun,
+} from "./command-run.ts";
 
 /** C4. */
 const batchMost = 500;
@@ -58,9 +59,8 @@ const batchesOf = (wanted: readonly Wanted[]): Wanted[][] => {
 };
 
 const mailboxOf = (run: WriteRun, { command }: Wanted): Pick<Batch, "mailbox" | "uidValidity"> | null => {
-  const mailbox = run.context.mailboxes.get(command.placement?.binding?.mailboxId ?? ("" as MailboxId));
-  if (mailbox?.selectable !== true || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) return null;
-  return { mailbox, uidValidity: mailbox.cursor.uidValidity };
+  const mailbox = homeOf(run, command);
+  return mailbox?.cursor == null ? null : { mailbox, uidValidity: mailbox.cursor.uidValidity };
 };
 
 const fenceOf = ({ mailboxId, epoch }: Scope, uidValidity: number, modseq: bigint | null): CommandFence => ({
@@ -183,7 +183,7 @@ export const storeFlags = async (run: WriteRun): Promise<void> => {
     const mailbox = run.context.mailboxes.get(command.placement?.binding?.mailboxId ?? ("" as MailboxId));
     const next = reviewStore(storeViewOf(command, mailbox?.permanentFlags ?? null));
     if (next.kind !== "send") settled.push({ command, step: next });
-    else if (mailboxOf(run, { command, step: next }) === null) settled.push({ command, step: outOfReach() });
+    else if (mailboxOf(run, { command, step: next }) === null) settled.push({ command, step: whyNotAt(run, command) });
     else wanted.push({ command, step: next });
   }
   if (settled.length > 0) await settle(run, settled);
@@ -215,9 +215,8 @@ const markTaken = defineInput("outcome", "imap.unmarked", async (account, { scop
 /** Takes the mark of a device away from what was moved with it: what was wanted gone from where it was is there no more (3.3). */
 export const unmark = async (run: WriteRun, commands: readonly OpenCommand[]): Promise<void> => {
   const { context } = run;
-  for (const [mailboxId, group] of Map.groupBy(commands, ({ placement }) => placement?.binding?.mailboxId)) {
-    const mailbox = mailboxId === undefined ? undefined : context.mailboxes.get(mailboxId);
-    if (mailbox?.cursor == null || mailbox.parkedUntil > Date.now()) continue;
+  for (const [mailbox, group] of Map.groupBy(commands, (command) => homeOf(run, command))) {
+    if (mailbox?.cursor == null) continue;
     const items = group.map(({ placement }) => ({ uid: placement?.binding?.uid ?? 0, unchangedSince: null }));
     const { uidValidity } = mailbox.cursor;
     const request = { path: mailbox.path, uidValidity, items, change: "remove", flags: ["\\Deleted"] } as const;

@@ -47,7 +47,7 @@ const writeMessages = async (run: Run): Promise<number> => {
     if (due.length === 0) return nextLook(commands);
     if (Date.now() > run.until) return Date.now();
     if (round === mostRounds) return Date.now() + run.retryFirstMs;
-    if (round === 0 && (await run.know(itemsOf(due)))) {
+    if (await run.know(itemsOf(due))) {
       // An epoch that began there is read in the next pass.
       if (backfillPending(run.context)) run.lookAround();
       continue;

@@ -95,12 +95,41 @@ export const identity: readonly Mutant[] = [
         "mailbox.sampledIn === session",
         ["workers/sample.pg.test.ts"],
       ],
+      [
+        "ID-11",
+        "what was put aside is believed again because it was looked at before",
+        "if (found.length === 0 || mailbox.epoch > epoch) mailbox",
+        "mailbox",
+        ["workers/sample.pg.test.ts"],
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/sources.ts",
+    ["workers/sources.pg.test.ts"],
+    [
+      [
+        "ID-11",
+        "flags of other mail are taken where mail may have come from",
+        "broken === null && isStillKnown",
+        "broken === null || isStillKnown",
+      ],
     ],
   ),
   ...mutantsOf(
     "workers/writing.ts",
+    ["workers/writing.pg.test.ts"],
+    [["ID-11", "what is owed since is not looked at", "if (await run.know(", "if (round === 0 && await run.know("]],
+  ),
+  ...mutantsOf(
+    "workers/command-run.ts",
+    ["workers/writing.pg.test.ts"],
+    [["ID-11", "what no session has looked at is written to", "run.isKnown(mailbox) ?", "true ?"]],
+  ),
+  ...mutantsOf(
+    "workers/pass.ts",
     ["scenarios/epoch-writes.test.ts: ID-11: is looked at before anything of it is destroyed"],
-    [["ID-11", "what nobody has looked at is written to", "round === 0 && (await run.know(itemsOf(due)))", "false"]],
+    [["ID-11", "what nobody has looked at is written to", "session !== null && sampledIn === session", "true"]],
   ),
   ...mutantsOf(
     "reconciler/items.ts",

@@ -1,0 +1,111 @@
+/** What is sent of what is owed where a session has not seen that items are what they were (ID-11). */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { ExpungeRequest, MailboxWriter } from "../../src/endpoints/endpoint.ts";
+import type { MailboxId } from "../../src/model/ids.ts";
+import { type Database, openDatabase } from "../../src/store/database.ts";
+import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
+import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
+import { runCommands } from "../../src/workers/writing.ts";
+import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import { defaultTenant, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+
+let fresh: FreshDatabase;
+let db: Database;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  db = openDatabase({ url: fresh.url, log: quietLog });
+});
+
+afterAll(async () => {
+  await db.close();
+  await fresh.drop();
+});
+
+/** As if an app had destroyed what lies in a mailbox. */
+const oweExpunge = ({ accountId }: LaneContext, { mailboxId }: MailboxLane): Promise<unknown> =>
+  db.query({
+    text: `with gone as (
+             update placements p set lifecycle = 'removed', removed_at = now() from bindings b
+             where p.account_id = $1 and p.mailbox_id = $2 and b.account_id = $1 and b.placement_id = p.id and b.active
+             returning p.id, p.tenant_id, b.endpoint_id)
+           insert into commands (account_id, id, tenant_id, endpoint_id, placement_id, verb, args, reason, op_id, status)
+           select $1, gen_random_uuid(), tenant_id, endpoint_id, id, 'expunge', '{"named": true}', 'api_write', gen_random_uuid(), 'planned' from gone`,
+    values: [accountId, mailboxId],
+  });
+
+/** Two mailboxes with a mail each. */
+const begin = async () => {
+  const { context, mailbox } = await makeAccount(db);
+  await db.query({
+    text: `insert into endpoints (account_id, id, tenant_id, protocol, host, port, security, auth_type, auth_user, credentials)
+           values ($1, $2, $3, 'imap', 'mail.example.test', 993, 'tls', 'password', 'ana', 'sealed')`,
+    values: [context.accountId, context.endpointId, defaultTenant],
+  });
+  const [first, other] = [await mailbox("First", 2), await mailbox("Other", 2)];
+  for (const lane of [first, other]) {
+    const batch = await prepareBatch(context, [itemOf(1, `Subject: ${lane.path}\r\n\r\n${lane.path}\r\n`)]);
+    const move = lane.cursor === null ? null : { cursor: lane.cursor, backfillLow: 1 };
+    await commitItems(context, lane, { batch, reason: "backfilled", move });
+  }
+  return { context, first, other };
+};
+
+/** Sends what is owed to a server that does as it is told, `shown` by a session. @returns the mailboxes that something was taken from. */
+const write = async (
+  context: LaneContext,
+  shown: Set<MailboxLane>,
+  know: (items: ReadonlyMap<MailboxId, unknown>) => Promise<boolean>,
+  meanwhile: () => Promise<unknown> = () => Promise.resolve(),
+) => {
+  const sent: string[] = [];
+  const writer = {
+    usable: true,
+    expunge: async ({ path }: ExpungeRequest) => {
+      sent.push(path);
+      await meanwhile();
+      return { kind: "expunged", facts: [], conflicts: [], onlyMarked: false };
+    },
+    close: () => Promise.resolve(),
+  } as unknown as MailboxWriter;
+  const again = await runCommands({
+    context,
+    open: () => Promise.resolve(writer),
+    know,
+    isKnown: (mailbox) => shown.has(mailbox),
+    retryFirstMs: 60_000,
+    signal: new AbortController().signal,
+    lookAround: () => undefined,
+  });
+  return { sent, again };
+};
+
+it("looks also at what is owed since the run began, before it is sent", async () => {
+  const { context, first, other } = await begin();
+  await oweExpunge(context, first);
+  const shown = new Set<MailboxLane>();
+  const know = (items: ReadonlyMap<MailboxId, unknown>) => {
+    const had = shown.size;
+    for (const lane of [first, other]) if (items.has(lane.mailboxId)) shown.add(lane);
+    return Promise.resolve(shown.size > had);
+  };
+  const seenBefore: boolean[] = [];
+  const { sent } = await write(context, shown, know, async () => {
+    seenBefore.push(shown.has(other));
+    if (seenBefore.length === 1) await oweExpunge(context, other);
+  });
+  expect(sent).toEqual(["First", "Other"]);
+  expect(seenBefore).toEqual([false, true]);
+});
+
+it("sends nothing to what cannot be looked at, nor does that hold up the rest", async () => {
+  const { context, first, other } = await begin();
+  await oweExpunge(context, first);
+  await oweExpunge(context, other);
+  const { sent, again } = await write(context, new Set([other]), () => Promise.resolve(false));
+  expect(sent).toEqual(["Other"]);
+  expect(again).toBeGreaterThan(Date.now());
+  expect((await write(context, new Set([first]), () => Promise.resolve(false))).sent).toEqual([]);
+  await db.query({ text: `update commands set due_at = null where account_id = $1`, values: [context.accountId] });
+  expect((await write(context, new Set([first]), () => Promise.resolve(false))).sent).toEqual(["First"]);
+});

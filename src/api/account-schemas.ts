@@ -85,7 +85,7 @@ const policyFields = {
   onPop3Drain: Words(["keep", "mirror", "restore"]),
   preserveAhead: Type.Boolean({
     description:
-      "Where a POP3 device reads the account (pop3Devices is declared, or was learned): each new message of INBOX is copied on the IMAP server as soon as it is seen, to Archive or else Kept from POP3, so that the device does not take the only copy there. Costs the room of the copies.",
+      "Where a POP3 device reads the account (pop3Devices is declared, or was learned): each new message of INBOX is copied on the IMAP server as soon as it is seen, to Archive or else Kept from POP3, so that the device does not take the only copy there. What a server lists without giving it is copied when it is given; what lay in INBOX before, or came just before the server numbered INBOX anew, is not, and nothing on Gmail. Costs the room of the copies.",
   }),
   onUserExpunge: Words(["keep", "mirror"]),
   onUnknownVanish: Words(["auto", "keep", "mirror"]),

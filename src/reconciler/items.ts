@@ -36,6 +36,8 @@ export interface ItemFact extends ItemFlags {
 export interface Claimed {
   readonly placement: PlacementView;
   readonly confidence: number;
+  /** Its message; null: nobody has its octets yet. Absent: nobody asked. */
+  readonly message?: KnownMessage | null;
 }
 
 export interface KnownMessage {
@@ -321,7 +323,10 @@ const goOn = (draft: Draft, input: ItemsInput, { fact, item, alike, taken }: Arr
     draft.bindings.push(bindingOf(fact, placement.id));
     return standAlone(draft, scope, placement, fact);
   }
-  if (how === "joined" && input.preserves === true) preserve(draft, placement, { ...fact, alike });
+  const message = input.claimed?.get(fact.uid)?.message;
+  // What is not whole is copied when it is.
+  if (how === "joined" && input.preserves === true && message !== null)
+    preserve(draft, placement, { ...fact, alike: message === undefined ? alike : [message] });
   const contest = how === "moved" || how === "remade" ? contestSeen(scope, placement, input.contests) : null;
   return continuePlacement(draft, input, fact, { ...asDrain(continued, fact, input.toTrash), contest, freshId });
 };

@@ -134,16 +134,18 @@ const completedBy = (
 /**
  * Makes a stub whole, under its id; one whose octets another message has joins that. What was purged or made whole since its
  * octets were asked for stays as it is.
+ * @returns why its placement is there; null: it was whole, or has no item at the endpoint.
  */
-export const completeStub = async (account: InputTx, scope: Scope, completed: CompletedStub): Promise<void> => {
+export const completeStub = async (account: InputTx, scope: Scope, completed: CompletedStub): Promise<string | null> => {
   const { at } = account.input;
   const { stub, source, octets } = completed;
   const messageId = await complete(account, completed);
-  if (messageId === null) return;
+  if (messageId === null) return null;
   // An age is counted from when it is stored whole.
-  await account.tx.query({
+  const { rows } = await account.tx.query<{ reason: string }>({
     name: "stub_bound",
-    text: `update bindings set bound_at = $4 where account_id = $1 and endpoint_id = $2 and placement_id = $3 and active`,
+    text: `update bindings b set bound_at = $4 from placements p
+           where b.account_id = $1 and b.endpoint_id = $2 and b.placement_id = $3 and b.active and p.account_id = $1 and p.id = $3 returning p.reason`,
     values: [account.accountId, scope.endpointId, stub.placementId, at],
   });
   if (completed.receivedAt !== null)
@@ -160,6 +162,7 @@ export const completeStub = async (account: InputTx, scope: Scope, completed: Co
     { reason: "octets_came", before: { messageId: stub.messageId }, after: { messageId, size: octets.size }, source },
   );
   await appendChanges(account, [change]);
+  return rows[0]?.reason ?? null;
 };
 
 /**

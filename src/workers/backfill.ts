@@ -174,7 +174,8 @@ const compareKnown = async (slice: Slice, mailbox: MailboxLane, until: number): 
   const ranges = (): UidRange[] => planRanges(mailbox, Number.POSITIVE_INFINITY);
   if (!(await recognise(context, session, mailbox, { ranges, until }, signal))) return;
   if (mailbox.replaced) return;
-  if (mailbox.held === 0) await joinKnown(context, session, mailbox, [{ from: 1, to: lowOf(slice, mailbox) - 1 }], signal);
+  const rest = [{ from: 1, to: lowOf(slice, mailbox) - 1 }];
+  if (mailbox.held === 0) await joinKnown(context, session, mailbox, { ranges: rest, reason: "backfilled" }, signal);
   if (mailbox.epoch > 0) await settleLeftOver(context, mailbox);
 };
 

@@ -52,7 +52,7 @@ const takeNew = async (
   if (ranges.length === 0 || cursor === null) return taken;
   const recognised = await recogniseNews(context, session, mailbox, ranges, signal);
   if (mailbox.replaced) return taken;
-  const joined = [...recognised, ...(await joinKnown(context, session, mailbox, ranges, signal))];
+  const joined = [...recognised, ...(await joinKnown(context, session, mailbox, { ranges, reason: "delivered" }, signal))];
   const followed = await followMoves(context, session, mailbox, { ranges: leftOf(ranges, joined), shrunk }, signal);
   taken.missing = followed.missing;
   const left = leftOf(ranges, [...joined, ...followed.bound]);

@@ -10,9 +10,18 @@ import type { InputTx } from "../store/account-tx.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { loadUnshown } from "../store/claims.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
-import { loadBound } from "../store/slices.ts";
+import { loadBound, loadKnown } from "../store/slices.ts";
 import { step } from "../telemetry/failpoint.ts";
-import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import {
+  type LaneContext,
+  type LaneFacts,
+  laneFacts,
+  type MailboxFacts,
+  mailboxFacts,
+  type MailboxLane,
+  scopeOf,
+} from "./lane-state.ts";
+import { isPreserving } from "./preserving.ts";
 import { mayBeUnshown } from "./unshown.ts";
 
 /** Header blocks of so many items, or more, are worth a look of their own where they may save one body of `worthIt`. */
@@ -20,6 +29,8 @@ const many = 500;
 const worthIt = 10;
 /** Items bound in one transaction. */
 const atOnce = 2_000;
+
+type JoinReason = "backfilled" | "delivered";
 
 interface Join {
   readonly item: Omit<HeadItem, "head">;
@@ -55,29 +66,48 @@ const readJoins = async (
 };
 
 interface JoinsFacts {
-  readonly scope: Scope;
+  readonly lane: LaneFacts;
+  readonly mailbox: MailboxFacts;
   readonly joins: readonly Join[];
+  readonly reason: JoinReason;
 }
 
-/** What changed since the header blocks were read is left to be read whole. */
-const decideJoins = async (account: InputTx, { scope, joins }: JoinsFacts): Promise<number[]> => {
+/** With its message, where mail that comes is copied (V21). */
+const claimsOf = async (account: InputTx, scope: Scope, { lane, mailbox, joins, reason }: JoinsFacts) => {
   const ids = joins.map(({ placementId }) => placementId);
-  const { views } = await loadUnshown(account.tx, { ...scope, accountId: account.accountId }, { ids });
+  const { views, claimable } = await loadUnshown(account.tx, { ...scope, accountId: account.accountId }, { ids });
+  const preserves = await isPreserving(account, { lane, mailbox, reason });
+  const hashes = new Map(claimable.flatMap(({ id, sha256 }) => (sha256 === null ? [] : [[id, sha256] as const])));
+  const asked = preserves ? [...new Set(hashes.values())].map((hash) => Buffer.from(hash, "hex")) : [];
+  const known = await loadKnown(account, scope.endpointId, asked);
+  const claimOf = ({ placementId, confidence }: Join): Claimed | null => {
+    const placement = views.get(placementId);
+    if (placement === undefined) return null;
+    return { placement, confidence, ...(preserves && { message: known.get(hashes.get(placementId) ?? "") ?? null }) };
+  };
+  return { preserves, claimOf };
+};
+
+/** What changed since the header blocks were read is left to be read whole. */
+const decideJoins = async (account: InputTx, facts: JoinsFacts): Promise<number[]> => {
+  const { joins } = facts;
+  const scope = scopeOf(facts.lane, facts.mailbox);
+  const { preserves, claimOf } = await claimsOf(account, scope, facts);
   const { bound, closed } = await loadBound(
     account,
     scope,
     joins.map(({ item }) => item.uid),
   );
   const claimed = new Map<number, Claimed>();
-  for (const { item, placementId, confidence } of joins) {
-    const placement = views.get(placementId);
-    if (placement !== undefined && !bound.has(item.uid)) claimed.set(item.uid, { placement, confidence });
+  for (const join of joins) {
+    const claim = claimOf(join);
+    if (claim !== null && !bound.has(join.item.uid)) claimed.set(join.item.uid, claim);
   }
   const items = joins.flatMap(({ item }) =>
     claimed.has(item.uid) ? [{ ...item, receivedAt: item.internalDate.getTime(), sha256: null }] : [],
   );
   const freshIds = Array.from({ length: 2 * items.length }, () => account.input.freshId());
-  const decision = reconcileItems({ scope, items, bound, known: new Map(), claimed, freshIds, reason: "delivered" });
+  const decision = reconcileItems({ scope, items, bound, known: new Map(), claimed, preserves, freshIds, reason: "delivered" });
   const existing = new Set([...bound.keys(), ...closed]);
   await applyDecision(account, decision, { scope, contents: [], existing });
   return decision.bindings.map(({ uid }) => uid);
@@ -85,17 +115,25 @@ const decideJoins = async (account: InputTx, { scope, joins }: JoinsFacts): Prom
 
 const joinsFound = defineInput("observation", "imap.joins", decideJoins);
 
-const commitJoins = (context: LaneContext, mailbox: MailboxLane, joins: readonly Join[]): Promise<number[]> => {
+const commitJoins = (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  joins: readonly Join[],
+  reason: JoinReason,
+): Promise<number[]> => {
   step("before join");
-  return ingest(context, joinsFound, { scope: scopeOf(context, mailbox), joins });
+  return ingest(context, joinsFound, { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), joins, reason });
 };
 
-/** Binds what is known of the ranges. @returns the UIDs that are bound now, ascending. */
+/**
+ * Binds what is known of the ranges. `reason`: how the mail came to this endpoint.
+ * @returns the UIDs that are bound now, ascending.
+ */
 export const joinKnown = async (
   context: LaneContext,
   session: Session,
   mailbox: MailboxLane,
-  ranges: readonly UidRange[],
+  { ranges, reason }: { readonly ranges: readonly UidRange[]; readonly reason: JoinReason },
   signal: AbortSignal,
 ): Promise<readonly number[]> => {
   if (!context.twoViews || mailbox.role !== "inbox" || mailbox.cursor === null || ranges.length === 0) return [];
@@ -110,7 +148,7 @@ export const joinKnown = async (
   const joins = await readJoins(context, mailbox, session.heads(request, signal));
   const joined: number[] = [];
   for (let at = 0; at < joins.length; at += atOnce)
-    joined.push(...(await commitJoins(context, mailbox, joins.slice(at, at + atOnce))));
+    joined.push(...(await commitJoins(context, mailbox, joins.slice(at, at + atOnce), reason)));
   mailbox.bound += joined.length;
   return joined.sort((a, b) => a - b);
 };

@@ -4,18 +4,30 @@ import { fingerprint } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import { invariant } from "../model/failure.ts";
 import type { FetchedItem } from "../model/observation.ts";
-import type { PlacementView, Scope } from "../reconciler/state.ts";
+import { preserve } from "../reconciler/preserve-ahead.ts";
+import { emptyDraft, type PlacementView, type Scope } from "../reconciler/state.ts";
+import type { InputTx } from "../store/account-tx.ts";
 import { storeBlobs } from "../store/blob-writes.ts";
-import type { MessageContent } from "../store/decisions.ts";
+import { applyDecision, type MessageContent } from "../store/decisions.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadKnown } from "../store/slices.ts";
 import { completeStub, type ItemStub, withdrawStub } from "../store/stubs.ts";
 import { commitItems, prepareBatch } from "./commit.ts";
 import { keepContent, reviveContent } from "./kept-contents.ts";
-import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
+import {
+  type LaneContext,
+  type LaneFacts,
+  laneFacts,
+  type MailboxFacts,
+  mailboxFacts,
+  type MailboxLane,
+  scopeOf,
+} from "./lane-state.ts";
+import { isPreserving } from "./preserving.ts";
 
 interface WholeFacts {
-  readonly scope: Scope;
+  readonly lane: LaneFacts;
+  readonly mailbox: MailboxFacts;
   readonly stub: ItemStub;
   readonly content: MessageContent;
 }
@@ -26,11 +38,24 @@ const isWaiting = ({ lifecycle, absent, binding }: PlacementView, { mailboxId }:
   binding?.active !== true &&
   (absent || (binding?.closedReason === "epoch" && binding.mailboxId === mailboxId));
 
+/** V21: what came without its octets has them now. */
+const preserveWhole = async (account: InputTx, scope: Scope, { stub, content: { octets } }: WholeFacts): Promise<void> => {
+  const known = await loadKnown(account, scope.endpointId, octets === null ? [] : [octets.sha256]);
+  const alike = [...known.values()];
+  const placement = alike.flatMap(({ placements }) => placements).find(({ id }) => id === stub.placementId);
+  if (placement === undefined) return;
+  const draft = emptyDraft();
+  preserve(draft, placement, { flags: placement.keywords, alike });
+  await applyDecision(account, draft, { scope, contents: [], existing: new Set() });
+};
+
 /** `withdrawn`: it was the item of mail that is known, and is to be read as that. */
 const stubRead = defineInput(
   "observation",
   "imap.stub-read",
-  async (account, { scope, stub, content }: WholeFacts): Promise<"whole" | "withdrawn"> => {
+  async (account, facts: WholeFacts): Promise<"whole" | "withdrawn"> => {
+    const { lane, mailbox, stub, content } = facts;
+    const scope = scopeOf(lane, mailbox);
     const { receivedAt, headers, octets, fingerprint: print } = content;
     invariant(octets !== null && print !== undefined, "what was read whole has octets");
     const known = await loadKnown(account, scope.endpointId, [octets.sha256]);
@@ -38,7 +63,10 @@ const stubRead = defineInput(
     const waiting = placements.find((placement) => isWaiting(placement, scope));
     const { size } = octets;
     if (waiting !== undefined && (await withdrawStub(account, scope, { stub, waiting, size }))) return "withdrawn";
-    await completeStub(account, scope, { stub, source: "imap", receivedAt, headers, octets, fingerprint: print });
+    const completed = { stub, source: "imap", receivedAt, headers, octets, fingerprint: print } as const;
+    const reason = await completeStub(account, scope, completed);
+    if (reason === "delivered" && (await isPreserving(account, { lane, mailbox, reason })))
+      await preserveWhole(account, scope, facts);
     return "whole";
   },
   {
@@ -59,7 +87,7 @@ const complete = async (context: LaneContext, mailbox: MailboxLane, stub: ItemSt
     octets: { sha256, size },
     fingerprint: print,
   };
-  const became = await ingest(context, stubRead, { scope: scopeOf(context, mailbox), stub, content });
+  const became = await ingest(context, stubRead, { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), stub, content });
   if (became === "withdrawn") {
     mailbox.bound -= 1;
     // Should this not be reached, a count of the mailbox does not add up (G6), and its item is found.

@@ -217,6 +217,13 @@ const copies: readonly Mutant[] = [
     [
       ["V21", "what came twice is copied twice", "if (existing !== undefined) return undefined;", ""],
       ["V21", "a copy is as many as are seen", "taken.add(claim.commandId);", ""],
+      ["V21", "what has no octets is copied", " && message !== null)", ")"],
+      [
+        "V21",
+        "what is told by its header is copied beside its other place",
+        "message === undefined ? alike : [message]",
+        "alike",
+      ],
     ],
   ),
   ...mutantsOf(
@@ -230,6 +237,24 @@ const copies: readonly Mutant[] = [
     [
       ["V21", "mail that a device took has no copy any more", " || reason === preserved.reason;", ";"],
       ["V21", "mail that was moved is copied", "wanted && placement.absent ?", "false ?"],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/join.ts",
+    ["workers/preserving.pg.test.ts"],
+    [["V21", "what POP3 showed first is never copied", "known: new Map(), claimed, preserves,", "known: new Map(), claimed,"]],
+  ),
+  ...mutantsOf(
+    "workers/stub-reads.ts",
+    ["workers/preserving.pg.test.ts"],
+    [
+      ["V21", "what is given later is never copied", 'if (reason === "delivered" &&', "if (false &&"],
+      [
+        "V21",
+        "what had lain there is copied when it is given",
+        'reason === "delivered" && (await isPreserving(account, { lane, mailbox, reason }))',
+        'reason !== null && (await isPreserving(account, { lane, mailbox, reason: "delivered" }))',
+      ],
     ],
   ),
   ...mutantsOf(

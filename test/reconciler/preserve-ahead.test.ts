@@ -5,7 +5,7 @@ import { defaultPolicy } from "../../src/model/account.ts";
 import type { OpenStatus } from "../../src/model/command.ts";
 import type { EndpointId, MailboxId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { reviewAppend } from "../../src/reconciler/commands.ts";
-import { type ItemFact, type ItemsInput, reconcileItems } from "../../src/reconciler/items.ts";
+import { type ItemFact, type ItemsInput, type KnownMessage, reconcileItems } from "../../src/reconciler/items.ts";
 import { isMoot } from "../../src/reconciler/moves.ts";
 import { preservesAhead } from "../../src/reconciler/preserve-ahead.ts";
 import type { PlacementView } from "../../src/reconciler/state.ts";
@@ -86,6 +86,16 @@ describe("V21: mail that comes into INBOX", () => {
     expect(copied([shown])).toEqual(["shown"]);
     expect(copied([shown, placementOf("other", { mailboxId: archive })])).toEqual([]);
     expect(copied([shown, placementOf("other", { mailboxId: archive, lifecycle: "purged" })])).toEqual(["shown"]);
+  });
+
+  it("is copied where its header block tells that POP3 had shown it, and not before its octets are had", () => {
+    const placement = placementOf("shown");
+    const joined = (message: KnownMessage | null) =>
+      copied([], { items: [fact({ sha256: null })], claimed: new Map([[9, { placement, confidence: 0.9, message }]]) });
+    const id = placement.messageId;
+    expect(joined({ id, placements: [placement] })).toEqual(["shown"]);
+    expect(joined({ id, placements: [placement, placementOf("other", { mailboxId: archive })] })).toEqual([]);
+    expect(joined(null)).toEqual([]);
   });
 
   it("is not copied where the account has it: what we put there, what was moved there, a copy", () => {

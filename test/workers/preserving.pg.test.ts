@@ -89,7 +89,7 @@ it("V21: what a server lists and gives later is copied when it gives it, and not
 });
 
 it.each(["delivered", "backfilled"] as const)(
-  "V21: what POP3 showed while IMAP was away is copied when IMAP shows it as %s mail, unless it has a place elsewhere",
+  "V21: what POP3 showed first is copied as %s mail, unless it is elsewhere",
   async (reason) => {
     const { context, inbox, work } = await begin();
     const maildrop = { ...context, endpointId: uuidv7() as EndpointId };

@@ -110,8 +110,9 @@ const missedFlags = async (context: LaneContext, mailbox: MailboxLane, { unseen 
   return (await countUnseen(context.db, context.accountId, scopeOf(context, mailbox))) !== unseen;
 };
 
-/** Has that session seen its items to be what they were? */
-const isKnown = (session: Session | null, { sampledIn }: MailboxLane): boolean => session !== null && sampledIn === session;
+/** Has that session seen its items to be what they were? By numbers that do not last nothing is ever written (I19). */
+const isKnown = (session: Session | null, { sampledIn, numbersLast }: MailboxLane): boolean =>
+  !numbersLast || (session !== null && sampledIn === session);
 
 /**
  * Nothing is written to items that the session has not seen to be what they were (ID-11): looks at mailboxes where it has not.

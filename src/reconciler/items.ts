@@ -193,6 +193,7 @@ const entryOf = (
 ): (Pick<DecidedChange, "kind" | "reason" | "rule"> & Partial<DecidedChange>) | null => {
   const rule = rules[how];
   if (how === "resurrected" || how === "reappeared") return { kind: "message.restored", reason: "upstream_reappeared", rule };
+  if (how === "restored" && !elsewhere) return { kind: "message.restored", reason: "restored_after_drain", rule, confidence };
   if (how === "joined") return { kind: "message.merged", reason: "shown_by_both", rule, confidence };
   if (elsewhere) return { kind: "message.moved", reason: reasonOf(how, elsewhere) ?? "upstream_move", rule, confidence };
   return isNews ? { kind: "message.keywords", reason: "upstream_flags", rule: "F9" } : null;

@@ -24,8 +24,8 @@ beforeAll(async () => {
     "IMAP4rev1 SASL-IR ENABLE IDLE NAMESPACE UNSELECT LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC UIDPLUS";
   [fresh, moving, copying] = await Promise.all([
     freshDatabase(),
-    startDovecot({ users: 22 }),
-    startDovecot({ users: 13, extraConfig: `imap_capability = ${words}` }),
+    startDovecot({ users: 28 }),
+    startDovecot({ users: 18, extraConfig: `imap_capability = ${words}` }),
   ]);
 });
 
@@ -116,7 +116,7 @@ describe("a daemon killed at any step (C3, PB3, PB10)", () => {
     };
     const inbox = { items: ["brought", "one \\Flagged", "stays"], uidNext: 6 };
     const archive = { items: ["two"], uidNext: 2 };
-    const names = await killAtEachStep({ server: moving, wish, most: 22, inbox, archive, created: 5 });
+    const names = await killAtEachStep({ server: moving, wish, most: 28, inbox, archive, created: 5 });
     for (const name of ["before fence", "after fence", "after write"]) expect([name, count(names, name)]).toEqual([name, 4]);
   });
 
@@ -124,7 +124,7 @@ describe("a daemon killed at any step (C3, PB3, PB10)", () => {
     const wish = (daemon: Daemon, accountId: string) => moveTo(daemon, accountId, "two", "Archive");
     const inbox = { items: ["one", "stays", "three"], uidNext: 5 };
     const archive = { items: ["two"], uidNext: 2 };
-    const names = await killAtEachStep({ server: copying, wish, most: 13, inbox, archive, created: 4 });
+    const names = await killAtEachStep({ server: copying, wish, most: 18, inbox, archive, created: 4 });
     for (const name of ["before fence", "after fence", "after write"]) expect([name, count(names, name)]).toEqual([name, 2]);
   });
 });

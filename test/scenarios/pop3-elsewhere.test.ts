@@ -116,8 +116,8 @@ it(
   { timeout: 360_000 },
   async () => {
     const whole = (at: number, uid: number): string =>
-      `* ${at} FETCH (UID ${uid} FLAGS () INTERNALDATE "04-Jun-2024 08:1${at - 1}:00 +0000" BODY[]<0> {4}\r\nok\r\n)\r\n`;
-    const nil = `* 3 FETCH (UID 103 FLAGS () INTERNALDATE "04-Jun-2024 08:12:00 +0000" BODY[]<0> NIL)\r\n`;
+      `* ${at} FETCH (UID ${uid} FLAGS () INTERNALDATE "04-Jun-2024 08:10:00 +0000" BODY[]<0> {4}\r\nok\r\n)\r\n`;
+    const nil = `* 3 FETCH (UID 103 FLAGS () INTERNALDATE "04-Jun-2024 08:10:00 +0000" BODY[]<0> NIL)\r\n`;
     await using scripted = await startScripted({
       rules: [
         {

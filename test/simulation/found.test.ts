@@ -239,3 +239,29 @@ it("what is purged has no flags, though its item has to stay (P10, C7)", () =>
       { quirks: { ...noQuirks, uidplus: false } },
     ),
   ));
+
+it("what is put back into the mailbox where it was kept says so (V18, V21, PB13)", async () => {
+  const { oracle } = await simulate(
+    plan(
+      [
+        mail,
+        mail,
+        { do: "pop3 ends", well: false },
+        { ...mail, content: 1 },
+        { do: "pop3 ends", well: false },
+        { do: "pop3", retr: 0, dele: 0, from: "oldest" },
+        { do: "pop3 ends", well: false },
+        { do: "delete", box: 4, item: 0, slow: false },
+        { do: "pop3", retr: 3, dele: 3, from: "oldest" },
+        { do: "move", box: 0, item: 0, to: 0 },
+      ],
+      [0, 0, 0, 11, 0, 0, 0, 0, 0, 5],
+      {
+        quirks: { ...noQuirks, uidplus: false, top: false, endlessUidl: true },
+        policy: { pop3Devices: "declared", onPop3Drain: "restore", preserveAhead: true },
+        protocols: ["imap", "pop3"],
+      },
+    ),
+  );
+  expect(oracle.log.map(({ kind, reason }) => `${kind} ${reason}`)).toContain("message.restored restored_after_drain");
+});

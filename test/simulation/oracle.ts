@@ -156,10 +156,12 @@ export class Oracle {
   #checkProjection(held: Held): void {
     const { server, plan } = this.#world;
     if (!plan.protocols.includes("imap")) return;
+    const isThere = ({ boundPath, uid }: HeldPlacement): boolean =>
+      server.mailboxes.get(boundPath ?? "")?.items.some((item) => item.uid === uid) === true;
     // Where single items cannot be expunged, what is to go is marked, and stays (C7).
     // What somebody else moved by copying and left there is marked as well, and has another place (ID-5a2).
     const left = held.placements.filter(
-      (one) => one.lifecycle !== "live" && one.uid !== null && (!server.quirks.uidplus || isLeft(one)),
+      (one) => one.lifecycle !== "live" && isThere(one) && (!server.quirks.uidplus || isLeft(one)),
     );
     const alone = left.find(
       (one) => isLeft(one) && !held.placements.some((other) => other.messageId === one.messageId && !isLeft(other)),

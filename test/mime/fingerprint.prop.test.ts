@@ -66,6 +66,9 @@ const manyReturns = views["CR CR LF"];
 const mails = [...makeMessages({ count: 200, meanBytes: 600 })].map(({ raw }) => raw);
 const made = fc.constantFrom(...mails);
 
+/** Octets of line ends that nothing follows. */
+const finalEnds = (raw: Buffer): number => raw.length - raw.toString("latin1").replace(/[\r\n]+$/u, "").length;
+
 describe("the normal form", () => {
   it("PB12: of a normal form is itself", () => {
     fc.assert(
@@ -95,7 +98,8 @@ describe("the normal form", () => {
         expect(b.hFull).toEqual(a.hFull);
         expect(b.hHead).toEqual(a.hHead);
         // Servers that turn CR CR LF to CR LF do so for both views.
-        if (one !== manyReturns && other !== manyReturns) expect(Math.abs(a.size - b.size)).toBeLessThanOrEqual(8);
+        const final = Math.max(8, finalEnds(one(raw)), finalEnds(other(one(raw))));
+        if (one !== manyReturns && other !== manyReturns) expect(Math.abs(a.size - b.size)).toBeLessThanOrEqual(final);
       }),
       { numRuns: 500 },
     );

@@ -31,12 +31,9 @@ const isDecidable = ({ verb, succession }: OpenCommand): boolean => verb !== "ex
 
 /** UIDs that are to be written to, by mailbox. */
 const itemsOf = (commands: readonly OpenCommand[]): ReadonlyMap<MailboxId, number[]> => {
-  const items = new Map<MailboxId, number[]>();
-  for (const { placement } of commands) {
-    const binding = placement?.binding;
-    if (binding?.active === true) items.set(binding.mailboxId, [...(items.get(binding.mailboxId) ?? []), binding.uid]);
-  }
-  return items;
+  const bound = commands.flatMap(({ placement }) => (placement?.binding?.active === true ? [placement.binding] : []));
+  const groups = [...Map.groupBy(bound, ({ mailboxId }) => mailboxId)];
+  return new Map(groups.map(([mailboxId, group]) => [mailboxId, group.map(({ uid }) => uid)]));
 };
 
 const writeMessages = async (run: Run): Promise<number> => {

@@ -4,7 +4,7 @@ import type { Protocol } from "../model/endpoint.ts";
 import type { AccountId, EndpointId, MailboxId, MessageId, PlacementId } from "../model/ids.ts";
 import type { MessageHeaders } from "../model/mail.ts";
 import type { PlacementView, Scope } from "../reconciler/state.ts";
-import { type AccountTx, appendChanges, type InputTx } from "./account-tx.ts";
+import { appendChanges, type InputTx } from "./account-tx.ts";
 import type { Queryable } from "./database.ts";
 import type { BoundItem } from "./maildrops.ts";
 import { lastBinding } from "./slices.ts";
@@ -268,28 +268,38 @@ export const describeStubs = async (
   await appendChanges(account, changes);
 };
 
+/** A stub may be mail that was missed up to this long before or after it came. */
+const nearby = "interval '1 day'";
+/** After that, what a server lists and never gives in another mailbox keeps nothing alive any more. */
+const patience = "interval '7 days'";
+
 /**
- * Missing mail that may be what the endpoint lists in the same mailbox and does not give: it lost its number to a new epoch, which
- * shows that; it has its date, or nobody knows that, and is not known to be other mail. Date by date, so that the cost is linear.
+ * Missing mail that may be what the endpoint lists and does not give. In the same mailbox: it lost its number to a new epoch, which
+ * shows that. In another one: it went as that came, as mail does that is moved (RFC 9051 6.4.8 has its date go with it). It has its
+ * date, or in the same mailbox nobody knows that, and is not known to be other mail. Date by date, so that the cost is linear.
  */
-export const loadUnread = async (account: AccountTx, endpointId: EndpointId): Promise<PlacementId[]> => {
-  const isShown = (date: string): string => `exists (
-    select from unread u where u.mailbox_id = m.mailbox_id and u.received_at = ${date} and u.epoch > m.epoch
-      and (not u.told or u.header is not distinct from m.header))`;
+export const loadUnread = async (account: InputTx, endpointId: EndpointId): Promise<PlacementId[]> => {
+  const isShown = (date: string, where: string): string => `exists (
+    select from unread u where u.received_at = ${date} and ${where} and (not u.told or u.header is not distinct from m.header))`;
+  const here = "u.mailbox_id = m.mailbox_id and u.epoch > m.epoch";
+  const elsewhere = `u.mailbox_id <> m.mailbox_id and u.came_at between m.absent_since - ${nearby} and m.absent_since + ${nearby}
+    and u.came_at > $3::timestamptz - ${patience}`;
   const { rows } = await account.tx.query<{ id: PlacementId }>({
     name: "absences_unread",
     text: `with unread as materialized (
-             select b.mailbox_id, b.epoch, s.received_at, m.h_head is not null as told, m.message_id as header
+             select b.mailbox_id, b.epoch, c.at as came_at, s.received_at, m.h_head is not null as told, m.message_id as header
              from messages m join placements s on s.account_id = m.account_id and s.message_id = m.id and s.lifecycle = 'live'
                join bindings b on b.account_id = s.account_id and b.placement_id = s.id and b.endpoint_id = $2 and b.active and b.uidl = ''
+               left join changes c on c.account_id = s.account_id and c.seq = s.created_seq
              where m.account_id = $1 and m.durability = 'stub'),
            missing as materialized (
-             select p.id, p.received_at, o.message_id as header, b.mailbox_id, b.epoch
+             select p.id, p.received_at, p.absent_since, o.message_id as header, b.mailbox_id, b.epoch
              from placements p join messages o on o.account_id = p.account_id and o.id = p.message_id ${lastBinding}
              where p.account_id = $1 and p.lifecycle = 'live' and p.absent_since is not null and exists (select from unread))
-           select m.id from missing m where ${isShown("m.received_at")}
-           union select m.id from missing m where ${isShown("to_timestamp(0)")}`,
-    values: [account.accountId, endpointId],
+           select m.id from missing m where ${isShown("m.received_at", here)}
+           union select m.id from missing m where ${isShown("to_timestamp(0)", here)}
+           union select m.id from missing m where ${isShown("m.received_at", elsewhere)}`,
+    values: [account.accountId, endpointId, account.input.at],
   });
   return rows.map(({ id }) => id);
 };

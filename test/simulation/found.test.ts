@@ -75,6 +75,15 @@ it("mail that a new epoch lists and does not give is waited for (G7, I11)", asyn
   expect(oracle.held.messages.map(({ id }) => id)).toEqual([created?.message_id]);
 });
 
+it("mail that was moved to where the server does not give it is waited for (G7, I11)", async () => {
+  const quirks = { ...noQuirks, nilBody: true };
+  const { oracle } = await simulate(plan([mail, moveAway], [0, 11, 11, 11, 0], { quirks, undisturbed: true }));
+  expect(oracle.log.map(({ kind }) => kind).filter((kind) => /removed|kept/.test(kind))).toEqual([]);
+  const created = oracle.log.find(({ kind }) => kind === "message.created");
+  expect(oracle.held.placements).toHaveLength(1);
+  expect(oracle.held.messages.map(({ id }) => id)).toEqual([created?.message_id]);
+});
+
 it("a STORE that is answered and did nothing is said again (C1, W6)", async () => {
   const mark = { do: "api marks", device: 0, message: 0, keyword: "$flagged", set: true, twice: false } as const;
   const { world } = await simulate(plan([mail, mark], [0, 11], { quirks: { ...noQuirks, deafStore: true } }));

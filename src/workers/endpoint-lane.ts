@@ -8,8 +8,6 @@ export interface EndpointLane {
   /** Last quiet success, for the batched note in the store. */
   succeededAt: number;
   readonly state: string;
-  /** It must be told anew what the store says before it can run. */
-  readonly stale: boolean;
   /** Takes the account as the store has it now. */
   take(account: AccountState, endpoint: EndpointState): Promise<void>;
   /** One pass when there is reason to; never rejects for a failure of the outside world. */

@@ -69,10 +69,6 @@ export class ImapLane implements EndpointLane {
     return this.health.state;
   }
 
-  get stale(): boolean {
-    return this.loaded === null;
-  }
-
   /** `read`: all of its mail was read. `down`: its INBOX cannot be reached, and not for a moment only. `behind`: neither. */
   get side(): "read" | "down" | "behind" {
     if (this.session === null) return this.health.isDown ? "down" : "behind";

@@ -14,8 +14,6 @@ import type { LaneServices } from "./lane-services.ts";
 import { MaildropLane } from "./maildrop-lane.ts";
 import { MaildropWitness } from "./maildrop-witness.ts";
 
-const reloads: ReadonlySet<Because> = new Set(["api", "write", "changed", "created"]);
-
 export class AccountLane {
   readonly accountId: AccountId;
   /** When a hint was rung that no pass has answered yet; 0: none. */
@@ -25,7 +23,6 @@ export class AccountLane {
   private imap: ImapLane | null = null;
   private maildrop: MaildropLane | null = null;
   private readonly witness = new MaildropWitness(() => this.maildrop);
-  private loaded = false;
   /** When to try to load again, in ms since 1970; 0: not waiting for that. */
   private reloadAt = 0;
   private running: Promise<unknown> = Promise.resolve();
@@ -82,9 +79,9 @@ export class AccountLane {
   private async runAlone(because: Because, signal: AbortSignal): Promise<"done" | "again"> {
     this.rungAt = 0;
     if (this.stopped || signal.aborted) return "done";
-    const stale = [...this.lanes.values()].some((lane) => lane.stale);
     try {
-      if (reloads.has(because) || !this.loaded || stale) await this.load();
+      // Whatever the hint says: one that tells of a change may have given way to another (BullMQ keeps the last of several).
+      await this.load();
     } catch (err) {
       this.ground.log.error({ err }, "account could not be loaded");
       this.reloadAt = Date.now() + this.ground.services.retryTimes.transientFirstMs;
@@ -113,7 +110,6 @@ export class AccountLane {
       if (lane === undefined) this.lanes.set(endpoint.id, (lane = this.make(endpoint)));
       if (account !== null) await lane.take(account, endpoint);
     }
-    this.loaded = true;
   }
 
   /** What lanes still wrote when their endpoints were removed already. */

@@ -96,10 +96,6 @@ export class MaildropLane implements EndpointLane {
     return this.health.state;
   }
 
-  get stale(): boolean {
-    return this.loaded === null;
-  }
-
   take(account: AccountState, endpoint: EndpointState): Promise<void> {
     const { services, fence } = this.ground;
     const context: MaildropContext = {

@@ -66,6 +66,25 @@ export const gates: readonly Mutant[] = [
     [["G7", "what is listed and not given is gone", "[] : await loadUnread(account, endpointId)", "[] : []"]],
   ),
   ...mutantsOf(
+    "store/stubs.ts",
+    ["store/unread.pg.test.ts"],
+    [
+      ["G7", "what is moved to where it is not given is gone", 'isShown("m.received_at", elsewhere)', '"false"'],
+      [
+        "G7",
+        "what is never given keeps what went alive",
+        "and u.came_at > $3::timestamptz - ${patience}",
+        "and $3::timestamptz is not null",
+      ],
+      [
+        "G7",
+        "what lay there all the time is what went",
+        "u.came_at between m.absent_since - ${nearby} and m.absent_since + ${nearby}",
+        "true",
+      ],
+    ],
+  ),
+  ...mutantsOf(
     "workers/stub-reads.ts",
     ["workers/renumbered.pg.test.ts: G7"],
     [["G7", "what is given later is no mail that waits for it", "waiting !== undefined && (", "false && ("]],

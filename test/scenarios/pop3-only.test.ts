@@ -7,6 +7,7 @@ import { changesOf, mailboxesOf, statusOf } from "../support/account-view.ts";
 import { dumpCanonical } from "../support/canonical-dump.ts";
 import { type Daemon, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { queryOnce } from "../support/database-server.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   mailOf,
@@ -42,7 +43,7 @@ const odd: readonly Buffer[] = [
 ];
 
 beforeAll(async () => {
-  server = await startDovecot({ users: 9, pop3: { lockSession: true } });
+  server = await startDovecot({ users: 10, pop3: { lockSession: true } });
   fresh = await freshDatabase();
   daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
 });
@@ -85,6 +86,17 @@ describe("an account with POP3 only", () => {
     // The control: one RETR is noticed, so that the comparison above can fail.
     expect(stored.toSorted()).toEqual(await retrieved(1));
     expect(await upstreamOf(server, 1)).not.toEqual(before);
+  });
+
+  it("is read as its settings say, though nobody rang for the change", { timeout: 180_000 }, async () => {
+    await using other = await startDovecot({ users: 10 });
+    await other.deliver({ user: other.account(10).user, mailbox: "INBOX", messages: [mail("elsewhere")] });
+    const accountId = await liveAccount(daemon, pop3Account(server, 10));
+    await queryOnce(
+      fresh.url,
+      `update endpoints set port = ${other.pop3Port} where account_id = '${accountId.replace(/^acc_/, "")}'`,
+    );
+    await eventually("it is there", async () => (await mailOf(daemon, accountId)).length === 1);
   });
 
   it("has the usual mailboxes, and its mail in INBOX (K1, K3)", async () => {

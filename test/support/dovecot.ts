@@ -239,6 +239,8 @@ class RunningDovecot implements Dovecot {
 
   async restart(): Promise<void> {
     await this.#server.end({ keepFolder: true });
+    // A killed process leaves its number there, and Dovecot does not start while anything at all has that number.
+    await rm(join(this.#setup.folder, "run/master.pid"), { force: true });
     // A killed process gives its ports back a moment after it has gone.
     this.#server = await eventually("Dovecot starts again", () => launch(this.#setup), { everyMs: 100 });
   }

@@ -263,4 +263,28 @@ export const identity: readonly Mutant[] = [
     ["endpoints/uidl-codec.prop.test.ts"],
     [["ID-10", "one item proves a format", "const confirmationsNeeded = 3;", "const confirmationsNeeded = 1;"]],
   ),
+  ...mutantsOf(
+    "store/epochs.ts",
+    ["scenarios/moves-by-copy.test.ts: S78 ID-8"],
+    [
+      [
+        "ID-5a2",
+        "what was left behind comes back under a new number",
+        "leftMarked === true ? [id] : []",
+        "leftMarked === true ? [] : []",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "store/intents.ts",
+    ["scenarios/moves-by-copy.test.ts: D8 ID-5a2"],
+    [
+      [
+        "ID-5a2",
+        "what was left behind is nobody's",
+        "and lifecycle = 'purged' and reason = '${leftMarked}' returning id",
+        "and lifecycle = 'purged' and reason = '${leftMarked}' and false returning id",
+      ],
+    ],
+  ),
 ];

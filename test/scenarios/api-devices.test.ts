@@ -1,12 +1,13 @@
 /** Devices of the API beside an IMAP device, each with its own knowledge of the account: keywords, places, what is destroyed. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { changesOf, mailboxesOf, messagesOf, type SeenChange } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type Daemon, dovecotAccount, liveAccount, waitLive } from "../support/daemon.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { commandsOf, shadowsOf } from "../support/owed-writes.ts";
 import { pop3Account, staysQuiet } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -14,16 +15,8 @@ let daemon: Daemon;
 
 const users = 14;
 
-beforeAll(async () => {
-  server = await startDovecot({ users, pop3: {} });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users, pop3: {} }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const patient = { timeoutMs: 60_000, everyMs: 50 };

@@ -1,27 +1,20 @@
 /** `npm run explain`: the legs of an account on the terminal, and nothing done about them. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { dumpCanonical, markWrites, rowsWrittenSince } from "../support/canonical-dump.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { upstreamOf } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 import { runScript } from "../support/run-script.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
 let daemon: Daemon;
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 1 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 1 }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const explain = (...words: string[]) => runScript("explain", fresh.url, ...words);

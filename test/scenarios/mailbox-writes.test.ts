@@ -1,26 +1,19 @@
 /** Mailboxes that an app makes, renames, moves and removes, on a real Dovecot: canonical first, upstream after (semantics 3.5). */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { changesOf, mailboxesOf, messagesOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { staysQuiet } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
 let daemon: Daemon;
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 15 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 15 }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const mail = (subject: string) => ({ raw: Buffer.from(`Subject: ${subject}\r\n\r\nbody of ${subject}\r\n`), flags: [] });

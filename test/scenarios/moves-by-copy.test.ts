@@ -1,27 +1,20 @@
 /** Clients that have no MOVE copy mail and mark the first as deleted: seen in that order, it is one mail that moved (ID-5a2). */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { changesOf, mailboxesOf, messagesOf } from "../support/account-view.ts";
 import { numberAnew, purge, renumber } from "../support/api-writes.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { staysQuiet } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
 let daemon: Daemon;
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 3 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 3 }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const patience = { timeoutMs: 60_000 };

@@ -1,13 +1,14 @@
 /** Policies changed at any time: what another one would make of mail that is gone, told before and done afterwards. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { openDatabase } from "../../src/store/database.ts";
 import { changesOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
 import { queryOnce } from "../support/database-server.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { drain } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 import { quietLog } from "../support/shard-owner.ts";
 
 let server: Dovecot;
@@ -16,16 +17,8 @@ let daemon: Daemon;
 
 const mail = (n: number): Buffer => Buffer.from(`Subject: m${n}\r\nMessage-ID: <m${n}@policy.test>\r\n\r\nbody of m${n}\r\n`);
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 3 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 3 }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 interface Effect {

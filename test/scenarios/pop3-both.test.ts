@@ -1,10 +1,11 @@
 /** One account read over IMAP and POP3: one mail is one mail, IMAP decides, and nothing is read twice. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { forever, openDovecot } from "../endpoints/pop3/connection-fixture.ts";
 import { changesOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
+import { type Daemon, dovecotAccount, liveAccount, waitLive } from "../support/daemon.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import {
   drain,
   type ListedMail,
@@ -15,7 +16,7 @@ import {
   staysQuiet,
   upstreamOf,
 } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -27,16 +28,8 @@ const mail = (subject: string, body = `body of ${subject}\r\n`): Buffer =>
 const many = (count: number): Buffer[] =>
   Array.from({ length: count }, (_, at) => mail(`m${at}`, "x".repeat(20_000) + `\r\n${at}\r\n`));
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 6, pop3: { deletedFlag: "$POP3Deleted" } });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 6, pop3: { deletedFlag: "$POP3Deleted" } }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const deliver = (n: number, messages: readonly Buffer[], mailbox = "INBOX"): Promise<number> =>

@@ -1,17 +1,16 @@
 /** What POP3 devices and IMAP devices do to mail, told apart on a real server read over both. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { forever, openAt, openDovecot } from "../endpoints/pop3/connection-fixture.ts";
 import { changesOf, statusOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { drain, type ListedMail, mailOf, pop3Endpoint, rawOf, sweep } from "../support/pop3-account.ts";
 import { fetchmailDevice } from "../support/pop3-devices.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { startScripted } from "../support/scripted-server.ts";
 
 let server: Dovecot;
-let fresh: FreshDatabase;
 let daemon: Daemon;
 
 const mail = (subject: string): Buffer =>
@@ -19,16 +18,8 @@ const mail = (subject: string): Buffer =>
 
 const many = (count: number): Buffer[] => Array.from({ length: count }, (_, at) => mail(`m${at}`));
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 8 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 8 }, (ground) => {
+  ({ server, daemon } = ground);
 });
 
 const deliver = (n: number, messages: readonly Buffer[]): Promise<number> =>

@@ -1,7 +1,7 @@
 /** An account that has POP3 only: read whole, as it is, without anybody noticing upstream. */
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { forever, openDovecot } from "../endpoints/pop3/connection-fixture.ts";
 import { changesOf, mailboxesOf, statusOf } from "../support/account-view.ts";
 import { dumpCanonical } from "../support/canonical-dump.ts";
@@ -9,6 +9,7 @@ import { type Daemon, liveAccount, startDaemon, waitLive } from "../support/daem
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { queryOnce } from "../support/database-server.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import {
   mailOf,
   pop3Account,
@@ -42,16 +43,8 @@ const odd: readonly Buffer[] = [
   mail("large", "0123456789abcdef\r\n".repeat(200_000)),
 ];
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 10, pop3: { lockSession: true } });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 10, pop3: { lockSession: true } }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const deliver = (n: number, messages: readonly Buffer[]): Promise<number> =>

@@ -1,12 +1,13 @@
 /** Mail of INBOX is copied before a POP3 device takes it (V21), and nothing else is, nor anything twice. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { changesOf, messagesOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { commandsOf } from "../support/owed-writes.ts";
 import { drain, mailOf, pop3Endpoint, staysQuiet } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 
 const patience = { timeoutMs: 60_000 };
 const asks = { pop3Devices: "declared", preserveAhead: true };
@@ -18,16 +19,8 @@ describe("policy preserveAhead", () => {
   let fresh: FreshDatabase;
   let daemon: Daemon;
 
-  beforeAll(async () => {
-    server = await startDovecot({ users: 3 });
-    fresh = await freshDatabase();
-    daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-  });
-
-  afterAll(async () => {
-    await daemon.stop();
-    await fresh.drop();
-    await server.stop();
+  useGround({ users: 3 }, (ground) => {
+    ({ server, fresh, daemon } = ground);
   });
 
   const put = async (n: number, subject: string, flags: readonly string[] = [], mailbox = "INBOX"): Promise<void> => {

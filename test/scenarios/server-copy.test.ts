@@ -1,11 +1,12 @@
 /** The policy `serverCopy`: what the daemon removes from a maildrop, and what it does not (semantics K4, K7, V1, B5). */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { forever, openDovecot } from "../endpoints/pop3/connection-fixture.ts";
 import { changesOf, statusOf } from "../support/account-view.ts";
 import { type Daemon, dovecotAccount, liveAccount, startDaemon, waitLive } from "../support/daemon.ts";
 import { queryOnce } from "../support/database-server.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { maildropAccount, type MaildropServer, startMaildrop } from "../support/maildrop-server.ts";
 import { mailOf, pop3Account, pop3Endpoint, rawOf, staysQuiet, sweep } from "../support/pop3-account.ts";
 import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
@@ -63,16 +64,8 @@ describe("on a real server", () => {
   let fresh: FreshDatabase;
   let daemon: Daemon;
 
-  beforeAll(async () => {
-    server = await startDovecot({ users: 5 });
-    fresh = await freshDatabase();
-    daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-  });
-
-  afterAll(async () => {
-    await daemon.stop();
-    await fresh.drop();
-    await server.stop();
+  useGround({ users: 5 }, (ground) => {
+    ({ server, fresh, daemon } = ground);
   });
 
   const deliver = (n: number, messages: readonly Buffer[]): Promise<number> =>

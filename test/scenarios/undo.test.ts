@@ -1,26 +1,17 @@
 /** What happened to mailboxes, and what was decided about mail that is gone, taken back by an ordinary write (Q6). */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { changesOf, mailboxesOf, messagesOf, type SeenChange } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { drain, mailOf, pop3Account } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
-let fresh: FreshDatabase;
 let daemon: Daemon;
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 2 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 2 }, (ground) => {
+  ({ server, daemon } = ground);
 });
 
 const patience = { timeoutMs: 60_000 };

@@ -1,12 +1,13 @@
 /** Mail that is gone from IMAP: much of an account, what a server removes by age, and what a POP3 device takes in one go. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { alteredChangesOf, mailboxesOf, type SeenChange, statusOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
 import { queryOnce } from "../support/database-server.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { drain, sweep } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -17,16 +18,8 @@ const mail = (subject: string): Buffer =>
   Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@masses.test>\r\n\r\nbody of ${subject}\r\n`);
 const mails = (name: string, count: number): Buffer[] => Array.from({ length: count }, (_, at) => mail(`${name}${at}`));
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 6 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 6 }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const deliver = (n: number, mailbox: string, messages: readonly Buffer[]): Promise<number> =>

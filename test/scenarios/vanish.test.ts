@@ -1,12 +1,13 @@
 /** Mail that is gone from IMAP without a word: what is believed of it, and how long nothing is. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { changesOf, type SeenChange, statusOf } from "../support/account-view.ts";
-import { type Daemon, dovecotAccount, liveAccount, startDaemon } from "../support/daemon.ts";
+import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
 import { queryOnce } from "../support/database-server.ts";
-import { type Dovecot, startDovecot } from "../support/dovecot.ts";
+import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
+import { useGround } from "../support/ground.ts";
 import { drain, mailOf, sweep } from "../support/pop3-account.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
+import type { FreshDatabase } from "../support/postgres.ts";
 
 let server: Dovecot;
 let fresh: FreshDatabase;
@@ -16,16 +17,8 @@ const mail = (subject: string): Buffer =>
   Buffer.from(`Subject: ${subject}\r\nMessage-ID: <${subject}@vanish.test>\r\n\r\nbody of ${subject}\r\n`);
 const many = (count: number): Buffer[] => Array.from({ length: count }, (_, at) => mail(`m${at}`));
 
-beforeAll(async () => {
-  server = await startDovecot({ users: 4 });
-  fresh = await freshDatabase();
-  daemon = await startDaemon({ env: { DATABASE_URL: fresh.url, SAMEBOX_POLL_SECONDS: "1" } });
-});
-
-afterAll(async () => {
-  await daemon.stop();
-  await fresh.drop();
-  await server.stop();
+useGround({ users: 4 }, (ground) => {
+  ({ server, fresh, daemon } = ground);
 });
 
 const deliver = (n: number, messages: readonly Buffer[]): Promise<number> =>

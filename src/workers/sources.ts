@@ -57,7 +57,7 @@ const admits = async (
 ): Promise<boolean> => {
   const broken = epochBreakOf(source, seen);
   if (broken === "renumbered") await beginEpoch(context, source, seen);
-  return broken === null && isStillKnown(context, session, source, { seen, full: auditIsDue(source), uids }, signal);
+  return broken !== "renumbered" && isStillKnown(context, session, source, { seen, full: auditIsDue(source), uids }, signal);
 };
 
 const missSource = async (
@@ -79,8 +79,9 @@ const missSource = async (
   if (!(await admits(context, look, { source, uids }, seen))) return false;
   const { gone, missed } =
     seen.present === null ? { gone: seen.vanished, missed: [] } : await compare(context, source, seen.present);
-  // News of its own waits for its own look. Then, and in a mailbox that seems empty (G4), only what is here again is missed.
-  const whole = seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0;
+  // News of its own waits for its own look, as does what follows from lost mod-sequences (G5). Then, and in a mailbox that seems
+  // empty (G4), only what is here again is missed.
+  const whole = seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0 && epochBreakOf(source, seen) === null;
   const absent = whole ? gone : gone.filter((uid) => uids.includes(uid));
   if (whole) settled?.add(source.mailboxId);
   if (absent.length === 0) return false;

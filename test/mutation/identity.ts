@@ -111,8 +111,15 @@ export const identity: readonly Mutant[] = [
       [
         "ID-11",
         "flags of other mail are taken where mail may have come from",
-        "broken === null && isStillKnown",
-        "broken === null || isStillKnown",
+        'broken !== "renumbered" && isStillKnown',
+        'broken !== "renumbered" || isStillKnown',
+      ],
+      [
+        "G5",
+        "what went where mod-sequences were lost is still there",
+        'return broken !== "renumbered" &&',
+        "return broken === null &&",
+        ["simulation/found.test.ts"],
       ],
     ],
   ),

@@ -228,6 +228,12 @@ it("mail that went while its mailbox lost its mod-sequences is asked for where i
   expect(oracle.held.placements).toHaveLength(1);
 });
 
+it("mail that went while its mailbox lost its mod-sequences, seen by a look at that, is asked for there (ID-5a, G5)", async () => {
+  const lost = { do: "lose modseqs", box: 0 } as const;
+  const { oracle } = await simulate(plan([lost, mail, moveAway, lost], [0, 0, 5]));
+  expect(oracle.held.placements).toHaveLength(1);
+});
+
 it("what may have gone into a mailbox that is held is not decided without it (V0, B4)", async () => {
   const other = { ...mail, content: 1, box: 1 } as const;
   const away = { do: "delete", box: 1, item: 0, slow: false } as const;

@@ -270,7 +270,7 @@ export const describeStubs = async (
 
 /** A stub may be mail that was missed up to this long before or after it came. */
 const nearby = "interval '1 day'";
-/** After that, what a server lists and never gives in another mailbox keeps nothing alive any more. */
+/** After that, what a server lists and never gives keeps nothing alive any more. */
 const patience = "interval '7 days'";
 
 /**
@@ -282,15 +282,14 @@ export const loadUnread = async (account: InputTx, endpointId: EndpointId): Prom
   const isShown = (date: string, where: string): string => `exists (
     select from unread u where u.received_at = ${date} and ${where} and (not u.told or u.header is not distinct from m.header))`;
   const here = "u.mailbox_id = m.mailbox_id and u.epoch > m.epoch";
-  const elsewhere = `u.mailbox_id <> m.mailbox_id and u.came_at between m.absent_since - ${nearby} and m.absent_since + ${nearby}
-    and u.came_at > $3::timestamptz - ${patience}`;
+  const elsewhere = `u.mailbox_id <> m.mailbox_id and u.came_at between m.absent_since - ${nearby} and m.absent_since + ${nearby}`;
   const { rows } = await account.tx.query<{ id: PlacementId }>({
     name: "absences_unread",
     text: `with unread as materialized (
-             select b.mailbox_id, b.epoch, c.at as came_at, s.received_at, m.h_head is not null as told, m.message_id as header
+             select distinct b.mailbox_id, b.epoch, c.at as came_at, s.received_at, m.h_head is not null as told, m.message_id as header
              from messages m join placements s on s.account_id = m.account_id and s.message_id = m.id and s.lifecycle = 'live'
                join bindings b on b.account_id = s.account_id and b.placement_id = s.id and b.endpoint_id = $2 and b.active and b.uidl = ''
-               left join changes c on c.account_id = s.account_id and c.seq = s.created_seq
+               join changes c on c.account_id = s.account_id and c.seq = s.created_seq and c.at > $3::timestamptz - ${patience}
              where m.account_id = $1 and m.durability = 'stub'),
            missing as materialized (
              select p.id, p.received_at, p.absent_since, o.message_id as header, b.mailbox_id, b.epoch

@@ -53,10 +53,11 @@ const spotItems = 3;
 /** SHA-256 of nothing: what messages without a header block have in common. */
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/** About `count` of them, one from each part of the list. */
 const someOf = <T>(items: readonly T[], count: number): T[] => {
   if (items.length <= count) return [...items];
-  const places = new Set<number>();
-  while (places.size < count) places.add(Math.floor(Math.random() * items.length));
+  const part = items.length / count;
+  const places = new Set(Array.from({ length: count }, (_, at) => Math.floor((at + Math.random()) * part)));
   return items.filter((_, index) => places.has(index));
 };
 

@@ -25,6 +25,8 @@ const days = (count: number): Date => new Date(Date.now() + count * 86_400_000);
 
 interface Circumstances {
   readonly elsewhere: boolean;
+  /** The stub is of the next epoch. */
+  readonly later?: boolean;
   readonly stubDate?: Date;
   readonly stubHeader?: string;
   /** Of both, in days from when it is said. */
@@ -45,38 +47,46 @@ it.each<[string, Circumstances, boolean]>([
   ["that came elsewhere, and was never given in six days", { elsewhere: true, now: 6 }, true],
   ["that came elsewhere, and was never given in eight days", { elsewhere: true, now: 8 }, false],
   ["of its own mailbox and epoch", { elsewhere: false }, false],
-])("missing mail may be a stub %s", async (_name, { elsewhere, stubDate = date, stubHeader, absentSince = 0, now = 0 }, may) => {
-  const rows = await MailRows.account(db);
-  const { accountId } = rows;
-  const inbox = await rows.mailbox("INBOX", { role: "inbox" });
-  const work = await rows.mailbox("Work");
-  const { placements } = await rows.message({
-    receivedAt: date,
-    messageId: "<a@example.test>",
-    placements: [{ mailboxId: inbox, uid: 7 }],
-  });
-  await db.query({
-    text: `update bindings set active = false, closed_reason = 'vanished' where account_id = $1`,
-    values: [accountId],
-  });
-  await db.query({
-    text: `update placements set absent_since = $2 where account_id = $1`,
-    values: [accountId, days(absentSince)],
-  });
-  const stub = await rows.message({
-    octets: null,
-    receivedAt: stubDate,
-    ...(stubHeader !== undefined && { messageId: stubHeader }),
-    placements: [{ mailboxId: elsewhere ? work : inbox, uid: 9 }],
-  });
-  if (stubHeader !== undefined)
-    await db.query({
-      text: `update messages set h_head = '\\x00' where account_id = $1 and id = $2`,
-      values: [accountId, stub.id],
+  ["of a later epoch of its mailbox, with its date", { elsewhere: false, later: true }, true],
+  ["of a later epoch of its mailbox, with no date", { elsewhere: false, later: true, stubDate: new Date(0) }, true],
+  ["of a later epoch of its mailbox, with another date", { elsewhere: false, later: true, stubDate: other }, false],
+  ["of a later epoch of its mailbox, never given in eight days", { elsewhere: false, later: true, now: 8 }, false],
+])(
+  "missing mail may be a stub %s",
+  async (_name, { elsewhere, later = false, stubDate = date, stubHeader, absentSince = 0, now = 0 }, may) => {
+    const rows = await MailRows.account(db);
+    const { accountId } = rows;
+    const inbox = await rows.mailbox("INBOX", { role: "inbox" });
+    const work = await rows.mailbox("Work");
+    const { placements } = await rows.message({
+      receivedAt: date,
+      messageId: "<a@example.test>",
+      placements: [{ mailboxId: inbox, uid: 7 }],
     });
-  await rows.change({ kind: "message.created", messageId: stub.id });
-  const found = await db.transaction((tx) =>
-    loadUnread({ tx, accountId, input: { at: days(now) } } as unknown as InputTx, rows.endpointId),
-  );
-  expect(found).toEqual(may ? placements : []);
-});
+    await db.query({
+      text: `update bindings set active = false, closed_reason = 'vanished' where account_id = $1`,
+      values: [accountId],
+    });
+    await db.query({
+      text: `update placements set absent_since = $2 where account_id = $1`,
+      values: [accountId, days(absentSince)],
+    });
+    const stub = await rows.message({
+      octets: null,
+      receivedAt: stubDate,
+      ...(stubHeader !== undefined && { messageId: stubHeader }),
+      placements: [{ mailboxId: elsewhere ? work : inbox, uid: 9 }],
+    });
+    if (stubHeader !== undefined)
+      await db.query({
+        text: `update messages set h_head = '\\x00' where account_id = $1 and id = $2`,
+        values: [accountId, stub.id],
+      });
+    if (later) await db.query({ text: `update bindings set epoch = 2 where account_id = $1 and uid = 9`, values: [accountId] });
+    await rows.change({ kind: "message.created", messageId: stub.id });
+    const found = await db.transaction((tx) =>
+      loadUnread({ tx, accountId, input: { at: days(now) } } as unknown as InputTx, rows.endpointId),
+    );
+    expect(found).toEqual(may ? placements : []);
+  },
+);

@@ -1,8 +1,6 @@
 /** The schema of a change, and of the states between changes. */
 import { Type } from "typebox";
-import { type Change, formatState, parseState } from "../model/change.ts";
-import { toChangeJson } from "../model/change-json.ts";
-import { storyOf } from "../model/story.ts";
+import { formatState, parseState } from "../model/change.ts";
 import type { LogState } from "../store/change-reads.ts";
 import { type Fault, invalid, ProblemError } from "./problem.ts";
 import { Nullable, Time } from "./schemas.ts";
@@ -12,7 +10,7 @@ const Values = Type.Record(Type.String(), Type.Unknown());
 export const State = Type.String({ description: "A point in the account's log: `<epoch>.<seq>`." });
 
 /** What model/change-json.ts makes. */
-const changeFields = {
+export const changeFields = {
   seq: Type.Integer(),
   state: State,
   at: Time,
@@ -38,21 +36,6 @@ const changeFields = {
 };
 
 export const ChangeSchema = Type.Object(changeFields, { title: "Change" });
-
-/** A change with its story (model/story.ts). */
-export const ToldChange = Type.Object(
-  {
-    ...changeFields,
-    text: Type.String({ description: "What happened, in a sentence." }),
-    otherwise: Nullable(Type.String({ description: "What to do to get another outcome; null: nothing is to be done." })),
-  },
-  { title: "ToldChange" },
-);
-
-export const tellChange = (change: Change) => {
-  const { text, otherwise } = storyOf(change);
-  return { ...toChangeJson(change), text, otherwise: otherwise?.replace("{seq}", String(change.seq)) ?? null };
-};
 
 /** @throws ProblemError `invalid_request` when `text` is not a state. */
 export const readState = (text: string, place: Fault["in"], pointer: string): LogState => {

@@ -3,13 +3,15 @@ import { type Static, Type } from "typebox";
 import { formatState } from "../model/change.ts";
 import { formatId, type MailboxId, parseId } from "../model/ids.ts";
 import { readMailboxChanges } from "../store/change-reads.ts";
+import { holdsOfMailbox } from "../store/hold-reads.ts";
 import { type ListedMailbox, listMailboxes, mailboxExists } from "../store/mailbox-reads.ts";
 import { requireScope } from "./auth.ts";
-import { State, tellChange, ToldChange } from "./change-json.ts";
+import { State } from "./change-json.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
 import { notFound } from "./problem.ts";
 import { Nullable, Strict, Words } from "./schemas.ts";
+import { tellChange, tellHold, Told } from "./told.ts";
 import type { ApiDeps, App } from "./types.ts";
 
 export const Mailbox = Type.Object(
@@ -54,7 +56,7 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
           "Every change of the mailbox itself, oldest first: what, when, by whom, on what evidence, and how to get another outcome",
         params: MailboxParams,
         querystring: Strict(pageQuery),
-        response: { 200: Type.Object({ items: Type.Array(ToldChange), nextCursor: Nullable(Type.String()), state: State }) },
+        response: { 200: Told },
       },
     },
     async (request, reply) => {
@@ -66,7 +68,8 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
       const changes = await readMailboxChanges(deps.db, account.id, id, { after, limit: limit + 1 });
       const state = formatState(account.stateEpoch, account.headSeq);
       void reply.header("etag", `"${state}"`);
-      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: tellChange }), state };
+      const holds = (await holdsOfMailbox(deps.db, account.id, id)).map(tellHold);
+      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: tellChange }), holds, state };
     },
   );
 };

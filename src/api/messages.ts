@@ -4,12 +4,13 @@ import { formatState } from "../model/change.ts";
 import { type AccountId, type MailboxId, parseId } from "../model/ids.ts";
 import { storedOctets } from "../store/blob-reads.ts";
 import { readMessageChanges } from "../store/change-reads.ts";
+import { holdsOfMessage } from "../store/hold-reads.ts";
 import { findMailboxByRole, mailboxExists } from "../store/mailbox-reads.ts";
 import type { ListPosition, MessageFilter } from "../store/list-query.ts";
 import { listMessageRows } from "../store/message-list.ts";
 import { readMessage, readMessages, type StoredContents, type StoredMessage } from "../store/message-reads.ts";
 import { requireScope } from "./auth.ts";
-import { State, tellChange, ToldChange } from "./change-json.ts";
+import { State } from "./change-json.ts";
 import { within } from "./deadline.ts";
 import { AccountParams, loadAccount } from "./load-account.ts";
 import { loadMessage, MessageParams, messageIdOf } from "./load-message.ts";
@@ -18,6 +19,7 @@ import { decodeCursor, pageLimit, pageQuery, toPage } from "./pagination.ts";
 import { invalid, notFound } from "./problem.ts";
 import { Nullable, Strict, Time, Words } from "./schemas.ts";
 import { ofOwner } from "./tenant-scope.ts";
+import { tellChange, tellHold, Told } from "./told.ts";
 import type { AccountRow } from "../store/accounts.ts";
 import type { ApiDeps, App } from "./types.ts";
 
@@ -181,7 +183,7 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
           "Every change of the message, oldest first: what, when, by whom, on what evidence, and how to get another outcome",
         params: MessageParams,
         querystring: Strict(pageQuery),
-        response: { 200: Type.Object({ items: Type.Array(ToldChange), nextCursor: Nullable(Type.String()), state: State }) },
+        response: { 200: Told },
       },
     },
     async (request, reply) => {
@@ -194,7 +196,8 @@ const registerExplain = (app: App, deps: Pick<ApiDeps, "db">): void => {
       if (changes.length === 0 && (await readMessage(deps.db, account.id, id)) === null) throw notFound("message");
       const state = formatState(account.stateEpoch, account.headSeq);
       void reply.header("etag", `"${state}"`);
-      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: tellChange }), state };
+      const holds = (await holdsOfMessage(deps.db, account.id, id)).map(tellHold);
+      return { ...toPage(changes, limit, { positionOf: (change) => [Number(change.seq)], toItem: tellChange }), holds, state };
     },
   );
 };

@@ -3,6 +3,8 @@
  * reason adds its sentence here; a test holds the two together.
  */
 import type { DecidedChange } from "./change.ts";
+import { type HoldDecision, holdChoices } from "./hold.ts";
+import { inverseOfMailbox } from "./mailbox-intent.ts";
 
 interface Telling {
   readonly text: string;
@@ -14,15 +16,17 @@ const undo = "To take it back, POST …/changes/{seq}/undo.";
 const restore = "To have it back in its place, POST …/restore before `recoverableUntil`.";
 const drainPolicy = "To have such mail treated otherwise, set the policy `onPop3Drain`; ask …/policy/simulate first.";
 const expungePolicy = "To keep what is deleted upstream, set the policy `onUserExpunge` to `keep`; ask …/policy/simulate first.";
+const putBack =
+  "To have it on the mail server again, move it to another mailbox that is there (PATCH …/messages/{messageId} with `mailboxIds`), and back.";
 const holdChoice = "Decide it: POST …/holds/{holdId}/approve or …/reject.";
 const writeAgain = "It is not tried again by itself: repeat the operation when the server allows it.";
 const nameAgain = "To have it tried again, PATCH …/mailboxes/{mailboxId} with its name, or give it another one.";
 
 /** By reason; where it means something else in one kind of change, `kind reason`, and of a mailbox `mailbox reason`. */
 const tellings: Readonly<Record<string, Telling>> = {
-  backfilled: { text: "It was there when the account was first read." },
+  backfilled: { text: "It was there when its mailbox was first read." },
   delivered: { text: "It came in." },
-  copied: { text: "A copy of mail that was here already appeared on the server." },
+  copied: { text: "A copy of mail that was here already appeared on the server.", otherwise: undo },
   headers_came: { text: "The server lists it and its octets are not stored, as it is too large or not given; its headers came." },
   octets_came: { text: "Its octets came; until then it was known to be listed only." },
   upstream_flags: { text: "A device changed its keywords on the mail server.", otherwise: undo },
@@ -41,7 +45,7 @@ const tellings: Readonly<Record<string, Telling>> = {
     text: "The mail server has one mailbox for names that differ in case only: it is the one that was there.",
     otherwise: "For a mailbox of its own give it another name: POST …/mailboxes.",
   },
-  api_removed: { text: "An app removed the mailbox; it held nothing." },
+  api_removed: { text: "An app removed the mailbox; nothing lay in it any more." },
   mailbox_removed: { text: "An app removed its mailbox, and had its mail moved.", otherwise: undo },
   target_mailbox_deleted: { text: "The mailbox it was to be moved to is gone; it stays where it was.", otherwise: undo },
   role_taken: { text: "An app gave the mailbox's role to another one." },
@@ -126,8 +130,8 @@ const tellings: Readonly<Record<string, Telling>> = {
   ids_replaced: { text: "The server gave new unique-ids to its mail; every message kept its id." },
   api_keywords: { text: "An app changed its keywords.", otherwise: undo },
   api_move: { text: "An app moved it.", otherwise: undo },
-  api_copy: { text: "An app copied it." },
-  api_import: { text: "An app imported it." },
+  api_copy: { text: "An app copied it.", otherwise: undo },
+  api_import: { text: "An app imported it.", otherwise: undo },
   api_replace: { text: "An app replaced it by its next version.", otherwise: restore },
   api_replacement: { text: "An app brought it as the next version of a draft." },
   draft_fork: {
@@ -139,7 +143,7 @@ const tellings: Readonly<Record<string, Telling>> = {
   api_restore: { text: "An app brought it back.", otherwise: undo },
   api_undo: { text: "An app took an earlier change back.", otherwise: undo },
   api_purge: { text: "An app destroyed it. Its octets are gone." },
-  flags_lost: { text: "The mail server had lost flags that nobody took away; it has them again." },
+  flags_lost: { text: "The mail server did not show keywords that stand here and that nobody took away there; now it does." },
   exclusive_keywords: { text: "The mail server had it as junk and as no junk at once, so that it is neither." },
   source_gone: { text: "An app had moved it, and it was gone from the server before that was done; it is put there again." },
   api_write: { text: "What an app had changed is now so on the mail server, too." },
@@ -209,12 +213,12 @@ const byKind: Readonly<Record<string, string>> = {
 
 const namesOf = (value: unknown): string => (Array.isArray(value) ? value.map(String).toSorted().join(", ") : "");
 
-/** Which keywords came and went. */
-const keywordsTold = ({ kind, before, after }: DecidedChange): string => {
-  if (kind !== "message.keywords") return "";
-  const [was, is] = [before?.["keywords"], after?.["keywords"]].map((list) => (Array.isArray(list) ? list.map(String) : []));
-  const added = namesOf(is?.filter((one) => was?.includes(one) !== true));
-  const removed = namesOf(was?.filter((one) => is?.includes(one) !== true));
+/** Which keywords came and went, also with a move. */
+const keywordsTold = ({ before, after }: DecidedChange): string => {
+  const [was, is] = [before?.["keywords"], after?.["keywords"]].map((list) => (Array.isArray(list) ? list.map(String) : null));
+  if (was == null || is == null) return "";
+  const added = namesOf(is.filter((one) => !was.includes(one)));
+  const removed = namesOf(was.filter((one) => !is.includes(one)));
   const parts = [...(added === "" ? [] : [`set: ${added}`]), ...(removed === "" ? [] : [`taken away: ${removed}`])];
   return parts.length === 0 ? "" : ` (${parts.join("; ")})`;
 };
@@ -225,12 +229,44 @@ const standsFor: Readonly<Partial<Record<DecidedChange["kind"], string>>> = {
   "message.restored": " It is back.",
 };
 
-const hasLoser = (one: unknown): one is { readonly loser: unknown } => typeof one === "object" && one !== null && "loser" in one;
+type Values = Readonly<Record<string, unknown>>;
+
+const isObject = (one: unknown): one is Values => typeof one === "object" && one !== null && !Array.isArray(one);
+
+const toText = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
+
+const placeOf = (mailboxId: unknown): string => (mailboxId === null ? "its removal" : `its place in ${toText(mailboxId)}`);
+
+/** What each value of a loser is in words; what is not named here says nothing to a reader. */
+const words: Readonly<Record<string, (value: unknown) => string>> = {
+  mailboxId: placeOf,
+  name: (name) => `the name "${toText(name)}"`,
+  parentId: (parentId) => (parentId === null ? "its place at the top" : placeOf(parentId)),
+  role: (role) => (role === null ? "no role" : `the role ${toText(role)}`),
+};
+
+/** Who said it; `source` is a kind of source, or `device` and its name. */
+const speakerOf = ({ endpointId, deviceId, source }: Values): string => {
+  if (typeof endpointId === "string") return `by ${endpointId}`;
+  if (typeof deviceId === "string") return `by device ${deviceId}`;
+  if (typeof source !== "string") return "";
+  return source === "api" ? "by an app" : source === "imap" ? "by the mail server" : `by ${source}`;
+};
+
+const wishOf = (loser: unknown, keyword: unknown): string => {
+  if (typeof keyword === "string") return `${keyword} ${loser === "set" ? "set" : "taken away"}`;
+  if (!isObject(loser)) return toText(loser);
+  return Object.entries(words)
+    .flatMap(([name, inWords]) => (name in loser ? [inWords(loser[name])] : []))
+    .join(", ");
+};
 
 const loserIn = (evidence: readonly unknown[]): string => {
-  const told = evidence.find(hasLoser);
+  const told = evidence.filter(isObject).find((one) => "loser" in one);
   if (told === undefined) return "";
-  return ` What gave way: ${typeof told.loser === "string" ? told.loser : JSON.stringify(told.loser)}.`;
+  const { loser, keyword } = told;
+  const speaker = speakerOf(isObject(loser) && "source" in loser ? loser : told);
+  return ` What gave way: ${wishOf(loser, keyword)}${speaker === "" ? "" : `, ${speaker}`}.`;
 };
 
 const certainty = ({ confidence }: DecidedChange): string => {
@@ -240,13 +276,45 @@ const certainty = ({ confidence }: DecidedChange): string => {
 
 export const hasTelling = (reason: string): boolean => reason in tellings;
 
-/** What happened, and what to do for another outcome (null: nothing is to be done). */
+/** Of a mailbox: its way back, where there is one. INBOX is there always. */
+const mailboxUndo = (change: DecidedChange): string | null =>
+  change.messageId !== null || change.after?.["role"] === "inbox" || inverseOfMailbox(change) === null
+    ? null
+    : change.kind === "mailbox.removed"
+      ? "To have it again, empty and with a new id, POST …/changes/{seq}/undo."
+      : undo;
+
+const otherwiseOf = (change: DecidedChange, told: string | null): string | null => {
+  if (change.kind !== "message.kept" || change.reason === "self") return told ?? mailboxUndo(change);
+  // It is here: there is nothing to restore.
+  const rest = told?.replace(restore, "").trim() ?? "";
+  return rest === "" ? putBack : `${rest} ${putBack}`;
+};
+
+/** What happened, and what to do for another outcome (null: nothing is to be done). Ids are told as they stand in the change. */
 export const storyOf = (change: DecidedChange): { readonly text: string; readonly otherwise: string | null } => {
   const { kind, reason, evidence, messageId } = change;
   const ofMailbox = messageId === null ? tellings[`mailbox ${reason}`] : undefined;
   const told = ofMailbox ?? tellings[`${kind} ${reason}`] ?? tellings[reason];
-  const policy = evidence.some((one) => typeof one === "object" && one !== null && "policyChanged" in one);
-  const by = policy ? " Another policy was set since." : "";
+  const by = evidence.some((one) => isObject(one) && "policyChanged" in one) ? " Another policy was set since." : "";
   const text = `${told?.text ?? byKind[kind] ?? "Something changed."}${keywordsTold(change)}${certainty(change)}${reason.startsWith("api_") ? "" : (standsFor[kind] ?? "")}${by}${loserIn(evidence)}`;
-  return { text, otherwise: told?.otherwise ?? null };
+  return { text, otherwise: otherwiseOf(change, told?.otherwise ?? null) };
+};
+
+/** What is held back where a message or a mailbox is, and how to decide it. `id`: as the API has it. */
+export const storyOfHold = (hold: {
+  readonly id: string;
+  readonly reason: string;
+  readonly decision: HoldDecision | null;
+}): { readonly text: string; readonly otherwise: string | null } => {
+  const { id, reason, decision } = hold;
+  const why = tellings[reason]?.text ?? "Something is not believed without a second thought.";
+  if (decision !== null)
+    return { text: `${why} It was ${decision}, which is carried out at the next look at the server.`, otherwise: null };
+  const choice = holdChoices[reason] ?? null;
+  return {
+    text: `${why} It is held: what is here stays as it is until that is decided, and nothing of the mailbox is written upstream.`,
+    otherwise:
+      choice === null ? null : `POST …/holds/${id}/approve: ${choice.approve} POST …/holds/${id}/reject: ${choice.reject}`,
+  };
 };

@@ -38,7 +38,7 @@ export const contestSeen = (scope: Scope, placement: PlacementView, contests: Co
   if (mailboxId === scope.mailboxId || mailboxId === binding.mailboxId) return null;
   const rank = rankOfMove(contests.roleOf(binding.mailboxId), contests.roleOf(scope.mailboxId));
   const said = [
-    { mailboxId: scope.mailboxId, rank, source: `endpoint ${scope.endpointId}` },
+    { mailboxId: scope.mailboxId, rank, source: "endpoint", endpointId: scope.endpointId },
     { mailboxId, rank: wanted.rank, source: wanted.source },
   ] as const;
   const seenWins = rank === wanted.rank ? contests.readAt >= wanted.at : rank > wanted.rank;

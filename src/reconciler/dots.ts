@@ -13,6 +13,12 @@ export interface Dot {
 /** A device as dots name it. */
 export const toSource = (deviceId: string): string => `device ${deviceId}`;
 
+/** A source as evidence has it: an endpoint stands under the name that says whose id it is. */
+export const namedSource = (source: string): { readonly source: string; readonly endpointId?: string } => {
+  const endpointId = /^endpoint (.+)$/.exec(source)?.[1];
+  return endpointId === undefined ? { source } : { source: "endpoint", endpointId };
+};
+
 /**
  * Where in the log something was said: at a change, or, `silent`, behind it, when it changed nothing. Whoever has seen the change
  * has not seen what was said silently behind it, and whoever has seen the next has.

@@ -41,7 +41,7 @@ export const whyNew = (
 ): Pick<DecidedChange, "reason" | "rule" | "evidence"> =>
   otherVersion === undefined
     ? { reason, rule: "ID-7", evidence: [] }
-    : { reason: "draft_fork", rule: "P12", evidence: [{ otherVersion }] };
+    : { reason: "draft_fork", rule: "P12", evidence: [{ otherVersion: { messageId: otherVersion } }] };
 
 const removeReplaced = (draft: Draft, deviceId: string, slice: ImportSlice, by: MessageId): readonly PlacementId[] =>
   stillThere(slice).flatMap((placement) => {
@@ -50,7 +50,7 @@ const removeReplaced = (draft: Draft, deviceId: string, slice: ImportSlice, by: 
     if (messageId === by) return [];
     const reason = "api_replace";
     const before = { mailboxId, keywords };
-    const evidence = [{ replacedBy: by }];
+    const evidence = [{ replacedBy: { messageId: by } }];
     const change = noteChange(draft, { deviceId }, placement, {
       kind: "message.removed",
       before,

@@ -1,6 +1,6 @@
 /** What an intent says of the places of mail, against what others said since its sender last looked (semantics 3.3). */
 import type { MailboxId } from "../model/ids.ts";
-import { placeOf, toSource } from "./dots.ts";
+import { namedSource, placeOf, toSource } from "./dots.ts";
 import {
   historyOf,
   type Intent,
@@ -27,7 +27,7 @@ export interface Relocation {
 /** What came of one placement. */
 export type Outcome = "changed" | "unchanged" | "outranked";
 
-const shown = ({ mailboxId, rank, source }: PlaceDot) => ({ mailboxId, rank, source });
+const shown = ({ mailboxId, rank, source }: PlaceDot) => ({ mailboxId, rank, ...namedSource(source) });
 
 const remove = (draft: Draft, intent: Intent, { placement, reason }: Relocation, slice: IntentSlice): Outcome => {
   if (placement.lifecycle === "removed") return "unchanged";

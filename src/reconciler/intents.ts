@@ -1,6 +1,7 @@
 /** What becomes of an intent (semantics 3.7). Canonical state first: what upstream is owed follows from it. */
 import type { MailboxId } from "../model/ids.ts";
 import type { DeleteOp, IntentResult, PatchOp, PurgeOp, RestoreOp, UndoOp } from "../model/intent.ts";
+import { namedSource } from "./dots.ts";
 import { keywordFault, mergeSaid } from "./intent-keywords.ts";
 import { copy, drainWarning, homeOf, type Outcome, relocate } from "./intent-location.ts";
 import {
@@ -50,7 +51,7 @@ const patchPlacement = (
       after: { keywords },
       reason: growOnly ? "grow_only" : "concurrent_keywords",
       rule: "F4",
-      evidence: [{ keyword, loser, source }],
+      evidence: [{ keyword, loser, ...namedSource(source) }],
     });
   return Array.from({ length: said }, (_, index) => (index < outvoted ? "outranked" : changed ? "changed" : "unchanged"));
 };
@@ -213,14 +214,18 @@ const undo = (draft: IntentDraft, intent: Intent, { messageId }: UndoOp, slice: 
   const inverse = undone === null ? null : inverseOf(undone);
   const placement = slice.placements.find(({ id }) => id === undone?.placementId);
   if (inverse === null || placement === undefined) return result("rejected", cannotUndo, messageId);
-  if (inverse.kind === "keywords")
-    return sumUp(intent, patchPlacement(draft, intent, { placement, patch: inverse.keywords }, slice), "concurrent_keywords");
+  const patchBack = (): Outcome[] =>
+    inverse.kind === "remove" ? [] : patchPlacement(draft, intent, { placement, patch: inverse.keywords }, slice);
+  if (inverse.kind === "keywords") return sumUp(intent, patchBack(), "concurrent_keywords");
   const mailboxId = inverse.kind === "remove" ? null : (known(slice, inverse.mailboxId) ?? homeOf(slice, placement));
   if (inverse.kind === "place" && (mailboxId === null || !(isLive(placement) || placement.recoverable)))
     return result("rejected", cannotUndo, messageId);
   const rank = inverse.kind === "remove" ? rankOf.removal : rankOf.restore;
-  const outcome = relocate(draft, intent, { placement, mailboxId, rank, reason: "api_undo" }, slice);
-  return sumUp(intent, [outcome], "concurrent_location", drainWarning(slice, placement, mailboxId));
+  // As in a patch: what moves takes its keywords along.
+  const said = patchBack();
+  const moved = { placement: drafted(draft, placement), mailboxId, rank, reason: "api_undo" };
+  const outcome = relocate(draft, intent, moved, slice);
+  return sumUp(intent, [...said, outcome], "concurrent_location", drainWarning(slice, placement, mailboxId));
 };
 
 const known = ({ mailboxes }: IntentSlice, id: MailboxId | null): MailboxId | null =>

@@ -61,7 +61,7 @@ export const applyFlags = (
     shadow,
     observed: [...fact.flags, ...(fact.unasserted ?? [])],
   });
-  const { keywords, outvoted } = weigh(placement.keywords, merged, said, `endpoint ${scope.endpointId}`);
+  const { keywords, outvoted } = weigh(placement.keywords, merged, said, scope.endpointId);
   for (const entry of outvoted) record(draft, imapChange(scope, placement, entry));
   if (fact.unasserted !== undefined) giveBack(draft, placement.id, keywords, fact.flags);
   setRight(draft, placement.id, { canonical: keywords, shadow, observed: fact.flags });

@@ -3,6 +3,7 @@
  * the other, so the bias decides, also where what they said had changed nothing (F2).
  */
 import type { DecidedChange } from "../model/change.ts";
+import type { EndpointId } from "../model/ids.ts";
 import { type SaidKeywords, standsAgainst } from "./intent-keywords.ts";
 
 export interface Weighed {
@@ -16,7 +17,7 @@ export const weigh = (
   canonical: readonly string[],
   merged: readonly string[],
   said: readonly SaidKeywords[],
-  source: string,
+  endpointId: EndpointId,
 ): Weighed => {
   const asserted = [...new Set([...canonical, ...merged])].filter((word) => canonical.includes(word) !== merged.includes(word));
   const lost = asserted.filter((word) => standsAgainst(word, merged.includes(word), said));
@@ -28,7 +29,7 @@ export const weigh = (
     after: { keywords },
     reason: "concurrent_keywords",
     rule: "F4",
-    evidence: [{ keyword, loser: merged.includes(keyword) ? "set" : "clear", source }],
+    evidence: [{ keyword, loser: merged.includes(keyword) ? "set" : "clear", source: "endpoint", endpointId }],
   }));
   return { keywords, outvoted };
 };

@@ -37,7 +37,7 @@ export const settleWanted = (
     reason: again ? "source_gone" : found.class,
     rule: "P8",
     confidence: found.confidence,
-    evidence: [{ vanishedUid: binding?.uid, from: binding?.mailboxId, class: found.class, rule: found.rule }],
+    evidence: [{ vanishedUid: binding?.uid, mailboxId: binding?.mailboxId, class: found.class, rule: found.rule }],
   });
   if (again) draft.commands.push({ placementId: id, verb: "append", args: {}, reason: "source_gone" });
   draft.placements.push({

@@ -3,12 +3,12 @@ import type { DecidedChange } from "../model/change.ts";
 import type { MailboxId } from "../model/ids.ts";
 import type { KeywordPatch } from "../model/intent.ts";
 
-export type LoggedChange = Pick<DecidedChange, "kind" | "placementId" | "before" | "after" | "source" | "evidence">;
+export type LoggedChange = Pick<DecidedChange, "kind" | "placementId" | "before" | "after" | "source" | "reason" | "evidence">;
 
 export type Inverse =
   | { readonly kind: "keywords"; readonly keywords: KeywordPatch }
-  /** null: where it came from. */
-  | { readonly kind: "place"; readonly mailboxId: MailboxId | null }
+  /** null: where it came from. `keywords`: what came and went with it. */
+  | { readonly kind: "place"; readonly mailboxId: MailboxId | null; readonly keywords: KeywordPatch }
   | { readonly kind: "remove" };
 
 const wordsIn = (values: LoggedChange["before"]): readonly string[] => (values?.["keywords"] as string[] | undefined) ?? [];
@@ -31,7 +31,7 @@ const forLoser = ({ evidence }: LoggedChange): Inverse | null => {
   if (found?.keyword !== undefined) return { kind: "keywords", keywords: { [found.keyword]: found.loser === "set" } };
   if (typeof found?.loser !== "object") return null;
   const mailboxId = mailboxIn(found.loser);
-  return mailboxId === null ? { kind: "remove" } : { kind: "place", mailboxId };
+  return mailboxId === null ? { kind: "remove" } : { kind: "place", mailboxId, keywords: {} };
 };
 
 /** null: there is no way back. */
@@ -40,13 +40,15 @@ export const inverseOf = (change: LoggedChange): Inverse | null => {
     case "message.keywords":
       return { kind: "keywords", keywords: backTo(change) };
     case "message.moved":
+      return { kind: "place", mailboxId: mailboxIn(change.before), keywords: backTo(change) };
     case "message.removed":
-      return { kind: "place", mailboxId: mailboxIn(change.before) };
+      return { kind: "place", mailboxId: mailboxIn(change.before), keywords: {} };
     case "message.restored":
     case "message.kept":
       return { kind: "remove" };
     case "message.created":
-      return change.source === "api" ? { kind: "remove" } : null;
+      // What somebody added to what was here already; what came in is no change of anything.
+      return change.source === "api" || change.reason === "copied" ? { kind: "remove" } : null;
     case "conflict.resolved":
       return forLoser(change);
     default:

@@ -1,6 +1,6 @@
 /** Open holds as their owner sees them, and what the owner says of them. */
 import type { HoldDecision } from "../model/hold.ts";
-import type { AccountId, MailboxId, TenantId } from "../model/ids.ts";
+import type { AccountId, MailboxId, MessageId, TenantId } from "../model/ids.ts";
 import type { Queryable, Tx } from "./database.ts";
 import { defineInput, ingestOwned } from "./inputs.ts";
 
@@ -26,6 +26,30 @@ export const listOpenHolds = async (
     name: "holds_list",
     text: `select ${columns} from holds where account_id = $1 and closed_at is null and ($2::uuid is null or id > $2) order by id limit $3`,
     values: [accountId, after, limit],
+  });
+  return rows;
+};
+
+/** Holds that a mailbox is under, oldest first. */
+export const holdsOfMailbox = async (db: Queryable, accountId: AccountId, mailboxId: MailboxId): Promise<Hold[]> => {
+  const { rows } = await db.query<Hold>({
+    name: "holds_of_mailbox",
+    text: `select ${columns} from holds where account_id = $1 and mailbox_id = $2 and closed_at is null and reason <> 'octets_damaged' order by id`,
+    values: [accountId, mailboxId],
+  });
+  return rows;
+};
+
+/** Holds for which a placement of the message is `held` (store/message-reads.ts), oldest first. */
+export const holdsOfMessage = async (db: Queryable, accountId: AccountId, messageId: MessageId): Promise<Hold[]> => {
+  const { rows } = await db.query<Hold>({
+    name: "holds_of_message",
+    text: `select ${columns} from holds where account_id = $1 and closed_at is null and reason <> 'octets_damaged'
+             and mailbox_id in (select unnest(array[p.mailbox_id, b.mailbox_id]) from placements p
+                                left join bindings b on b.account_id = $1 and b.placement_id = p.id and b.active
+                                where p.account_id = $1 and p.message_id = $2 and p.lifecycle = 'live')
+           order by id`,
+    values: [accountId, messageId],
   });
   return rows;
 };

@@ -163,7 +163,7 @@ export const loadHomes = async (account: AccountTx, messageIds: readonly Message
 export const loadChange = async (account: AccountTx, seq: number): Promise<LoggedChange | null> => {
   const { rows } = await account.tx.query<LoggedChange>({
     name: "intent_undone",
-    text: `select kind, placement_id as "placementId", before, after, source, evidence from changes where account_id = $1 and seq = $2`,
+    text: `select kind, placement_id as "placementId", before, after, source, reason, evidence from changes where account_id = $1 and seq = $2`,
     values: [account.accountId, seq],
   });
   return rows[0] ?? null;

@@ -117,7 +117,7 @@ const loadSlices = async (session: Session, intents: readonly MailIntent[]) => {
 /** What later intents with an older base are held against. */
 const saidBy = ({ op }: MailIntent, { undone }: IntentSlice, places: readonly SaidPlace[]): JournaledIntent["said"] => {
   const inverse = undone === null ? null : inverseOf(undone);
-  const keywords = op.op === "patch" ? op.keywords : inverse?.kind === "keywords" ? inverse.keywords : {};
+  const keywords = op.op === "patch" ? op.keywords : inverse !== null && inverse.kind !== "remove" ? inverse.keywords : {};
   if (places.length + Object.keys(keywords).length === 0) return null;
   return { placementId: undone?.placementId ?? null, keywords, places };
 };

@@ -128,6 +128,33 @@ describe("undo", () => {
     ]);
   });
 
+  test("of a move by another client takes back the keywords that came with it", async () => {
+    const mail = await box.mail(work, "$flagged", "cust", "later");
+    const before = { mailboxId: inbox, keywords: [] };
+    const after = { mailboxId: work, keywords: ["$flagged", "cust"] };
+    const moved = { messageId: mail.id, placementId: mail.placement, mailboxId: work };
+    const state = await box.rows.change({ kind: "message.moved", reason: "upstream_move", ...moved, before, after });
+    const back = await box.undo(Number(state.split(".")[1]));
+    expect(back.body).toMatchObject({ status: "applied", reason: "updated", message: { keywords: { later: true } } });
+    expect(back.body.message.keywords).toEqual({ later: true });
+    expect(placesOf(back)).toEqual([[shown(inbox), "live"]]);
+  });
+
+  test("of a copy that another client made takes it away again", async () => {
+    const { id, placements } = await box.rows.message({
+      placements: [
+        { mailboxId: inbox, uid: 900 },
+        { mailboxId: work, uid: 901 },
+      ],
+    });
+    const copy = { messageId: id, mailboxId: work, placementId: placements[1] as Mail["placement"] };
+    const state = await box.rows.change({ kind: "message.created", reason: "copied", ...copy, after: { mailboxId: work } });
+    expect(placesOf(await box.undo(Number(state.split(".")[1])))).toEqual([
+      [shown(inbox), "live"],
+      [shown(work), "removed"],
+    ]);
+  });
+
   test("never rewinds: what came later stays (Q6)", async () => {
     const mail = await box.mail(inbox);
     const before = await box.state();

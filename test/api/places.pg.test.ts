@@ -179,6 +179,51 @@ describe("a purge", () => {
   });
 });
 
+describe("what is held", () => {
+  const bareId = /[0-9a-f]{8}-[0-9a-f]{4}-/;
+
+  test("is told where it is asked for, with its way out", async () => {
+    const [mail, elsewhere] = [await box.mail(inbox), await box.mail(work)];
+    const { rows } = await api.db.query<{ id: string }>({
+      text: `insert into holds (account_id, id, tenant_id, mailbox_id, reason, count) values ($1, gen_random_uuid(), $2, $3, 'mass_vanish', 1) returning id`,
+      values: [box.rows.accountId, box.rows.tenantId, inbox],
+    });
+    const id = formatId("hld", rows[0]?.id ?? "");
+    const holdsOf = async (path: string) => (await api.request(`${path}/explain`)).body.holds;
+    const mailboxPath = (mailboxId: MailboxId) => `${box.account}/mailboxes/${shown(mailboxId)}`;
+    for (const path of [box.pathOf(mail), mailboxPath(inbox)]) {
+      const [hold] = await holdsOf(path);
+      expect(hold).toMatchObject({ id, reason: "mass_vanish", mailboxId: shown(inbox), text: expect.stringContaining("held") });
+      expect(hold.otherwise).toContain(`${id}/approve`);
+      expect(hold.otherwise).toContain(`${id}/reject`);
+    }
+    for (const path of [box.pathOf(elsewhere), mailboxPath(work)]) expect(await holdsOf(path)).toEqual([]);
+    expect((await box.send("POST", `${box.account}/holds/${id}/reject`, undefined)).status).toBe(202);
+    expect(await holdsOf(box.pathOf(mail))).toMatchObject([{ decision: "rejected", otherwise: null }]);
+  });
+
+  test("and what gave way is told with the ids of the API", async () => {
+    const mail = await box.mail(inbox);
+    const base = await box.state();
+    await box.move(mail, [
+      [inbox, null],
+      [work, true],
+    ]);
+    await box.move(
+      mail,
+      [
+        [inbox, null],
+        [trash, true],
+      ],
+      { device: "A2", base },
+    );
+    const { items } = (await api.request(`${box.pathOf(mail)}/explain`)).body;
+    const told = items.find(({ kind }: { kind: string }) => kind === "conflict.resolved");
+    expect(told.text).toContain(`What gave way: its place in ${shown(trash)}, by device A2.`);
+    expect(JSON.stringify(items)).not.toMatch(bareId);
+  });
+});
+
 describe("what was removed", () => {
   test("comes back to its mailbox or the one that is named (S86)", async () => {
     const first = await box.mail(work);

@@ -223,7 +223,16 @@ const successions: readonly Mutant[] = [
   ...mutantsOf(
     "reconciler/undo.ts",
     ["reconciler/undo.test.ts"],
-    [["P6", "a loser cannot be had any more", 'if (typeof found?.loser !== "object") return null;', "return null;"]],
+    [
+      ["P6", "a loser cannot be had any more", 'if (typeof found?.loser !== "object") return null;', "return null;"],
+      [
+        "Q6",
+        "what came with a move stays when that is taken back",
+        'keywords: backTo(change) };\n    case "message.removed"',
+        'keywords: {} };\n    case "message.removed"',
+      ],
+      ["Q6", "a copy has no way back", ' || change.reason === "copied"', ""],
+    ],
   ),
   ...mutantsOf(
     "reconciler/intent-location.ts",

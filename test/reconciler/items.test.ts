@@ -64,7 +64,7 @@ it("S89 P12: says of a draft that an app brought another version of it at the sa
   const forks = new Map([[9, "theirs" as MessageId]]);
   const decision = arrive([], { forks });
   expect(decision.changes).toMatchObject([
-    { kind: "message.created", reason: "draft_fork", evidence: [{ otherVersion: "theirs" }] },
+    { kind: "message.created", reason: "draft_fork", evidence: [{ otherVersion: { messageId: "theirs" } }] },
   ]);
   expect(told(decision)).toEqual(["p1", "message.created P12"]);
   expect(told(arrive([], { forks: new Map([[8, "theirs" as MessageId]]) }))).toEqual(["p1", "message.created ID-7"]);

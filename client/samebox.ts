@@ -493,6 +493,27 @@ export type ToldChange = {
     /** What to do to get another outcome; null: nothing is to be done. */
     otherwise: string | null;
 };
+export type ToldHold = {
+    id: string;
+    /** `mass_vanish`, `mass_drain`, `mass_flag_loss`, `epoch`, `octets_damaged` … */
+    reason: string;
+    /** Messages it is about. */
+    count: number;
+    mailboxId: string | null;
+    since: string;
+    /** What was said of it; it is carried out at the next look at the server. */
+    decision: ("approved" | "rejected" | null) | ("approved" | "rejected" | null);
+    choices: {
+        /** What becomes of it when the server is right. */
+        approve: string;
+        /** What becomes of it when what is here is right. */
+        reject: string;
+    } | null;
+    /** What is held back, and why. */
+    text: string;
+    /** How to decide it; null: it is decided, or nobody can. */
+    otherwise: string | null;
+};
 export type MailboxPatch = {
     /** Any characters but controls, and but the one that separates levels on the account's IMAP server. */
     name?: string;
@@ -2239,6 +2260,8 @@ export function explainMailbox({ limit, cursor, accountId, mailboxId }: {
         status: 200;
         data: {
             items: ToldChange[];
+            /** What is held back where it is, until somebody decides; with each page. */
+            holds: ToldHold[];
             nextCursor: string | null;
             /** A point in the account's log: `<epoch>.<seq>`. */
             state: string;
@@ -2776,6 +2799,8 @@ export function explainMessage({ limit, cursor, accountId, messageId }: {
         status: 200;
         data: {
             items: ToldChange[];
+            /** What is held back where it is, until somebody decides; with each page. */
+            holds: ToldHold[];
             nextCursor: string | null;
             /** A point in the account's log: `<epoch>.<seq>`. */
             state: string;

@@ -1,5 +1,6 @@
 /** What becomes of a planned move or removal: drawn from the state when it is looked at, confirmed by where the item is (C2, C7). */
 import type { CommandVerb } from "../model/command.ts";
+import type { MailboxId } from "../model/ids.ts";
 import {
   goesAside,
   type AppendStep,
@@ -15,13 +16,22 @@ import {
 import { isUnplaced } from "./plan.ts";
 import type { PlacementView } from "./state.ts";
 
+/** Outcome of what came where it was to go with the mark of a device, and cannot be rid of that yet. */
+export const marked = "marked";
+
 const isMarked = (flags: readonly string[]): boolean => flags.some((flag) => flag.toLowerCase() === "\\deleted");
 
 /** `clear`: it was moved with the mark of a device that wanted it gone from where it was. */
 export type MoveStep = AppendStep | { readonly kind: "clear"; readonly uid: number };
 
+export interface MoveFacts {
+  readonly durable: boolean;
+  /** Where it was sent to last; null: it was not. */
+  readonly sentTo: MailboxId | null;
+}
+
 /** I2: what is not stored is not moved out of where it is. */
-export const reviewMove = (command: CommandView, { durable }: { readonly durable: boolean }): MoveStep => {
+export const reviewMove = (command: CommandView, { durable, sentTo }: MoveFacts): MoveStep => {
   const { placement, status, reason } = command;
   if (placement === null) return end("superseded", "gone");
   const { lifecycle, kept, absent, mailboxId, binding } = placement;
@@ -36,6 +46,8 @@ export const reviewMove = (command: CommandView, { durable }: { readonly durable
     if (status === "planned") return end("superseded", "already_so");
     return isMarked(binding.shadowFlags) ? { kind: "clear", uid: binding.uid } : end("confirmed", reason);
   }
+  // It came to where it was sent, and is wanted elsewhere by now: it goes on from there.
+  if (status !== "planned" && binding.mailboxId === sentTo) return { ...wait(0, "more"), progress: true };
   if (isSpent(command)) return end("failed", "no_effect");
   if (status === "planned" && !durable) return wait(lookAgainMs, "not_durable");
   return status === "planned" ? { kind: "send" } : { kind: "look" };

@@ -183,9 +183,12 @@ export const homeOf = (run: WriteRun, { placement }: OpenCommand): MailboxLane |
   return mailbox !== null && run.isKnown(mailbox) ? mailbox : null;
 };
 
-/** Why an item cannot be written to now: what was only not looked at is looked at soon. */
-export const whyNotAt = (run: WriteRun, { placement }: OpenCommand): Waiting =>
-  laneOf(run, placement?.binding?.mailboxId) === null ? outOfReach() : wait(run.retryFirstMs, "no_mailbox");
+/** Why an item cannot be written to now: what was only not looked at is looked at soon, unless nothing came of that (a stranger). */
+export const whyNotAt = (run: WriteRun, { placement, dueAt }: OpenCommand): Waiting => {
+  const mailbox = laneOf(run, placement?.binding?.mailboxId);
+  if (mailbox === null || (mailbox.stranger !== "no" && dueAt !== null)) return outOfReach();
+  return wait(run.retryFirstMs, "no_mailbox");
+};
 
 /** Why a mailbox cannot be put into now. */
 export const whyNotInto = async ({ context }: WriteRun, id: MailboxId | undefined): Promise<Waiting> => {

@@ -22,35 +22,61 @@ interface Heads {
   readonly keys: ReadonlySet<string>;
 }
 
-/** Read once for each epoch: what comes later is read as any other mail is. */
-const known = new WeakMap<MailboxLane, Heads>();
+/** Of an account's mailboxes, which outlast a pass, while one of them is held. */
+interface Read {
+  /** Read once for each epoch: what comes later is read as any other mail is. */
+  readonly listed: Map<MailboxLane, Heads>;
+  /** Of the stored octets of mail that is missed, by hex hash; what is missed no more is forgotten. */
+  stored: ReadonlyMap<string, string | null>;
+}
 
-const headsOf = async (session: Session, mailbox: MailboxLane, signal: AbortSignal): Promise<ReadonlySet<string>> => {
+const reads = new WeakMap<LaneContext["mailboxes"], Read>();
+
+const readOf = ({ mailboxes }: LaneContext): Read => {
+  const read = reads.get(mailboxes) ?? { listed: new Map(), stored: new Map() };
+  reads.set(mailboxes, read);
+  return read;
+};
+
+const isHeld = ({ held, selectable, replaced, cursor }: MailboxLane): boolean =>
+  held > 0 && selectable && !replaced && cursor !== null;
+
+/** What a mailbox that is held no more lists is read as any other's is. */
+export const forgetReleased = ({ mailboxes }: LaneContext): void => {
+  const listed = reads.get(mailboxes)?.listed;
+  for (const mailbox of listed?.keys() ?? []) if (!isHeld(mailbox)) listed?.delete(mailbox);
+  if (listed?.size === 0) reads.delete(mailboxes);
+};
+
+const headsOf = async (
+  { listed }: Read,
+  session: Session,
+  mailbox: MailboxLane,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> => {
   const { path, epoch, cursor } = mailbox;
-  const before = known.get(mailbox);
+  const before = listed.get(mailbox);
   if (before?.epoch === epoch) return before.keys;
   const keys = new Set<string>();
   const ranges = planRanges(mailbox, Number.POSITIVE_INFINITY);
   for await (const items of session.heads({ path, uidValidity: cursor?.uidValidity ?? 0, ranges }, signal))
     for (const { head } of items.map(toListed)) if (head !== null) keys.add(head);
-  known.set(mailbox, { epoch, keys });
+  listed.set(mailbox, { epoch, keys });
   return keys;
 };
 
-/** Of the stored octets of mail that is missed, by hex hash; what is missed no more is forgotten. */
-const stored = new WeakMap<LaneContext, ReadonlyMap<string, string | null>>();
-
 const storedKeys = async (context: LaneContext, missing: readonly MissingRow[]): Promise<ReadonlyMap<string, string | null>> => {
-  const before = stored.get(context);
+  const read = readOf(context);
+  const before = read.stored;
   const rows = new Map(missing.map((row) => [row.sha256.toString("hex"), row]));
-  const wanted = [...rows].flatMap(([hash, { sha256 }]) => (before?.has(hash) === true ? [] : [sha256]));
+  const wanted = [...rows].flatMap(([hash, { sha256 }]) => (before.has(hash) ? [] : [sha256]));
   const heads = await readStoredHeads(context.db, context.accountId, wanted);
   const keys = new Map<string, string | null>();
   for (const [hash, { size }] of rows) {
     const head = heads.get(hash);
-    keys.set(hash, before?.get(hash) ?? (head === undefined ? null : headKeyOf(head, size)));
+    keys.set(hash, before.get(hash) ?? (head === undefined ? null : headKeyOf(head, size)));
   }
-  stored.set(context, keys);
+  read.stored = keys;
   return keys;
 };
 
@@ -63,15 +89,12 @@ const listedIn = async (
 ): Promise<ReadonlySet<string> | null> => {
   if (mailbox.parkedUntil > Date.now() || mailbox.exists > mostHeld) return null;
   try {
-    return await headsOf(session, mailbox, signal);
+    return await headsOf(readOf(context), session, mailbox, signal);
   } catch (error) {
     await park(context, mailbox, error, session);
     return null;
   }
 };
-
-const isHeld = ({ held, selectable, replaced, cursor }: MailboxLane): boolean =>
-  held > 0 && selectable && !replaced && cursor !== null;
 
 /** Of the placements that are missed, those whose mail may be among what a held mailbox lists; all of them where nobody can tell. */
 export const maybeHeld = async (context: LaneContext, session: Session, signal: AbortSignal): Promise<Unread> => {

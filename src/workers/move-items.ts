@@ -178,7 +178,7 @@ export const moveItems = async (run: WriteRun): Promise<void> => {
   const settled: Verdict[] = [];
   const marked: OpenCommand[] = [];
   for (const command of run.commands) {
-    const next = reviewMove(command, { durable: command.content !== null });
+    const next = reviewMove(command, { durable: command.content !== null, sentTo: command.fence?.mailboxId ?? null });
     if (next.kind === "look") await look(run, command);
     else if (next.kind === "clear") marked.push(command);
     else if (next.kind !== "send") settled.push({ command, step: next });

@@ -13,7 +13,7 @@ import type { WriteInput } from "./command-run.ts";
 import { beginMailbox, strangerAfter } from "./epoch.ts";
 import { releaseEpochs } from "./epoch-holds.ts";
 import { noteDecidedFlags } from "./flag-loss.ts";
-import { maybeHeld } from "./held-mail.ts";
+import { forgetReleased, maybeHeld } from "./held-mail.ts";
 import { updateMailbox } from "./incremental.ts";
 import { auditIsDue, backfillDone, countsChanges, hasMoved, type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 import type { MaildropWitness } from "./maildrop-witness.ts";
@@ -178,6 +178,7 @@ const followSurvey = async (input: PassInput, survey: Survey): Promise<Followed>
   const { context, session, memory } = input;
   if (survey.mailboxes.length === 0) throw listsNothing();
   await releaseEpochs(context);
+  forgetReleased(context);
   await noteDecidedFlags(context);
   await followTree(input, survey);
   const now = Date.now();

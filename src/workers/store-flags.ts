@@ -4,7 +4,16 @@ import type { CommandFence, FlagsSaid } from "../model/command.ts";
 import { SyncError } from "../model/failure.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
 import { flagOfKeyword, keywordsOfFlags } from "../model/mail.ts";
-import { afterSetback, afterStore, differenceOf, reviewStore, type StoreStep, type StoreView } from "../reconciler/commands.ts";
+import {
+  afterSetback,
+  afterStore,
+  differenceOf,
+  reviewStore,
+  type StoreStep,
+  type StoreView,
+  type Waiting,
+} from "../reconciler/commands.ts";
+import { marked } from "../reconciler/moves.ts";
 import { reconcileFlags } from "../reconciler/observed-flags.ts";
 import type { Scope } from "../reconciler/state.ts";
 import type { InputTx } from "../store/account-tx.ts";
@@ -212,17 +221,27 @@ const markTaken = defineInput("outcome", "imap.unmarked", async (account, { scop
   await settleCommands(account, scope.endpointId, verdicts);
 });
 
+/** It was moved, so that it is not begun anew. */
+const stillMarked = (next: Waiting): Waiting => ({ ...next, outcome: marked, unsettled: true });
+
 /** Takes the mark of a device away from what was moved with it: what was wanted gone from where it was is there no more (3.3). */
 export const unmark = async (run: WriteRun, commands: readonly OpenCommand[]): Promise<void> => {
   const { context } = run;
   for (const [mailbox, group] of Map.groupBy(commands, (command) => homeOf(run, command))) {
-    if (mailbox?.cursor == null) continue;
+    if (mailbox?.cursor == null) {
+      const verdicts = group.map((command) => ({ command, step: stillMarked(whyNotAt(run, command)) }));
+      await settle(run, verdicts);
+      continue;
+    }
     const items = group.map(({ placement }) => ({ uid: placement?.binding?.uid ?? 0, unchangedSince: null }));
     const { uidValidity } = mailbox.cursor;
     const request = { path: mailbox.path, uidValidity, items, change: "remove", flags: ["\\Deleted"] } as const;
     const outcome = await (await run.writer()).store(request, run.signal);
     if (outcome.kind === "refused") {
-      const verdicts = group.map((command) => ({ command, step: afterSetback(outcome.why, command.attempts, run.retryFirstMs) }));
+      const verdicts = group.map((command): Verdict => {
+        const next = afterSetback(outcome.why, command.attempts, run.retryFirstMs);
+        return { command, step: next.kind === "end" ? next : { ...stillMarked(next), tried: true } };
+      });
       await settle(run, verdicts);
       continue;
     }

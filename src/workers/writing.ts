@@ -6,7 +6,7 @@ import type { MailboxWriter } from "../endpoints/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { MailboxId } from "../model/ids.ts";
 import { unbound } from "../reconciler/commands.ts";
-import { isMoot } from "../reconciler/moves.ts";
+import { isMoot, marked } from "../reconciler/moves.ts";
 import { listOpenCommands, type OpenCommand } from "../store/commands.ts";
 import { backfillPending } from "./backfill.ts";
 import type { WriteInput } from "./command-run.ts";
@@ -78,11 +78,12 @@ const senders = [
 
 /** What waits for an item, or looks for it, need not wait longer once it is there; nor does what nobody wants any more. */
 const dueTime = (command: OpenCommand): number => {
-  const { verb, status, dueAt, outcome, placement } = command;
+  const { verb, status, dueAt, outcome, placement, fence } = command;
   if (isMoot(command)) return 0;
   const isBound = placement?.binding?.active === true;
-  const isFound =
-    status === "unknown" && (verb === "move" || verb === "append") && placement?.binding?.mailboxId === placement?.mailboxId;
+  const shownIn = placement?.binding?.mailboxId;
+  const isThere = shownIn === placement?.mailboxId || (verb === "move" && shownIn === fence?.mailboxId);
+  const isFound = status === "unknown" && (verb === "move" || verb === "append") && outcome !== marked && isThere;
   return isBound && (outcome === unbound || isFound) ? 0 : (dueAt?.getTime() ?? 0);
 };
 

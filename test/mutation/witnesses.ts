@@ -215,6 +215,12 @@ export const witnesses: readonly Mutant[] = [
     ["reconciler/moves.test.ts"],
     [
       [
+        "C2",
+        "a move that came to where it was sent is looked for there",
+        'if (status !== "planned" && binding.mailboxId === sentTo) return { ...wait(0, "more"), progress: true };',
+        "",
+      ],
+      [
         "C9",
         "what was destroyed while its move was not answered is forgotten",
         'return status === "planned" || arrived ? end("superseded", "gone") : { kind: "look" };',

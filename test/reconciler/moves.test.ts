@@ -33,14 +33,14 @@ const command = (placement: PlacementView | null, rest: Partial<CommandView> = {
   ...rest,
 });
 
-const reviewed = (view: CommandView, durable = true) => reviewMove(view, { durable });
+const reviewed = (view: CommandView, durable = true, sentTo: MailboxId | null = null) => reviewMove(view, { durable, sentTo });
 
 describe("a command that nobody wants any more", () => {
   const verbs = ["append", "move", "store", "expunge"] as const;
   const view = { remove: null, modseq: null, permanentFlags: null, durable: true, room: true } as const;
   const review = (verb: CommandVerb, wanted: CommandView) => {
     if (verb === "append") return reviewAppend(wanted, { wanted: true, awaited: false });
-    if (verb === "move") return reviewMove(wanted, view);
+    if (verb === "move") return reviewMove(wanted, { ...view, sentTo: null });
     return verb === "store"
       ? reviewStore({ ...wanted, ...view })
       : reviewExpunge(wanted, { ...view, succession: "coming", lasting: true });
@@ -92,6 +92,16 @@ describe("a move", () => {
     const there = placementOf({}, { mailboxId: work });
     expect(reviewed(command(there, { status: "sent" }))).toMatchObject({ kind: "end", status: "confirmed" });
     expect(reviewed(command(there))).toMatchObject({ kind: "end", status: "superseded" });
+  });
+
+  it("C2 C3: goes on at once from where it came to, where it is wanted elsewhere by then", () => {
+    const arrived = placementOf({}, { mailboxId: trash });
+    for (const status of ["sent", "unknown"] as const) {
+      const next = reviewed(command(arrived, { status, attempts: 10 }), true, trash);
+      expect(next).toMatchObject({ kind: "wait", afterMs: 0, unsettled: false, progress: true });
+      expect(reviewed(command(arrived, { status }), true, work)).toEqual({ kind: "look" });
+    }
+    expect(reviewed(command(arrived), true, trash)).toEqual({ kind: "send" });
   });
 
   it("takes the mark away that a device had put on it where it was", () => {

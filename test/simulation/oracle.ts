@@ -4,7 +4,7 @@
  */
 import { keywordsOfFlags } from "../../src/model/mail.ts";
 import type { Occurrence } from "./server-model.ts";
-import { type Held, type HeldPlacement, type LogEntry, readHeld } from "./state.ts";
+import { type Held, type HeldPlacement, type LogEntry, readHeld, unreadableIn } from "./state.ts";
 import type { World } from "./world.ts";
 
 const groupBy = <T>(items: Iterable<T>, key: (item: T) => string): Map<string, T[]> => Map.groupBy(items, key);
@@ -51,6 +51,8 @@ export class Oracle {
     this.#held = held;
     for (const entry of held.log) {
       if (entry.seq !== this.#log.length + 1) throw this.broken("I10", `entry ${entry.seq} follows ${this.#log.length}`);
+      const unreadable = unreadableIn(entry);
+      if (unreadable !== null) throw this.broken("Q7", `entry ${entry.seq} cannot be read: ${unreadable}`);
       this.#log.push(entry);
     }
     if (held.head !== this.#log.length) throw this.broken("I10", `the head is ${held.head} after entry ${this.#log.length}`);

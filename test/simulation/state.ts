@@ -1,5 +1,8 @@
 /** What the daemon holds of an account, read in one statement. */
+import type { ChangeKind, DecidedChange } from "../../src/model/change.ts";
+import { toChangeFacts } from "../../src/model/change-json.ts";
 import type { AccountId } from "../../src/model/ids.ts";
+import { storyOf } from "../../src/model/story.ts";
 import type { Database } from "../../src/store/database.ts";
 
 export interface HeldPlacement {
@@ -48,6 +51,22 @@ export interface Held {
   /** Why bindings were closed. */
   readonly closed: readonly string[];
 }
+
+const noWords = /[0-9a-f]{8}-[0-9a-f]{4}-|[{}]/;
+
+/** What its readers cannot make anything of: an id that is none of the API, or a story that is none; null: there is nothing. */
+export const unreadableIn = (entry: LogEntry): string | null => {
+  const change = {
+    ...{ messageId: entry.message_id, mailboxId: null, placementId: entry.placement_id, endpointId: null, deviceId: null },
+    ...{ kind: entry.kind as ChangeKind, source: entry.source, reason: entry.reason, rule: entry.rule, confidence: null },
+    ...{ before: entry.before, after: entry.after, evidence: entry.evidence },
+  } as DecidedChange;
+  const shown = toChangeFacts({ ...change, accountId: "" as AccountId, seq: BigInt(entry.seq), stateEpoch: 0, at: new Date(0) });
+  const { before, after, evidence } = shown;
+  const values = JSON.stringify({ before, after, evidence });
+  const { text: told } = storyOf({ ...change, before, after, evidence });
+  return [values.replaceAll(/[{}]/g, ""), told].find((one) => noWords.test(one)) ?? null;
+};
 
 const text = `
   select json_build_object(

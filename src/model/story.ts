@@ -17,7 +17,7 @@ const restore = "To have it back in its place, POST …/restore before `recovera
 const drainPolicy = "To have such mail treated otherwise, set the policy `onPop3Drain`; ask …/policy/simulate first.";
 const expungePolicy = "To keep what is deleted upstream, set the policy `onUserExpunge` to `keep`; ask …/policy/simulate first.";
 const putBack =
-  "To have it on the mail server again, move it to another mailbox that is there (PATCH …/messages/{messageId} with `mailboxIds`), and back.";
+  "Over IMAP the mail server has it again when it is moved: to another mailbox (PATCH …/messages/{messageId} with `mailboxIds`), and back.";
 const holdChoice = "Decide it: POST …/holds/{holdId}/approve or …/reject.";
 const writeAgain = "It is not tried again by itself: repeat the operation when the server allows it.";
 const nameAgain = "To have it tried again, PATCH …/mailboxes/{mailboxId} with its name, or give it another one.";
@@ -313,7 +313,7 @@ export const storyOfHold = (hold: {
     return { text: `${why} It was ${decision}, which is carried out at the next look at the server.`, otherwise: null };
   const choice = holdChoices[reason] ?? null;
   return {
-    text: `${why} It is held: what is here stays as it is until that is decided, and nothing of the mailbox is written upstream.`,
+    text: `${why} It is held: what it is about stays as it is here until that is decided, and nothing of the mailbox is written upstream.`,
     otherwise:
       choice === null ? null : `POST …/holds/${id}/approve: ${choice.approve} POST …/holds/${id}/reject: ${choice.reject}`,
   };

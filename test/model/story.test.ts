@@ -119,7 +119,7 @@ describe("the log in plain words", () => {
   it("says of mail that is kept how the server has it again, and not to restore what is here", () => {
     const kept = (reason: string) => storyOf(change({ kind: "message.kept", reason, messageId: "m" as MessageId })).otherwise;
     for (const reason of ["mass_vanish_rejected", "epoch_rejected", "pop3_drain", "unknown"]) {
-      expect(kept(reason)).toContain("To have it on the mail server again, move it");
+      expect(kept(reason)).toContain("the mail server has it again when it is moved");
       expect(kept(reason)).not.toContain("/restore");
     }
     expect(kept("pop3_drain")).toContain("onPop3Drain");

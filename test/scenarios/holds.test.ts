@@ -88,7 +88,13 @@ describe("a mass of mail that is gone (B1)", () => {
     const before = await logOf(accountId);
     await takeAll(n);
     const hold = await held(accountId, "mass_vanish", 24);
-    expect((await messagesOf(daemon, accountId)).size).toBe(24);
+    const messages = await messagesOf(daemon, accountId);
+    expect(messages.size).toBe(24);
+    const told = await daemon.call<{ holds: { id: string; otherwise: string }[] }>(
+      "GET",
+      `/v1/accounts/${accountId}/messages/${messages.get("m3")?.id}/explain`,
+    );
+    expect(told.body.holds.map(({ id, otherwise }) => [id, otherwise.includes(`${id}/${verb}`)])).toEqual([[hold.id, true]]);
     const answer = await say(accountId, hold, verb);
     expect([answer.status, answer.body.decision]).toEqual([202, outcome]);
     await over(accountId);

@@ -5,12 +5,13 @@ import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
 import type { Dovecot } from "../support/dovecot.ts";
 import { eventually } from "../support/eventually.ts";
 import { useGround } from "../support/ground.ts";
+import { itemsIn } from "../support/api-writes.ts";
 import { drain, mailOf, pop3Account } from "../support/pop3-account.ts";
 
 let server: Dovecot;
 let daemon: Daemon;
 
-useGround({ users: 2 }, (ground) => {
+useGround({ users: 3 }, (ground) => {
   ({ server, daemon } = ground);
 });
 
@@ -77,3 +78,44 @@ it("what was kept is removed, and can be had back", { timeout: 360_000 }, async 
   expect((await undo(accountId, removed)).body).toMatchObject({ status: "applied" });
   expect((await messagesOf(daemon, accountId)).get("taken")?.in).toEqual(["INBOX"]);
 });
+
+it(
+  "what another client moved goes back without what came with it, and what it copied is there once",
+  { timeout: 180_000 },
+  async () => {
+    await using device = await server.device(3);
+    const raw = (subject: string) => ({ raw: Buffer.from(`Subject: ${subject}\r\n\r\n${subject}\r\n`), flags: ["Blue"] });
+    await device.appendAll("INBOX", ["moved", "copied"].map(raw));
+    const accountId = await liveAccount(daemon, dovecotAccount(server, 3));
+    await daemon.call("POST", `/v1/accounts/${accountId}/pause`);
+    await device.select("INBOX");
+    await device.store(1, "+", ["\\Flagged"]);
+    await device.move(1, "Archive");
+    await device.copy(2, "Archive");
+    await daemon.call("POST", `/v1/accounts/${accountId}/resume`);
+    const moved = await lastOf(accountId, "message.moved");
+    const copied = await eventually(
+      "the copy is seen",
+      async () => (await changesOf(daemon, accountId)).find(({ reason }) => reason === "copied"),
+      patience,
+    );
+    const { body } = await daemon.call<{ items: { seq: number; text: string }[] }>(
+      "GET",
+      `/v1/accounts/${accountId}/messages/${moved.messageId}/explain`,
+    );
+    expect(body.items.find(({ seq }) => seq === moved.seq)?.text).toBe(
+      "Another client moved it on the mail server. (set: $flagged)",
+    );
+    expect((await undo(accountId, moved)).body.status).toBe("applied");
+    expect((await undo(accountId, copied)).body.status).toBe("applied");
+    await eventually(
+      "the server follows",
+      async () => {
+        expect(await itemsIn(server, 3, "INBOX")).toEqual(["copied Blue", "moved Blue"]);
+        expect(await itemsIn(server, 3, "Archive")).toEqual([]);
+        return true;
+      },
+      patience,
+    );
+  },
+);

@@ -124,6 +124,8 @@ export interface ClaimsRequest {
   readonly endpointId: EndpointId;
   readonly inbox: MailboxId;
   readonly keys: ClaimKeys;
+  /** Bound there, and not in the listing any more. */
+  readonly lacked?: readonly PlacementId[];
 }
 
 /** Keys in one statement. */
@@ -155,7 +157,7 @@ const asked = {
 const askClaims = async (
   db: Queryable,
   name: keyof typeof asked,
-  values: readonly [AccountId, EndpointId, MailboxId, readonly unknown[]],
+  values: readonly [AccountId, EndpointId, MailboxId, readonly unknown[], readonly PlacementId[]],
 ): Promise<ClaimableRow[]> => {
   const { rows } = await db.query<ClaimableRow>({
     name,
@@ -169,7 +171,7 @@ const askClaims = async (
                               and b.endpoint_id = $2 and b.active limit 1) h on true
            left join lateral (select b.uid, b.mailbox_id from bindings b where b.account_id = $1 and b.placement_id = p.id
                               and b.endpoint_id <> $2 and b.active order by b.uid limit 1) i on true
-           where h.here is null and (i.mailbox_id is null or i.mailbox_id = $3) order by p.id`,
+           where (h.here is null or p.id = any($5)) and (i.mailbox_id is null or i.mailbox_id = $3) order by p.id`,
     values,
   });
   return rows;
@@ -179,18 +181,18 @@ const headerIdsOf = (rows: readonly Pick<ClaimableRow, "header_id">[]): Readonly
   new Set(rows.flatMap(({ header_id: id }) => id ?? []));
 
 /**
- * Placements that an item of the maildrop may be: not bound there, and in INBOX where IMAP shows them; of removed ones those
+ * Placements that an item of the maildrop may be: not bound there or lacking, and in INBOX where IMAP shows them; of removed ones those
  * that can still be brought back.
  */
 export const loadClaims = async (
   db: Queryable,
   accountId: AccountId,
-  { endpointId, inbox, keys }: ClaimsRequest,
+  { endpointId, inbox, keys, lacked = [] }: ClaimsRequest,
 ): Promise<Claims> => {
   const found = new Map<PlacementId, ClaimableRow>();
   const take = async (name: keyof typeof asked, wanted: readonly unknown[]): Promise<void> => {
     for (const slice of slicesOf(wanted))
-      for (const row of await askClaims(db, name, [accountId, endpointId, inbox, slice])) found.set(row.id, row);
+      for (const row of await askClaims(db, name, [accountId, endpointId, inbox, slice, lacked])) found.set(row.id, row);
   };
   if ("messages" in keys) await take("claims_of_messages", keys.messages);
   else if ("messageIds" in keys) await take("claims_of_message_ids", keys.messageIds);

@@ -168,6 +168,8 @@ export interface BatchRequest {
   readonly onlyNews: boolean;
   /** IMAP shows this mail as a rule, and is down. */
   readonly besideImap: boolean;
+  /** What the listing lacks: mail that comes under another id in the same listing has not gone (ID-5b). */
+  readonly lacked: readonly BoundItem[];
   /** How far the first reading is with this batch; null: it is over. */
   readonly progress: { readonly done: number; readonly total: number } | null;
   readonly came: ArrivalWindow;
@@ -179,7 +181,7 @@ interface ReadFacts extends Omit<BatchRequest, "came" | "besideImap"> {
 }
 
 const decideRead = async (account: InputTx, facts: ReadFacts) => {
-  const { prepared, meant, scope, mayCreate, onlyNews, reason, progress } = facts;
+  const { prepared, meant, scope, mayCreate, onlyNews, reason, progress, lacked } = facts;
   const { at } = account.input;
   const known = await loadAlike(
     account,
@@ -189,6 +191,7 @@ const decideRead = async (account: InputTx, facts: ReadFacts) => {
     endpointId: scope.endpointId,
     inbox: scope.mailboxId,
     keys: { messages: [...new Set([...known.values(), ...meant.messages])] },
+    lacked: lacked.map(({ placementId }) => placementId),
   });
   const items = prepared.map(({ item }) => item);
   const saying = claimable.map((one) => ({ ...one, hSem: meant.said.get(one.id) ?? null }));
@@ -204,6 +207,13 @@ const decideRead = async (account: InputTx, facts: ReadFacts) => {
   });
   const contents = prepared.map(({ content }) => content);
   await applyDecision(account, decision, { scope, contents, existing: new Set() });
+  const continued = new Set(decision.items.map(({ placementId }) => placementId));
+  const left = lacked.filter(({ placementId }) => continued.has(placementId));
+  await endItems(
+    account,
+    scope,
+    left.map((item) => ({ ...item, reason: "renumbered" })),
+  );
   await bindItems(account, scope, boundOf(items, decision.items));
   // What makes no mail here was not stored.
   if (mayCreate) await noteRenderings(account, contents, { shown: decision.items, newMessages: decision.newMessages });

@@ -48,7 +48,10 @@ export const readLacked = async (
   if (lacked.length === 0 || (await hasUnfinished(context.db, context.accountId, scope.mailboxId))) return nothing;
   const came = { after: memory.lookedAt, before: Date.now() };
   const putAside = (): void => undefined;
-  const read = await readWhole({ context, session, scope, imap: "lacking", first: null, came, putAside, signal }, lacked);
+  const read = await readWhole(
+    { context, session, scope, imap: "lacking", first: null, lacked: [], came, putAside, signal },
+    lacked,
+  );
   for (const item of lacked) memory.lackedSince.set(keyOf(item), Date.now() + refusedMs - lackedMs);
   if (read.bound > 0) onAlone();
   return read;

@@ -181,6 +181,18 @@ const listMissing = async (
   return [...gone, ...(await listLeftOver(context.db, context.accountId, context.endpointId))];
 };
 
+/** So many items at most are looked for under other ids: where more changed all of them did (ID-9). */
+const mostRenumbered = 1_000;
+
+/** Bound items that may be what the same listing shows under another id: moved away and back, they have a new one. */
+const renumberedOf = (
+  { complete }: MaildropListing,
+  { bound, reading }: { readonly bound: readonly BoundItem[]; readonly reading: MaildropReading },
+): readonly BoundItem[] =>
+  complete && reading.fresh.length > 0 && reading.gone.length <= mostRenumbered
+    ? reading.gone.map((index) => bound[index] as BoundItem)
+    : [];
+
 /** Nothing is listed, and was not for long enough to be believed (G4). */
 const isEmptyAtFirst = ({ emptySince }: MaildropMemory): boolean => emptySince > 0 && Date.now() - emptySince < emptyMs;
 
@@ -239,9 +251,16 @@ const readWanted = async (
   scope: Scope,
   {
     wanted,
+    lacked,
     readOnce,
     ...reached
-  }: { readonly wanted: readonly MaildropItem[]; readonly readOnce: boolean; readonly had: number; readonly total: number },
+  }: {
+    readonly wanted: readonly MaildropItem[];
+    readonly lacked: readonly BoundItem[];
+    readonly readOnce: boolean;
+    readonly had: number;
+    readonly total: number;
+  },
 ): Promise<{ readonly bound: number; readonly created: number }> => {
   const { context, session, memory, imap, signal } = input;
   const came = { after: memory.lookedAt, before: Date.now() };
@@ -252,7 +271,7 @@ const readWanted = async (
     // What IMAP is going to bring needs no stub.
     if (imap === "none") refused.push(item);
   };
-  const read = await readWhole({ context, session, scope, imap, first, came, putAside, signal }, wanted);
+  const read = await readWhole({ context, session, scope, imap, first, lacked, came, putAside, signal }, wanted);
   const stubs = await commitStubs(input, scope, refused, first === null ? "delivered" : "backfilled");
   if (memory.mark !== null) memory.mark = { ...memory.mark, retrieved: read.retrieved };
   return { bound: read.bound + stubs, created: read.created + stubs };
@@ -294,7 +313,14 @@ export const runMaildropPass = async (input: MaildropPassInput): Promise<Maildro
   // Newest first; what IMAP is going to bring is not read here (K10).
   const wanted = [...ambiguous, ...(imap === "read" ? [] : unmatched)].toSorted((a, b) => b.number - a.number);
   const had = listed.length - reading.fresh.length + bound;
-  const shown = await readWanted(input, scope, { wanted, readOnce, had, total: listed.length });
+  const lacked = renumberedOf(listing, { bound: maildrop.bound, reading });
+  const shown = await readWanted(input, scope, {
+    wanted,
+    lacked: imap === "none" ? lacked : [],
+    readOnce,
+    had,
+    total: listed.length,
+  });
   const alone = await readLacked(input, scope, lackedLong(input, unmatched));
   const read = { bound: shown.bound + alone.bound, created: shown.created + alone.created };
   const unknown = reading.fresh.length - bound - read.bound;

@@ -3,6 +3,7 @@ import type { MaildropItem, MaildropSession } from "../endpoints/endpoint.ts";
 import { batchBytes, batchMessages } from "../model/observation.ts";
 import { keyOf } from "../reconciler/maildrop.ts";
 import type { Scope } from "../reconciler/state.ts";
+import type { BoundItem } from "../store/maildrops.ts";
 import type { ArrivalWindow } from "./arrivals.ts";
 import { Commits } from "./commits.ts";
 import { commitRead, type MaildropContext, prepareItems, type PreparedItems, type WholeItem } from "./maildrop-commit.ts";
@@ -23,6 +24,8 @@ interface Reading {
   readonly imap: ImapSide | "lacking";
   /** Items of the listing, and how many of them are bound already, of the first reading; null: it is over. */
   readonly first: { readonly total: number; readonly had: number } | null;
+  /** What is bound, and lacks in the listing. */
+  readonly lacked: readonly BoundItem[];
   /** When mail that is news may have come. */
   readonly came: ArrivalWindow;
   /** Is told of items that cannot be read. */
@@ -39,7 +42,7 @@ interface ReadWhole {
 
 /** Reads whole messages in the order given, as many as fit into a session; what it answers for is committed then. */
 export const readWhole = async (reading: Reading, items: readonly MaildropItem[]): Promise<ReadWhole> => {
-  const { context, session, scope, imap, first, came, signal } = reading;
+  const { context, session, scope, imap, first, lacked, came, signal } = reading;
   const began = Date.now();
   const mayCreate = imap !== "read";
   const mayMark = imap === "down" ? (some: readonly MaildropItem[]) => journalRetrievals(context, scope, some) : imap === "none";
@@ -63,6 +66,7 @@ export const readWhole = async (reading: Reading, items: readonly MaildropItem[]
           mayCreate,
           besideImap: imap === "down",
           onlyNews: imap === "lacking",
+          lacked,
           progress,
           came,
         });

@@ -294,4 +294,16 @@ export const identity: readonly Mutant[] = [
       ],
     ],
   ),
+  ...mutantsOf(
+    "workers/maildrop-commit.ts",
+    ["simulation/found.test.ts"],
+    [
+      [
+        "ID-5b",
+        "what was moved away and back is a copy of what went",
+        "lacked: lacked.map(({ placementId }) => placementId),",
+        "lacked: [],",
+      ],
+    ],
+  ),
 ];

@@ -241,6 +241,16 @@ it("what may have gone into a mailbox that is held is not decided without it (V0
   expect(oracle.log.filter(({ kind, reason }) => kind === "hold.opened" && reason === "epoch")).toHaveLength(1);
 });
 
+it.each([1, 2])(
+  "mail of a maildrop that was moved away and back is that mail, beside %i deliveries (ID-5b, I11)",
+  async (times) => {
+    const script = [mail, { do: "move", box: 0, item: 0, to: 4 }, { do: "move", box: 1, item: 0, to: 0 }, mail] as const;
+    const { oracle } = await simulate(plan(script.slice(0, 2 + times), [0, 5], { protocols: ["pop3"] }));
+    expect(oracle.held.placements).toHaveLength(times);
+    expect(oracle.log.filter(({ kind }) => kind === "message.kept")).toEqual([]);
+  },
+);
+
 it("what is purged has no flags, though its item has to stay (P10, C7)", () =>
   simulate(
     plan(

@@ -220,7 +220,13 @@ export class Oracle {
     if (placements.length > 1 + (made.get(content) ?? 0) + this.#mayRemove(content))
       throw this.broken("PB6", `"${content}" was made once and has ${placements.length} placements`);
     const [placement] = placements;
-    if (only.goneBy === "pop3" && this.#keepsDrained() && !isMarkedDeleted(only) && placement?.lifecycle !== "live")
+    if (
+      only.goneBy === "pop3" &&
+      this.#keepsDrained() &&
+      !isMarkedDeleted(only) &&
+      !only.trashed &&
+      placement?.lifecycle !== "live"
+    )
       throw this.broken("PB7", `"${content}" was taken by a POP3 device and is ${placement?.lifecycle}`);
   }
 
@@ -247,7 +253,7 @@ export class Oracle {
   /** Does the account's policy take it for deleted when it went like this? */
   #meansDelete(one: Occurrence): boolean {
     if (!this.#world.plan.protocols.includes("imap")) return this.#isGone(one) && !this.#keepsDrained();
-    if (one.goneBy === "pop3") return !this.#keepsDrained() || isMarkedDeleted(one);
+    if (one.goneBy === "pop3") return !this.#keepsDrained() || isMarkedDeleted(one) || one.trashed;
     return one.goneBy === "imap" || one.goneBy === "server";
   }
 
@@ -257,9 +263,26 @@ export class Oracle {
     return pop3Devices === "declared" && onPop3Drain !== "mirror";
   }
 
+  /**
+   * Contents of which nobody can say which item a client of the API meant: there were several alike, or what it marked went before
+   * its octets were given (G7).
+   */
+  #unsureOf(placements: readonly HeldPlacement[]): ReadonlySet<string | null> {
+    const made = groupBy(
+      this.#world.server.occurrences.filter(({ madeBy }) => madeBy !== "daemon"),
+      ({ content }) => content,
+    );
+    const alike = [...made].flatMap(([content, { length }]) => (length > 1 ? [content] : []));
+    return new Set([
+      ...alike,
+      ...placements.flatMap(({ reason, content }) => (reason === "lost_before_durable" ? [content] : [])),
+    ]);
+  }
+
   /** 8.3: a flag is as the last device left it. What the daemon may change by itself is what was marked by retrieval alone (Z5). */
   #checkFlags({ placements }: Held): void {
     const { server, plan } = this.#world;
+    const unsure = this.#unsureOf(placements);
     const byItem = new Map(placements.filter(({ uid }) => uid !== null).map((one) => [`${one.boundPath} ${one.uid}`, one]));
     for (const mailbox of server.mailboxes.values())
       for (const { uid, of } of plan.protocols.includes("imap") ? mailbox.items : []) {
@@ -267,7 +290,7 @@ export class Oracle {
         for (const { flag, value, by } of of.assertions) {
           // What an accident of the server took was seen before, and is put back, or it was not.
           if (by === "fault") wanted.delete(flag);
-          else if (by !== "daemon") wanted.set(flag, value);
+          else if (by !== "daemon" && !(by === "api" && unsure.has(of.content))) wanted.set(flag, value);
         }
         const held = byItem.get(`${mailbox.path} ${uid}`);
         // What is purged has no flags any more; its item may have to stay (C7).

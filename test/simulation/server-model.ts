@@ -32,6 +32,8 @@ export interface Occurrence {
   rescued: boolean;
   /** Some POP3 client retrieved it. */
   retrieved: boolean;
+  /** It was in Trash: where it went from there before anybody looked again it is what somebody threw away (V11). */
+  trashed: boolean;
   goneBy: Actor | null;
 }
 
@@ -159,6 +161,7 @@ export class ServerModel {
       sentTo: null,
       rescued: false,
       retrieved: false,
+      trashed: false,
       goneBy: null,
     };
     this.occurrences.push(of);
@@ -331,6 +334,7 @@ export class ServerModel {
   }
 
   private arrive(mailbox: Mailbox, { of, octets, date, flags, guid, objectId }: Arrival): Item {
+    if (mailbox.role === "trash") of.trashed = true;
     this.guids += 1;
     mailbox.modseq += 1;
     const kept = [...flags].filter((flag) => this.permits(mailbox, flag));

@@ -70,6 +70,7 @@ const main = async (): Promise<void> => {
   try {
     const account = await findAccount(db, name);
     await sayAccount(db, account);
+    let isFound = path === null;
     for (const endpoint of account.endpoints) {
       const { protocol, host, port } = endpoint.settings;
       say(`${protocol} ${host}:${port}`);
@@ -84,12 +85,14 @@ const main = async (): Promise<void> => {
         path,
         new AbortController().signal,
       )) {
+        isFound = true;
         say(`  ${at}: ${trouble ?? `${legs.equal} equal, ${legs.unequal.length} not`}`);
         for (const leg of legs.unequal.slice(0, shownItems)) sayLeg(leg);
         if (legs.unequal.length > shownItems) say(`    and ${legs.unequal.length - shownItems} more`);
       }
       await sayOwed(db, account, endpoint);
     }
+    if (!isFound) throw new Usage(`The account has no mailbox "${path}" on its server.`);
   } finally {
     await spool.remove();
     await db.close();

@@ -117,7 +117,7 @@ const registerList = (app: App, deps: Pick<ApiDeps, "db">): void => {
           : await listMessageRows(deps.db, account.id, readFilter(query, mailboxId), {
               after,
               limit: limit + 1,
-              onlyNews: account.syncState === "live",
+              onlyNews: account.syncState === "live" || account.syncState === "held",
             });
       const page = toPage(rows, limit, { positionOf: (row) => [String(row.at), row.id], toItem: (row) => row.messageId });
       const messages = await readMessages(deps.db, account.id, page.items);

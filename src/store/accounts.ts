@@ -15,15 +15,21 @@ export interface AccountRow {
   readonly policy: Policy;
   readonly pop3Evidence: Pop3Evidence;
   readonly paused: boolean;
-  /** What the account's owner is told: `paused` while paused, whatever the endpoints say. */
+  /** What the account's owner is told: `paused` while paused, whatever the endpoints say; `held` while a hold waits for a decision. */
   readonly syncState: SyncState;
   readonly stateEpoch: number;
   readonly headSeq: bigint;
   readonly createdAt: Date;
 }
 
+/** As `writeHealth` ranks them: what somebody has to mend stands before what somebody has to decide. What is damaged holds back nothing. */
+const shownState = `case when paused then 'paused'
+  when sync_state in ('connecting', 'backfilling', 'live')
+    and exists (select from holds h where h.account_id = accounts.id and h.closed_at is null and h.reason <> 'octets_damaged') then 'held'
+  else sync_state end`;
+
 export const accountColumns = `id, tenant_id as "tenantId", name, email, virtual_shard as "virtualShard", policy, pop3_evidence as "pop3Evidence", paused,
-  case when paused then 'paused' else sync_state end as "syncState", state_epoch as "stateEpoch", head_seq as "headSeq", created_at as "createdAt"`;
+  ${shownState} as "syncState", state_epoch as "stateEpoch", head_seq as "headSeq", created_at as "createdAt"`;
 
 /** The tenant's account; null when it has none of that id, or deleted it. */
 export const findAccount = async (db: Queryable, tenantId: TenantId, id: AccountId): Promise<AccountRow | null> => {

@@ -60,6 +60,10 @@ describe("npm run explain", () => {
     expect(lines).toContain("UID 2: server not shown, here [], agreed [] -> look for it elsewhere, then decide why it is gone");
     expect(lines).toContain("UID 3: server [], here [$flagged], agreed [] -> send store +$flagged");
     expect(lines).toContain("UID 5: server [], here not here, agreed nothing -> fetch it");
+    expect(await explain(id, "NoSuchMailbox")).toMatchObject({
+      code: 2,
+      err: 'The account has no mailbox "NoSuchMailbox" on its server.\n',
+    });
     expect(told.out).toMatch(/owed: store of plc_[0-9a-f]+ because api_write, planned after 0 tries/);
   });
 

@@ -43,13 +43,19 @@ interface ShownHold {
 const holdsOf = async (accountId: string): Promise<readonly ShownHold[]> =>
   (await daemon.call<{ items: ShownHold[] }>("GET", `/v1/accounts/${accountId}/holds`)).body.items;
 
+const listedState = async (accountId: string): Promise<string | undefined> => {
+  const { body } = await daemon.call<{ items: { id: string; syncState: string }[] }>("GET", "/v1/accounts");
+  return body.items.find(({ id }) => id === accountId)?.syncState;
+};
+
 const held = (accountId: string, reason: string, count: number): Promise<ShownHold> =>
   eventually(
     `${reason} is held`,
     async () => {
       const holds = await holdsOf(accountId);
       expect(holds).toMatchObject([{ reason, count, decision: null }]);
-      expect((await statusOf(daemon, accountId)).holds).toEqual(holds);
+      expect(await statusOf(daemon, accountId)).toMatchObject({ syncState: "held", holds });
+      expect(await listedState(accountId)).toBe("held");
       return holds[0] as ShownHold;
     },
     patience,
@@ -59,7 +65,14 @@ const say = (accountId: string, { id }: ShownHold, what: string) =>
   daemon.call<ShownHold & { code: string }>("POST", `/v1/accounts/${accountId}/holds/${id}/${what}`);
 
 const over = (accountId: string): Promise<true> =>
-  eventually("nothing is held", async () => (await holdsOf(accountId)).length === 0, patience);
+  eventually(
+    "nothing is held",
+    async () => {
+      expect(await holdsOf(accountId)).toEqual([]);
+      return (await statusOf(daemon, accountId)).syncState === "live" && (await listedState(accountId)) === "live";
+    },
+    patience,
+  );
 
 const logOf = async (accountId: string): Promise<readonly SeenChange[]> =>
   (await changesOf(daemon, accountId)).filter(({ kind }) => kind !== "account.state");

@@ -88,6 +88,8 @@ export interface CutView {
   readonly secondViews: ReadonlyMap<PlacementId, SecondView>;
   /** Those that may be in a mailbox of which nobody has read what it has (B4), or be what is listed and not given (G7); absent: none. */
   readonly unread?: ReadonlySet<PlacementId>;
+  /** All of them may be in such a mailbox, for that tells nothing, and may not for long: told of where they are many. */
+  readonly blind?: boolean;
   /** A server was not well of late, or the views of the account disagree (B2). */
   readonly unwell: boolean;
   /** Of the whole account, with what was removed shortly before (B1). */
@@ -172,7 +174,7 @@ type Pending = "held" | "disputed" | "awaited";
  * believing the server, and keeping is what a hold ends in (release c).
  */
 const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Verdict | Pending => {
-  const { policy, pop3Devices, hold, epoch, cut } = input;
+  const { policy, pop3Devices, cut } = input;
   const found = classify(candidate, input);
   const view = viewOf(candidate, cut);
   const outcome = outcomeOf({
@@ -186,11 +188,20 @@ const judge = (candidate: Candidate, input: ResolveInput, tripped: boolean): Ver
   const mayBeThere = view === "awaited" || cut.unread?.has(candidate.id) === true;
   if (mayBeThere && !candidate.ownCommand) return "awaited";
   const believed = !tripped || !isGuarded(candidate) || outcome.action === "keep";
+  // A hold tells of it; what somebody says of that is done when the mailbox was read.
+  if (cut.blind === true && !candidate.ownCommand) return blindly(believed, input);
   if (believed && input.dispute === "open" && view === "unheard" && outcome.action === "remove") return givenUp("V4", "released");
   if (believed && !candidate.durable)
     return { found, reason: lostBeforeDurable, outcome: { action: "remove", recoverableDays: policy.retentionDays } };
   if (believed) return { found, reason: found.class, outcome };
-  if (input.decided === "rejected") return givenUp("B1", "rejected");
+  return underBreaker(candidate, input);
+};
+
+const blindly = (believed: boolean, { decided }: ResolveInput): Pending => (believed || decided !== null ? "awaited" : "held");
+
+/** What breaker B1 guards, and what nobody has said to be gone. */
+const underBreaker = (candidate: Candidate, { decided, hold, epoch, cut }: ResolveInput): Verdict | Pending => {
+  if (decided === "rejected") return givenUp("B1", "rejected");
   if (!mayRelease(hold, { epoch, absentSince: candidate.absentSince, at: cut.at })) return "held";
   return givenUp("B1", "released");
 };

@@ -136,7 +136,9 @@ const settleGroup = async (
   const scope = { endpointId, mailboxId, epoch };
   await applyDecision(account, decision, { scope, contents: [], existing: new Set() });
   const { held, disputed, awaited } = decision;
-  const history = held > 0 ? withCut(hold, { epoch, at: cut.at }) : null;
+  // No cut is complete that is blind: a hold may begin with it, and comes no nearer to its end.
+  const counts = hold === null || cut.blind !== true;
+  const history = held === 0 ? null : counts ? withCut(hold, { epoch, at: cut.at }) : hold;
   const massive = { mailboxId, reason: "mass_vanish", rule: "B1", count: held, history };
   await settleHold(account, endpointId, mass, { ...massive, unknown: disputed + awaited > 0 });
   const inconsistent = { mailboxId, reason: "inconsistent_views", rule: "V4", count: disputed, history: null };
@@ -205,9 +207,8 @@ const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, tes
   const all = groups.flatMap(({ candidates }) => candidates);
   const lost = all.filter(({ role }) => role === "inbox");
   const trashDays = await learnRetention(account, lane.trashDays, groups, at);
-  const missed = all.map(({ id }) => id);
   const stubs = all.length === 0 ? [] : await loadUnread(account, endpointId);
-  const notRead = new Set(unread === "all" ? missed : [...unread, ...stubs]);
+  const notRead = new Set([...(unread === "all" ? [] : unread), ...stubs]);
   const counted = all.filter((one) => isGuarded(one) && !notRead.has(one.id)).length;
   const losses = await loadLosses(account, counted, account.input.at);
   const asked = pop3ShowsAll ? null : await askedOf(account, testimony, groups, { disputes });
@@ -217,6 +218,7 @@ const decideCut = async (account: InputTx, { lane, surveyedAt, pop3ShowsAll, tes
     inboxLost: new Set(lost.map(({ messageId }) => messageId)),
     secondViews,
     unread: notRead,
+    blind: unread === "all",
     unwell: lane.unwell || disputes.size > 0 || [...secondViews.values()].includes("shown"),
     account: losses.account,
     keepsLabels: pop3ShowsAll,

@@ -75,6 +75,18 @@ const classes: readonly Mutant[] = [
     [
       ["V0", "what may lie in a held mailbox is gone", " || cut.unread?.has(candidate.id) === true;", ";"],
       ["B1", "what may lie in a held mailbox is part of a mass", " && cut.unread?.has(one.id) !== true", ""],
+      [
+        "V0",
+        "what a held mailbox may hide is let go of when a hold ends",
+        "if (cut.blind === true && !candidate.ownCommand) return",
+        "if (cut.blind === true && !candidate.ownCommand && input.decided === null) return",
+      ],
+      [
+        "B1",
+        "nobody hears of a mass while a held mailbox tells nothing",
+        '(believed || decided !== null ? "awaited" : "held");',
+        '"awaited";',
+      ],
       ["V4", "nobody waits for the maildrop", 'const mayBeThere = view === "awaited" || ', "const mayBeThere = "],
       ["V15", "nobody hears of a device that may be there", 'hinted ||= found.rule === "V15";', ""],
       ["V19", "what we removed ourselves goes here, too", ' || found.class === "self";', ";"],

@@ -65,7 +65,7 @@ export const witnesses: readonly Mutant[] = [
         "candidate.shownElsewhere",
       ],
       ["B1", "somebody's yes does not end a hold", 'input.decided !== "approved" && (', "("],
-      ["B1", "somebody's no is not heard", 'if (input.decided === "rejected") return givenUp("B1", "rejected");', ""],
+      ["B1", "somebody's no is not heard", 'if (decided === "rejected") return givenUp("B1", "rejected");', ""],
       ["B1", "what is kept anyway is held", 'outcome.action === "keep";', "false;"],
       [
         "V17",

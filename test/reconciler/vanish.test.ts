@@ -188,6 +188,24 @@ describe("candidates in one mailbox", () => {
     expect(resolve({ candidates: lost, live: 160, cut: cutAt(0, { unread }) })).toMatchObject({ held: 0, awaited: 55 });
   });
 
+  it("B1 V0: are told of where they are many, and wait, while a mailbox that is held tells nothing", () => {
+    const lost = [candidate(0, { ownCommand: true }), ...Array.from({ length: 60 }, (_, n) => candidate(n + 1))];
+    const of = (count: number, rest: Partial<ResolveInput> = {}) => {
+      const { held, awaited, changes } = resolve({
+        candidates: lost.slice(0, count + 1),
+        live: 160,
+        cut: cutAt(7 * 3_600_000, { blind: true }),
+        ...rest,
+      });
+      return [held, awaited, changes.length];
+    };
+    expect(of(5)).toEqual([0, 5, 1]);
+    expect(of(60)).toEqual([60, 0, 1]);
+    const hold = { epoch: 1, from: 0, cuts: [0, 3_600_000] };
+    expect(of(5, { hold })).toEqual([5, 0, 1]);
+    for (const decided of ["approved", "rejected"] as const) expect(of(60, { hold, decided })).toEqual([0, 60, 1]);
+  });
+
   it("S135: are disputed while the maildrop shows them (V4), and wait until it was listed", () => {
     const three = [candidate(1), candidate(2), candidate(3, { markedDeleted: true })];
     const about = (view: SecondView) => resolve({ candidates: three, cut: cutAt(0, { secondViews: seenAs(three, view) }) });

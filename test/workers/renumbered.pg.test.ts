@@ -296,3 +296,37 @@ it("G4: an empty mailbox in which all was to be removed is empty when it is seen
   vi.setSystemTime(now + 60_000);
   expect(await look()).toEqual(["absent"]);
 });
+
+it("B1 B4: many that may all lie in a mailbox that tells nothing are told of, and gone only when it was read", async () => {
+  const { context, work } = await begin();
+  const { accountId } = context;
+  const { cursor } = work;
+  if (cursor === null) throw new Error("no cursor");
+  const items = Array.from({ length: 12 }, (_, at) => itemOf(at + 4, textOf(`more ${at}`)));
+  await commitItems(context, work, { batch: await prepareBatch(context, items), reason: "delivered", move: null });
+  const uids = [...(await boundTo(context, work)).keys()];
+  const around = { elsewhere: false, arrived: false };
+  await commitObservation(context, work, { flags: [], absent: uids, around, move: { cursor, backfillLow: 1 } });
+  const settle = (unread: "all" | []) => {
+    const at = new Date(Date.now() + 60_000);
+    const survey = { complete: true, mailboxes: [], startedAt: at, endedAt: at };
+    return settleCandidates(context, survey, {}, { witness: new MaildropWitness(() => null), unread });
+  };
+  const told = async (): Promise<readonly unknown[]> => {
+    const text = `select reason, count, evidence, closed_at is null as open from holds where account_id = $1`;
+    return (await db.query({ text, values: [accountId] })).rows;
+  };
+  const live = async (): Promise<number> => (await placementsOf(context)).filter(({ lifecycle }) => lifecycle === "live").length;
+  expect(await settle("all")).toEqual({ held: true, awaited: false });
+  const first = await told();
+  expect(first).toMatchObject([{ reason: "mass_vanish", count: 15, open: true }]);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3_600_000 });
+  await settle("all");
+  expect(await told()).toEqual(first);
+  const text = `update holds set decision = 'approved', decided_by = 'dev' where account_id = $1`;
+  await db.query({ text, values: [accountId] });
+  expect(await settle("all")).toEqual({ held: false, awaited: true });
+  expect(await live()).toBe(15);
+  expect(await settle([])).toEqual({ held: false, awaited: false });
+  expect([await live(), await told()]).toMatchObject([0, [{ open: false }]]);
+});

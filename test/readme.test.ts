@@ -167,10 +167,16 @@ describe("the README", () => {
       }
       await using daemon = await startDaemon({ env: { SAMEBOX_DATA_DIR: dataDir, SAMEBOX_ADMIN_KEY: "" } });
       const steps = stepsOf(section("A session with curl"));
-      const printed = await runSteps(steps, dataDir, shellEnv(server, daemon.url, dataDir));
+      const [asking] = stepsOf(section("Trying another policy"));
+      const printed = await runSteps(
+        [...steps, ...(asking === undefined ? [] : [asking])],
+        dataDir,
+        shellEnv(server, daemon.url, dataDir),
+      );
       if (process.env["SHOW_README_OUTPUT"] !== undefined) process.stdout.write(printed.join("\n----\n"));
       expect(steps.filter(({ sample }) => sample !== null).length).toBeGreaterThanOrEqual(8);
       for (const [at, { sample }] of steps.entries()) if (sample !== null) compare(sample, printed[at] ?? "");
+      expect(JSON.parse(printed.at(-1) ?? "")).toMatchObject({ policy: { pop3Devices: "declared" }, total: 0 });
     } finally {
       await rm(dataDir, { recursive: true, force: true });
     }

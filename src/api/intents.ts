@@ -31,7 +31,12 @@ export const WriteResult = Type.Object(
     /** null, too, for a key that may not read mail. */
     message: Nullable(MessageSchema),
     warnings: Type.Optional(
-      Type.Array(Type.String({ description: "E.g. `pop3_visible`: in INBOX a POP3 device may take it again." })),
+      Type.Array(
+        Type.String({
+          description:
+            "E.g. `pop3_visible`: in INBOX a POP3 device may take it again; `mailbox_gone`: where it was there is nothing any more.",
+        }),
+      ),
     ),
   },
   { title: "WriteResult" },

@@ -1,8 +1,9 @@
 /** Writes to messages: one, several at once, and back again. */
 import { Type } from "typebox";
-import { formatId, type MessageId } from "../model/ids.ts";
-import { inverseOfMailbox } from "../model/mailbox-intent.ts";
+import { type AccountId, formatId, type MessageId } from "../model/ids.ts";
+import { inverseOfMailbox, type MailboxOp } from "../model/mailbox-intent.ts";
 import { readChange } from "../store/change-reads.ts";
+import { loadStandIns } from "../store/stand-ins.ts";
 import { callerOf, requireScope } from "./auth.ts";
 import { State } from "./change-json.ts";
 import { answerMessageWrite, answerWrite, WriteResult, WriteStatus } from "./intents.ts";
@@ -112,7 +113,7 @@ const registerBatch = (app: App, deps: ApiDeps): void => {
         tags,
         summary: "Several operations, in order, each with its own result",
         description:
-          "All are durable, or none is; what is rejected stops nothing. `If-Match` is the base of each. More than 50 messages thrown away need it, and are rejected where something became of them since.",
+          "All are durable, or none is; what is rejected stops nothing. A malformed operation (an id that cannot be one) refuses the whole batch, 400. `If-Match` is the base of each. More than 50 messages thrown away need it, and are rejected where something became of them since.",
         params: AccountParams,
         body: Strict({ ops: Type.Array(BatchEntry, { minItems: 1, maxItems: 500 }) }, { title: "BatchInput" }),
         response: { 200: BatchAnswer },
@@ -142,6 +143,15 @@ const UndoResult = Type.Object(
   { title: "UndoResult" },
 );
 
+/** What it lay in may have been removed, too, and been made again since. @throws ProblemError `conflict`: it was not. */
+const inPlace = async (deps: ApiDeps, accountId: AccountId, op: MailboxOp): Promise<MailboxOp> => {
+  if (op.op === "mailbox.remove" || op.parentId == null) return op;
+  const parentId = (await loadStandIns(deps.db, accountId, [op.parentId])).get(op.parentId);
+  if (parentId === undefined)
+    throw new ProblemError("conflict", "The mailbox that it lay in is gone, too. Undo the removal of that one first, then this.");
+  return { ...op, parentId };
+};
+
 const registerUndo = (app: App, deps: ApiDeps): void => {
   app.post(
     "/v1/accounts/:accountId/changes/:seq/undo",
@@ -151,7 +161,7 @@ const registerUndo = (app: App, deps: ApiDeps): void => {
         tags,
         summary: "The inverse of one change, as an ordinary write",
         description:
-          "Of a `conflict.resolved` it gives the loser what it wanted; of a `message.kept` it removes what was kept. A mailbox that was removed comes back empty, under a new id.",
+          "Of a `conflict.resolved` it gives the loser what it wanted; of a `message.kept` it removes what was kept. A mailbox that was removed comes back empty, under a new id; the undo of what became of its messages then brings them back into it, and without it into INBOX (`mailbox_gone`). 409 `conflict` where the mailbox that it lay in is gone: that one comes first.",
         params: Type.Object({ accountId: Type.String(), seq: Type.String() }),
         response: { 200: UndoResult },
       },
@@ -164,7 +174,10 @@ const registerUndo = (app: App, deps: ApiDeps): void => {
       const op = change.messageId === null ? inverseOfMailbox(change) : null;
       if (op !== null) {
         const exchange = { request, reply, account };
-        const { mailboxId: _, ...written } = await answerMailboxWrite(deps, exchange, op, { status: 200, base: null });
+        const { mailboxId: _, ...written } = await answerMailboxWrite(deps, exchange, await inPlace(deps, account.id, op), {
+          status: 200,
+          base: null,
+        });
         const readable = callerOf(request).scopes.has("mail:read");
         return { ...written, mailbox: readable ? written.mailbox : null, message: null };
       }

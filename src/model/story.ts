@@ -281,7 +281,7 @@ const mailboxUndo = (change: DecidedChange): string | null =>
   change.messageId !== null || change.after?.["role"] === "inbox" || inverseOfMailbox(change) === null
     ? null
     : change.kind === "mailbox.removed"
-      ? "To have it again, empty and with a new id, POST …/changes/{seq}/undo."
+      ? "To have it again, empty and with a new id, POST …/changes/{seq}/undo; then the same for each message that was in it."
       : undo;
 
 const otherwiseOf = (change: DecidedChange, told: string | null): string | null => {

@@ -142,10 +142,11 @@ export const drainWarning = (slice: IntentSlice, placement: IntentPlacement, mai
 
 /** Where a placement belongs that is to come back; null: there is no such mailbox. */
 export const homeOf = (slice: IntentSlice, placement: IntentPlacement): MailboxId | null => {
-  const role = slice.mailboxes.get(placement.mailboxId);
+  const mailboxId = slice.standIns.get(placement.mailboxId) ?? placement.mailboxId;
+  const role = slice.mailboxes.get(mailboxId);
   const inbox = mailboxOfRole(slice, "inbox");
   // A POP3 device would only take it again (V18).
   if (placement.reason === "pop3_drain" && role === "inbox") return mailboxOfRole(slice, "archive") ?? inbox;
-  if (role !== undefined && role !== "trash" && role !== "junk") return placement.mailboxId;
+  if (role !== undefined && role !== "trash" && role !== "junk") return mailboxId;
   return slice.homes.get(placement.id) ?? inbox;
 };

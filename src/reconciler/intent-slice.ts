@@ -54,6 +54,8 @@ export interface IntentSlice extends AccountSlice {
   readonly history: ReadonlyMap<PlacementId, PlacementHistory>;
   /** Of what is in Trash or Junk, or was removed from there: where it came from. */
   readonly homes: ReadonlyMap<PlacementId, MailboxId>;
+  /** Of mailboxes that what comes back was in: the live one that has the path of each now. */
+  readonly standIns: ReadonlyMap<MailboxId, MailboxId>;
   /** Of an undo: the change; null: there is none of that number. */
   readonly undone: LoggedChange | null;
   /** Unused ids: one for each mailbox that the intent names. */

@@ -217,7 +217,8 @@ const undo = (draft: IntentDraft, intent: Intent, { messageId }: UndoOp, slice: 
   const patchBack = (): Outcome[] =>
     inverse.kind === "remove" ? [] : patchPlacement(draft, intent, { placement, patch: inverse.keywords }, slice);
   if (inverse.kind === "keywords") return sumUp(intent, patchBack(), "concurrent_keywords");
-  const mailboxId = inverse.kind === "remove" ? null : (known(slice, inverse.mailboxId) ?? homeOf(slice, placement));
+  const old = inverse.kind === "remove" ? null : placeOf(slice, inverse.mailboxId);
+  const mailboxId = inverse.kind === "remove" ? null : (old ?? homeOf(slice, placement));
   if (inverse.kind === "place" && (mailboxId === null || !(isLive(placement) || placement.recoverable)))
     return result("rejected", cannotUndo, messageId);
   const rank = inverse.kind === "remove" ? rankOf.removal : rankOf.restore;
@@ -225,11 +226,16 @@ const undo = (draft: IntentDraft, intent: Intent, { messageId }: UndoOp, slice: 
   const said = patchBack();
   const moved = { placement: drafted(draft, placement), mailboxId, rank, reason: "api_undo" };
   const outcome = relocate(draft, intent, moved, slice);
-  return sumUp(intent, [...said, outcome], "concurrent_location", drainWarning(slice, placement, mailboxId));
+  return sumUp(intent, [...said, outcome], "concurrent_location", [
+    ...drainWarning(slice, placement, mailboxId),
+    // It has to be somewhere, and is not where it was.
+    ...(inverse.kind === "place" && inverse.mailboxId !== null && old === null ? ["mailbox_gone"] : []),
+  ]);
 };
 
-const known = ({ mailboxes }: IntentSlice, id: MailboxId | null): MailboxId | null =>
-  id !== null && mailboxes.has(id) ? id : null;
+/** The mailbox, or the one that was made again in its place. */
+const placeOf = ({ mailboxes, standIns }: IntentSlice, id: MailboxId | null): MailboxId | null =>
+  id === null ? null : mailboxes.has(id) ? id : (standIns.get(id) ?? null);
 
 /** Decides one intent into `draft`; what it answers stands for what the draft says. */
 export const reconcileIntent = (draft: IntentDraft, intent: Intent, slice: IntentSlice): IntentResult => {

@@ -34,6 +34,12 @@ const forLoser = ({ evidence }: LoggedChange): Inverse | null => {
   return mailboxId === null ? { kind: "remove" } : { kind: "place", mailboxId, keywords: {} };
 };
 
+/** Where it goes back to; null: nowhere, or where it came from. */
+export const mailboxBefore = (change: LoggedChange | null): MailboxId | null => {
+  const inverse = change === null ? null : inverseOf(change);
+  return inverse?.kind === "place" ? inverse.mailboxId : null;
+};
+
 /** null: there is no way back. */
 export const inverseOf = (change: LoggedChange): Inverse | null => {
   switch (change.kind) {

@@ -9,7 +9,7 @@ import { missingTrash } from "../reconciler/default-mailboxes.ts";
 import { emptyIntentDraft, type Intent, type IntentSlice } from "../reconciler/intent-slice.ts";
 import type { SaidPlace } from "../reconciler/location.ts";
 import { reconcileIntent } from "../reconciler/intents.ts";
-import { inverseOf } from "../reconciler/undo.ts";
+import { inverseOf, mailboxBefore } from "../reconciler/undo.ts";
 import type { AccountTx, InputTx } from "../store/account-tx.ts";
 import { planIntentCommands } from "../store/commands.ts";
 import { loadRefused } from "../store/ended-commands.ts";
@@ -25,6 +25,7 @@ import {
 } from "../store/intent-slices.ts";
 import { defineInput, ingestOwned } from "../store/inputs.ts";
 import { erasePurged, type JournaledIntent, loadIntents, storeIntents, takeLeft } from "../store/intents.ts";
+import { loadStandIns } from "../store/stand-ins.ts";
 import { wantMailboxes } from "../store/mailbox-commands.ts";
 import { writeMailboxes } from "../store/mailbox-writes.ts";
 import { loadMailboxes } from "../store/slices.ts";
@@ -104,11 +105,15 @@ const loadSlices = async (session: Session, intents: readonly MailIntent[]) => {
   const homes = returns.length === 0 ? new Map<PlacementId, MailboxId>() : await loadHomes(account, messageIds);
   const undone = new Map<MailIntent, IntentSlice["undone"]>();
   for (const intent of returns) if (intent.op.op === "undo") undone.set(intent, await loadChange(account, intent.op.seq));
+  const left = returns.flatMap(({ op }) => (placements.get(op.messageId) ?? []).map(({ mailboxId }) => mailboxId));
+  const before = [...undone.values()].flatMap((change) => mailboxBefore(change) ?? []);
+  const standIns = await loadStandIns(account.tx, account.accountId, [...new Set([...left, ...before])]);
   return (intent: MailIntent): IntentSlice => ({
     ...ofAccount,
     placements: placements.get(intent.op.messageId) ?? [],
     history,
     homes,
+    standIns,
     undone: undone.get(intent) ?? null,
     freshIds: intent.op.op === "patch" ? Object.keys(intent.op.mailboxIds).map(() => account.input.freshId()) : [],
   });

@@ -155,6 +155,45 @@ describe("undo", () => {
     ]);
   });
 
+  test("of nested mailboxes' removal makes them again, and what was in them goes back there (Q6)", async () => {
+    const make = async (name: string, parentId: string | null): Promise<string> =>
+      (await box.send("POST", `${box.account}/mailboxes`, { name, parentId })).body.id;
+    const made = await make("Ext", null);
+    const child = await make("Kid", made);
+    const mail = await box.mail(inbox);
+    const put = async (places: Record<string, true | null>): Promise<number> => {
+      const before = await box.state();
+      await box.send("PATCH", box.pathOf(mail), { mailboxIds: places });
+      return last(before);
+    };
+    await put({ [shown(inbox)]: null, [child]: true });
+    const taken = await put({ [shown(work)]: true });
+    const moved = await put({ [child]: null });
+    const drop = async (id: string): Promise<number> => {
+      const before = await box.state();
+      expect((await box.send("DELETE", `${box.account}/mailboxes/${id}`, undefined)).status).toBeLessThan(300);
+      return last(before);
+    };
+    const [kidGone, extGone] = [await drop(child), await drop(made)];
+    expect((await box.undo(kidGone)).body).toMatchObject({
+      status: 409,
+      code: "conflict",
+      detail: expect.stringContaining("first"),
+    });
+    const ext = (await box.undo(extGone)).body.mailbox;
+    expect(ext).toMatchObject({ path: "Ext" });
+    const kid = (await box.undo(kidGone)).body.mailbox;
+    expect(kid).toMatchObject({ name: "Kid", parentId: ext.id });
+    expect(taken).toBeLessThan(moved);
+    const back = await box.undo(moved);
+    expect(back.body.message.mailboxIds).toEqual({ [shown(work)]: true, [kid.id]: true });
+    expect(back.body.warnings).toBeUndefined();
+    await put({ [kid.id]: null });
+    const again = await last("0.0");
+    await drop(kid.id);
+    expect((await box.undo(again)).body).toMatchObject({ status: "applied", warnings: ["mailbox_gone"] });
+  });
+
   test("never rewinds: what came later stays (Q6)", async () => {
     const mail = await box.mail(inbox);
     const before = await box.state();

@@ -89,6 +89,7 @@ describe("what is said with an old base", () => {
       placements: [],
       history: new Map([[placement.id, { seen: [], said: [], located: [], placed: [moved] }]]),
       homes: new Map(),
+      standIns: new Map(),
       undone: null,
       freshIds: [],
     };

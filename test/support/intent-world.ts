@@ -113,6 +113,7 @@ export class IntentWorld {
         history:
           base === null ? new Map() : new Map(placements.map((placement) => [placement.id, this.historyOf(placement, base)])),
         homes: new Map(),
+        standIns: new Map(),
         undone: null,
         freshIds: Array.from({ length: 9 }, () => `copy${(this.made += 1)}`),
       },

@@ -289,8 +289,8 @@ export class Oracle {
         const wanted = new Map<string, boolean>();
         for (const { flag, value, by } of of.assertions) {
           // What an accident of the server took was seen before, and is put back, or it was not.
-          if (by === "fault") wanted.delete(flag);
-          else if (by !== "daemon" && !(by === "api" && unsure.has(of.content))) wanted.set(flag, value);
+          if (by === "fault" || (by === "api" && unsure.has(of.content))) wanted.delete(flag);
+          else if (by !== "daemon") wanted.set(flag, value);
         }
         const held = byItem.get(`${mailbox.path} ${uid}`);
         // What is purged has no flags any more; its item may have to stay (C7).

@@ -293,6 +293,8 @@ export class ServerModel {
     const other = mailbox.items.find((item) => one !== undefined && isTold(one, item));
     if (one === undefined || other === undefined) return;
     this.#forgetClears(path);
+    // Found out it looks as if a device had put each of them there, later than any client of the API had.
+    for (const { of } of [one, other]) of.sentTo = null;
     if (counted) mailbox.modseq += 1;
     const counter = counted ? { modseq: mailbox.modseq } : {};
     mailbox.items = mailbox.items.map((item) =>

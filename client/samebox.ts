@@ -307,9 +307,10 @@ export type AccountStatus = {
 export type PolicyEffect = {
     messageId: string;
     placementId: string;
-    mailboxId: string;
-    now: "kept" | "removed" | "restored";
-    wouldBe: "kept" | "removed" | "restored";
+    /** Where it is; of what would be `live`: where on the server it would be put back. null: a mailbox would be made for it. */
+    mailboxId: string | null;
+    now: "kept" | "removed" | "live";
+    wouldBe: "kept" | "removed" | "live";
     /** What its absence would count as, e.g. `pop3_drain`. */
     reason: string;
     rule: string;

@@ -2,8 +2,8 @@
 import { type Static, Type } from "typebox";
 import { defaultPolicy } from "../model/account.ts";
 import { formatState } from "../model/change.ts";
-import { formatId, parseId, type PlacementId } from "../model/ids.ts";
-import type { PolicyEffect } from "../model/policy-effects.ts";
+import { formatId, type MailboxId, parseId, type PlacementId } from "../model/ids.ts";
+import type { PolicyEffect, PolicyStanding } from "../model/policy-effects.ts";
 import { PolicyFields, PolicyInput } from "./account-schemas.ts";
 import { State } from "./change-json.ts";
 import { callerOf, requireScope } from "./auth.ts";
@@ -13,13 +13,18 @@ import { notFound } from "./problem.ts";
 import { Nullable, Strict, Words } from "./schemas.ts";
 import type { ApiDeps, App } from "./types.ts";
 
-const Standing = Words(["kept", "removed", "restored"]);
+const Standing = Words(["kept", "removed", "live"]);
 
 const Effect = Type.Object(
   {
     messageId: Type.String(),
     placementId: Type.String(),
-    mailboxId: Type.String(),
+    mailboxId: Nullable(
+      Type.String({
+        description:
+          "Where it is; of what would be `live`: where on the server it would be put back. null: a mailbox would be made for it.",
+      }),
+    ),
     now: Standing,
     wouldBe: Standing,
     reason: Type.String({ description: "What its absence would count as, e.g. `pop3_drain`." }),
@@ -29,12 +34,17 @@ const Effect = Type.Object(
   { title: "PolicyEffect" },
 );
 
-const showEffect = (effect: PolicyEffect): Static<typeof Effect> => ({
+const formatMailbox = (id: MailboxId | null): string | null => (id === null ? null : formatId("mbx", id));
+
+/** What is put back is `live` in the mailbox that it is put into. */
+const shownAs = (standing: PolicyStanding) => (standing === "restored" ? "live" : standing);
+
+const showEffect = (effect: PolicyEffect, restoreTo: MailboxId | null): Static<typeof Effect> => ({
   messageId: formatId("msg", effect.messageId),
   placementId: formatId("plc", effect.placementId),
-  mailboxId: formatId("mbx", effect.mailboxId),
-  now: effect.now,
-  wouldBe: effect.wouldBe,
+  mailboxId: formatMailbox(effect.wouldBe === "restored" ? restoreTo : effect.mailboxId),
+  now: shownAs(effect.now),
+  wouldBe: shownAs(effect.wouldBe),
   reason: effect.reason,
   rule: effect.rule,
   confidence: effect.confidence,
@@ -76,10 +86,10 @@ export const registerPolicy = (app: App, deps: ApiDeps): void => {
       const wanted = { tenantId, accountId: account.id, policy, after, limit: limit + 1 };
       const simulated = await deps.db.transaction((tx) => deps.policies.simulate(tx, wanted));
       if (simulated === null) throw notFound("account");
-      const { effects, total, state } = simulated;
+      const { effects, total, state, restoreTo } = simulated;
       const page = toPage([...effects], limit, {
         positionOf: ({ placementId }) => [formatId("plc", placementId)],
-        toItem: showEffect,
+        toItem: (effect) => showEffect(effect, restoreTo),
       });
       return { policy, total, ...page, state: formatState(state.epoch, state.seq) };
     },

@@ -37,6 +37,8 @@ export interface SimulatedPolicy {
   readonly total: number;
   /** By placement id, at most as many as were asked for. */
   readonly effects: readonly PolicyEffect[];
+  /** Where what is restored is put back; null: a mailbox would be made for it. */
+  readonly restoreTo: MailboxId | null;
   readonly state: { readonly epoch: number; readonly seq: bigint };
 }
 

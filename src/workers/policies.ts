@@ -1,7 +1,8 @@
 /** Changes of policy, applied to what was decided before: the same decisions whether they are only shown or carried out. */
-import type { PlacementId } from "../model/ids.ts";
+import type { MailboxId, PlacementId } from "../model/ids.ts";
 import type { Policies, PolicyEffect, SimulatedPolicy, SimulateRequest } from "../model/policy-effects.ts";
 import { viewPop3Devices } from "../model/pop3-devices.ts";
+import { restorePlace } from "../reconciler/commands.ts";
 import { applyEffect, effectOf, type PolicyDecided, type PolicyView } from "../reconciler/policy-change.ts";
 import { emptyDraft } from "../reconciler/state.ts";
 import { type AccountTx, readOwned } from "../store/account-tx.ts";
@@ -11,6 +12,7 @@ import { applyDecision } from "../store/decisions.ts";
 import { defineInput, ingestOwned } from "../store/inputs.ts";
 import { findWritableEndpoint } from "../store/intent-slices.ts";
 import { loadPolicyDecided } from "../store/policy-slices.ts";
+import { loadMailboxes } from "../store/slices.ts";
 
 const pageSize = 1000;
 
@@ -52,6 +54,12 @@ const policyApplied = defineInput("intent", "policy.applied", async (account, { 
   return total;
 });
 
+const restoreToOf = async (account: AccountTx): Promise<MailboxId | null> => {
+  const mailboxes = await loadMailboxes(account, await findWritableEndpoint(account));
+  const there = mailboxes.flatMap(({ id, role, upstream }) => (upstream === null ? [] : [{ ...upstream, id, role }]));
+  return restorePlace(there)?.id ?? null;
+};
+
 export class AccountPolicies implements Policies<Tx> {
   async simulate(tx: Tx, request: SimulateRequest): Promise<SimulatedPolicy | null> {
     const account = await readOwned(tx, request);
@@ -64,7 +72,7 @@ export class AccountPolicies implements Policies<Tx> {
       for (const { effect } of page)
         if (effects.length < limit && (after === null || effect.placementId > after)) effects.push(effect);
     }
-    return { total, effects, state: { epoch: account.stateEpoch, seq: account.headSeq } };
+    return { total, effects, restoreTo: await restoreToOf(account), state: { epoch: account.stateEpoch, seq: account.headSeq } };
   }
 
   async apply(tx: Tx, { deviceId, ...owner }: Parameters<Policies<Tx>["apply"]>[1]): Promise<number> {

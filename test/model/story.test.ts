@@ -12,6 +12,7 @@ const src = fileURLToPath(new URL("../../src/", import.meta.url));
 /** Reasons of changes of the account itself, and words that are no reasons of a change of mail. */
 const others = new Set([
   "expunged",
+  "renumbered",
   "renamed",
   "absent",
   "op_id_reused",

@@ -1,7 +1,7 @@
 /** Policies changed at any time: what another one would make of mail that is gone, told before and done afterwards. */
 import { describe, expect, it } from "vitest";
 import { openDatabase } from "../../src/store/database.ts";
-import { changesOf } from "../support/account-view.ts";
+import { changesOf, mailboxesOf } from "../support/account-view.ts";
 import { type Daemon, dovecotAccount, liveAccount } from "../support/daemon.ts";
 import { queryOnce } from "../support/database-server.ts";
 import type { Dovecot } from "../support/dovecot.ts";
@@ -22,6 +22,7 @@ useGround({ users: 3 }, (ground) => {
 });
 
 interface Effect {
+  readonly mailboxId: string | null;
   readonly messageId: string;
   readonly placementId: string;
   readonly now: string;
@@ -131,7 +132,10 @@ describe("a policy that is changed", () => {
       // What somebody has brought back since is his.
       await daemon.call("POST", `/v1/accounts/${id}/messages/${taken[0]?.messageId ?? ""}/restore`, {});
       const restored = await simulate(id, { onPop3Drain: "restore" });
-      expect(restored.items.map(({ wouldBe }) => wouldBe)).toEqual(Array.from({ length: restored.total }, () => "restored"));
+      expect(restored.items.map(({ wouldBe }) => wouldBe)).toEqual(Array.from({ length: restored.total }, () => "live"));
+      const archive = [...(await mailboxesOf(daemon, id)).values()].find(({ role }) => role === "archive");
+      expect(restored.total).toBeGreaterThan(0);
+      expect(new Set(restored.items.map(({ mailboxId }) => mailboxId))).toEqual(new Set([archive?.id]));
     },
   );
 

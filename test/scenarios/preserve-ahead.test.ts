@@ -77,7 +77,7 @@ describe("policy preserveAhead", () => {
       { onPop3Drain: "restore" },
     );
     const old = (await messagesOf(daemon, accountId)).get("old");
-    expect(simulated.body.items.map(({ messageId, wouldBe }) => [messageId, wouldBe])).toEqual([[old?.id, "restored"]]);
+    expect(simulated.body.items.map(({ messageId, wouldBe }) => [messageId, wouldBe])).toEqual([[old?.id, "live"]]);
     const patched = await daemon.call("PATCH", `/v1/accounts/${accountId}`, { policy: { onPop3Drain: "restore" } });
     expect(patched.status).toBe(200);
     await eventually("old is put back", async () => expect(await placesOf(accountId, "old")).toEqual(["Archive"]), patience);

@@ -20,6 +20,10 @@ export interface EndpointState {
   readonly resyncAskedAt: Date | null;
 }
 
+/** Whether both are asked for the same way: what is known of the one holds for the other. */
+export const isSameAccess = (one: EndpointState, other: EndpointState): boolean =>
+  one.credentialsVersion === other.credentialsVersion && JSON.stringify(one.settings) === JSON.stringify(other.settings);
+
 export interface AccountState {
   readonly id: AccountId;
   readonly tenantId: TenantId;

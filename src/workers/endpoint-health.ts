@@ -5,9 +5,9 @@ import type { EndpointProfile } from "../model/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import type { AccountId, EndpointId } from "../model/ids.ts";
 import type { Pop3Sign } from "../model/pop3-devices.ts";
-import { AccountGoneError } from "../store/account-tx.ts";
-import { type EndpointHealth, type EndpointState, writeHealth } from "../store/account-state.ts";
-import { defineInput, ingest } from "../store/inputs.ts";
+import { AccountGoneError, inAccount } from "../store/account-tx.ts";
+import { type EndpointHealth, type EndpointState, isSameAccess, readAccountState, writeHealth } from "../store/account-state.ts";
+import { defineInput, ingestOwned } from "../store/inputs.ts";
 import { FencedError } from "../store/leases.ts";
 import { notePop3Sign } from "../store/pop3-evidence.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -43,6 +43,8 @@ export class HealthBook {
   private readonly ground: LaneGround;
   private endpoint: EndpointState | null = null;
   private health: EndpointHealth | null = null;
+  /** No pass with these settings has ended yet. */
+  private isUntried = false;
 
   constructor(ground: LaneGround) {
     this.ground = ground;
@@ -63,27 +65,37 @@ export class HealthBook {
     return this.health?.profile ?? this.endpoint?.profile ?? {};
   }
 
-  /** Takes what the store says; a person may have changed it. */
-  take(endpoint: EndpointState): void {
+  /**
+   * Takes what the store says; a person may have changed it.
+   * @returns whether somebody did: other settings or credentials than before, or another time to come back.
+   */
+  take(endpoint: EndpointState): boolean {
     const { syncState, lastError, attempts, nextAttemptAt, profile } = endpoint;
+    const isOther = this.endpoint !== null && !isSameAccess(this.endpoint, endpoint);
+    const isMeantSooner = this.health !== null && this.health.nextAttemptAt?.getTime() !== nextAttemptAt?.getTime();
+    this.isUntried ||= isOther;
     this.endpoint = endpoint;
     if (lastError !== null) this.trouble.noteFailure(lastError.code, Date.parse(lastError.at));
     this.health = { syncState, lastError, attempts, nextAttemptAt, lastSuccessAt: null, profile };
+    return isOther || isMeantSooner;
   }
 
   /** When a pass may run, in ms since 1970; 0: now; infinity while parked or paused. */
   mayRunAt(paused: boolean, because: Because): number {
     const { health } = this;
     if (paused || health === null) return Number.POSITIVE_INFINITY;
+    // The hint of a change may have given way to another.
+    const isChanged = because === "changed" || this.isUntried;
     const parked = health.nextAttemptAt === null && health.attempts > 0 && health.syncState === "needs_reauth";
-    if (parked && because !== "changed") return Number.POSITIVE_INFINITY;
+    if (parked && !isChanged) return Number.POSITIVE_INFINITY;
     const wait = health.nextAttemptAt?.getTime() ?? 0;
-    return wait > Date.now() && because !== "changed" && because !== "api" ? wait : 0;
+    return wait > Date.now() && !isChanged && because !== "api" ? wait : 0;
   }
 
   /** Writes only what is news. */
   async succeeded(syncState: SyncState, profile: EndpointProfile): Promise<void> {
     const { health } = this;
+    this.isUntried = false;
     const quiet =
       health !== null &&
       health.syncState === syncState &&
@@ -106,6 +118,7 @@ export class HealthBook {
       log.error({ err: error }, "pass gave up");
       return Date.now() + services.retryTimes.transientFirstMs;
     }
+    this.isUntried = false;
     this.trouble.noteFailure(error.code);
     const { attempts = 0, lastError: before = null } = this.health ?? {};
     // Only refusals in a row lead to parking: a server that was down before says nothing of the password.
@@ -117,18 +130,27 @@ export class HealthBook {
     try {
       const lastError = { code, message, action, at: new Date().toISOString() };
       const { syncState, attempts: next } = retry;
-      await this.write({ syncState, lastError, attempts: next, nextAttemptAt, lastSuccessAt: null, profile: this.profile }, sign);
+      const health = { syncState, lastError, attempts: next, nextAttemptAt, lastSuccessAt: null, profile: this.profile };
+      if (!(await this.write(health, sign))) return Date.now();
     } catch (err) {
       log.error({ err }, "health could not be written");
     }
     return nextAttemptAt?.getTime() ?? Number.POSITIVE_INFINITY;
   }
 
-  private async write(health: EndpointHealth, sign: Pop3Sign | null = null): Promise<void> {
+  /** @returns false where the endpoint has other settings or credentials by now, of which this says nothing: it is dropped. */
+  private async write(health: EndpointHealth, sign: Pop3Sign | null = null): Promise<boolean> {
     const { services, fence, accountId } = this.ground;
     const { endpoint } = this;
-    if (endpoint === null) return;
-    await ingest({ db: services.db, fence, accountId }, endpointWent, { endpointId: endpoint.id, health, sign });
-    this.health = health;
+    if (endpoint === null) return false;
+    const written = await inAccount(services.db, fence, accountId, async (account) => {
+      // Before there is an input, and not part of it: whoever replays has no credentials, and no versions of them.
+      const now = (await readAccountState(account.tx, accountId))?.endpoints.find(({ id }) => id === endpoint.id);
+      if (now === undefined || !isSameAccess(endpoint, now)) return false;
+      await ingestOwned(account.tx, account, endpointWent, { endpointId: endpoint.id, health, sign });
+      return true;
+    });
+    if (written) this.health = health;
+    return written;
   }
 }

@@ -7,7 +7,7 @@ import type { MailboxWriter, Session } from "../endpoints/endpoint.ts";
 import type { EndpointProfile } from "../model/endpoint.ts";
 import { SyncError } from "../model/failure.ts";
 import { inAccount } from "../store/account-tx.ts";
-import { type AccountState, countBound, type EndpointState } from "../store/account-state.ts";
+import { type AccountState, countBound, type EndpointState, isSameAccess } from "../store/account-state.ts";
 import { hasCandidates } from "../store/candidates.ts";
 import { passDuration, passes } from "../telemetry/metrics.ts";
 import { planReconnect, planSweep } from "./backoff.ts";
@@ -117,11 +117,7 @@ export class ImapLane implements EndpointLane {
   /** Keeps the session when nothing about the endpoint changed. */
   async take(account: AccountState, endpoint: EndpointState): Promise<void> {
     const before = this.loaded;
-    const same =
-      before !== null &&
-      before.endpoint.credentialsVersion === endpoint.credentialsVersion &&
-      JSON.stringify(before.endpoint.settings) === JSON.stringify(endpoint.settings);
-    if (before !== null && same) {
+    if (before !== null && isSameAccess(before.endpoint, endpoint)) {
       const context: LaneContext = { ...before.context, policy: account.policy, twoViews: account.endpoints.length > 1 };
       this.loaded = { ...before, account, endpoint, context };
       this.health.take(endpoint);

@@ -103,8 +103,7 @@ export class AccountLane {
     const endpoints = account === null || account.deleted ? [] : wanted(account);
     const ids = new Set(endpoints.map(({ id }) => id));
     const gone = [...this.lanes].filter(([id]) => !ids.has(id));
-    for (const [id, lane] of gone) await this.drop(id, lane);
-    if (account !== null && !account.deleted) await this.forget(account, gone);
+    for (const [id, lane] of gone) await this.drop(id, lane, account);
     for (const endpoint of endpoints) {
       let lane = this.lanes.get(endpoint.id);
       if (lane === undefined) this.lanes.set(endpoint.id, (lane = this.make(endpoint)));
@@ -112,23 +111,20 @@ export class AccountLane {
     }
   }
 
-  /** What lanes still wrote when their endpoints were removed already. */
-  private async forget({ endpoints }: AccountState, gone: readonly (readonly [EndpointId, EndpointLane])[]): Promise<void> {
-    for (const [id] of gone)
-      if (!endpoints.some((endpoint) => endpoint.id === id))
-        await ingest({ db: this.ground.services.db, fence: this.ground.fence, accountId: this.accountId }, endpointForgotten, id);
-  }
-
   private make(endpoint: EndpointState): EndpointLane {
     if (endpoint.settings.protocol === "imap") return (this.imap = new ImapLane(this.ground, this.witness));
     return (this.maildrop = new MaildropLane(this.ground, this.witness, () => this.imap));
   }
 
-  private async drop(id: EndpointId, lane: EndpointLane): Promise<void> {
+  /** Also what the lane still wrote when its endpoint was removed already. Where that fails it stays, stopped, to be dropped again. */
+  private async drop(id: EndpointId, lane: EndpointLane, account: AccountState | null): Promise<void> {
+    await lane.stop();
+    const { services, fence } = this.ground;
+    const isRemoved = account !== null && !account.deleted && !account.endpoints.some((endpoint) => endpoint.id === id);
+    if (isRemoved) await ingest({ db: services.db, fence, accountId: this.accountId }, endpointForgotten, id);
     this.lanes.delete(id);
     if (lane === this.imap) this.imap = null;
     if (lane === this.maildrop) this.maildrop = null;
-    await lane.stop();
   }
 }
 

@@ -98,6 +98,7 @@ export class MaildropLane implements EndpointLane {
 
   take(account: AccountState, endpoint: EndpointState): Promise<void> {
     const { services, fence } = this.ground;
+    if (this.health.take(endpoint)) this.beginAnew();
     const context: MaildropContext = {
       db: services.db,
       facts: services.facts,
@@ -112,8 +113,15 @@ export class MaildropLane implements EndpointLane {
     const memory = this.loaded?.memory ?? freshMemory(endpoint.profile);
     this.loaded = { account, endpoint, context, memory };
     this.endpointId = endpoint.id;
-    this.health.take(endpoint);
     return Promise.resolve();
+  }
+
+  /** A look is due, whatever it waited for, and what is remembered may be of another maildrop. */
+  private beginAnew(): void {
+    this.dueAt = Date.now();
+    this.loaded = null;
+    this.settled = false;
+    this.resync.drop();
   }
 
   async run(because: Because, signal: AbortSignal): Promise<"done" | "again"> {

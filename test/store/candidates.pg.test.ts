@@ -1,25 +1,17 @@
 /** What a mailbox that is gone, or numbered anew, leaves without an item. */
 import { uuidv7 } from "uuidv7";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { PlacementId } from "../../src/model/ids.ts";
 import type { InputTx } from "../../src/store/account-tx.ts";
 import { allowWholeMailbox, markUnbound } from "../../src/store/candidates.ts";
-import { type Database, openDatabase, type Queryable } from "../../src/store/database.ts";
+import { type Database, type Queryable } from "../../src/store/database.ts";
 import { MailRows } from "../support/mail-rows.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { quietLog } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 it.each([

@@ -1,26 +1,19 @@
 import fc from "fast-check";
 import { uuidv7 } from "uuidv7";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { DecidedChange } from "../../src/model/change.ts";
 import { toChangeJson } from "../../src/model/change-json.ts";
 import { appendChanges, inAccount } from "../../src/store/account-tx.ts";
 import { readChanges } from "../../src/store/change-reads.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { expectChained } from "../support/hash-chain.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { makeAccount, quietLog } from "../support/shard-owner.ts";
+import { makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const id = fc.uuid({ version: 7 });

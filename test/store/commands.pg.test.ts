@@ -1,27 +1,19 @@
 /** What becomes of commands, in their rows. */
 import { uuidv7 } from "uuidv7";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { PlacementId } from "../../src/model/ids.ts";
 import type { InputTx } from "../../src/store/account-tx.ts";
 import { type CommandMove, moveCommands } from "../../src/store/commands.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { listMaskedStores } from "../../src/store/ended-commands.ts";
 import { replaceBy } from "../../src/store/successors.ts";
 import { MailRows } from "../support/mail-rows.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { quietLog } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 it("a try counts though nothing was sent, and they begin anew where a part was done", async () => {

@@ -1,26 +1,18 @@
 /** What the store has of mail that is shown again, and of what was said of it: found one by one. */
 import { createHash } from "node:crypto";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { AccountId, MessageId, PlacementId } from "../../src/model/ids.ts";
 import { type AccountTx, lockOwned } from "../../src/store/account-tx.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { loadOpinions } from "../../src/store/intent-slices.ts";
 import { loadAlike } from "../../src/store/maildrops.ts";
 import { MailRows } from "../support/mail-rows.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { quietLog } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const inAccount = <T>({ tenantId, accountId }: MailRows, work: (account: AccountTx) => Promise<T>): Promise<T> =>

@@ -1,25 +1,17 @@
 /** Octets that the store has lost, stored once more. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { memoryOctets } from "../../src/endpoints/octets.ts";
 import { type AccountTx, type InputStamp, lockOwned } from "../../src/store/account-tx.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { erasePurged } from "../../src/store/intents.ts";
 import { listLostOctets, type LostOctets, restoreOctets } from "../../src/store/resync.ts";
 import { MailRows } from "../support/mail-rows.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { quietLog } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const inAccount = <T>({ tenantId, accountId }: MailRows, work: (account: AccountTx) => Promise<T>): Promise<T> =>

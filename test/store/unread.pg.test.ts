@@ -1,23 +1,15 @@
 /** What is missing and may be what a server lists and does not give (G7). */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { InputTx } from "../../src/store/account-tx.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { loadUnread } from "../../src/store/stubs.ts";
 import { MailRows } from "../support/mail-rows.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { quietLog } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const date = new Date("2026-11-01T10:00:00Z");

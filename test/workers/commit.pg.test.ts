@@ -1,28 +1,21 @@
 import { createHash } from "node:crypto";
 import { uuidv7 } from "uuidv7";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { memoryOctets } from "../../src/endpoints/octets.ts";
 import { storedOctets } from "../../src/store/blob-reads.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { listInputs, readFacts, type RecordedInput, replayInput } from "../../src/store/inputs.ts";
 import { FencedError } from "../../src/store/leases.ts";
 import { commitItems, commitObservation, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { findMeant } from "../../src/workers/meant.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { fenceOf, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { fenceOf, itemOf, makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const message = (n: number): string => `Subject: message ${n}\r\nMessage-ID: <${n}@example.test>\r\n\r\nbody ${n}\r\n`;

@@ -1,25 +1,18 @@
 /** How a pass went is said of the settings and credentials that it was made with, and of no others. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { SyncError } from "../../src/model/failure.ts";
 import { type EndpointState, readAccountState } from "../../src/store/account-state.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { defaultRetryTimes } from "../../src/workers/backoff.ts";
 import { HealthBook } from "../../src/workers/endpoint-health.ts";
 import type { LaneServices } from "../../src/workers/lane-services.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
 import { defaultTenant, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const refused = new SyncError("credential", "endpoint", { code: "endpoint_auth_failed", message: "No.", action: "Mend it." });

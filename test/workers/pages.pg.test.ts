@@ -1,28 +1,21 @@
 /** What is read page by page: mail that a server lists without giving it, and all that is in a mailbox. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Session } from "../../src/endpoints/endpoint.ts";
 import type { MessageId, MailboxId, PlacementId } from "../../src/model/ids.ts";
 import { inAccount } from "../../src/store/account-tx.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { livePlacements } from "../../src/store/slices.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { readStubs } from "../../src/workers/stub-reads.ts";
 import { dueStubs } from "../../src/workers/stubs.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { itemOf, makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const message = (n: number): string => `Subject: message ${n}\r\nMessage-ID: <${n}@example.test>\r\n\r\nbody ${n}\r\n`;

@@ -1,30 +1,23 @@
 /** Copies of mail that a POP3 device may take (V21), where it comes into INBOX by other ways than being read whole. */
 import { uuidv7 } from "uuidv7";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { Session } from "../../src/endpoints/endpoint.ts";
 import { defaultPolicy } from "../../src/model/account.ts";
 import type { EndpointId } from "../../src/model/ids.ts";
 import type { FetchedItem, HeadItem } from "../../src/model/observation.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { listItemStubs } from "../../src/store/stubs.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
 import { joinKnown } from "../../src/workers/join.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { readStubs } from "../../src/workers/stub-reads.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { defaultTenant, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { defaultTenant, itemOf, makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const signal = new AbortController().signal;

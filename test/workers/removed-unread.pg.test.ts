@@ -1,12 +1,12 @@
 /** What was removed here, and whose mailbox is numbered anew and not read again yet (ID-8). */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Session } from "../../src/endpoints/endpoint.ts";
 import type { PlacementId } from "../../src/model/ids.ts";
 import type { MailIntent } from "../../src/model/intent.ts";
 import type { FetchedItem, HeadItem } from "../../src/model/observation.ts";
 import { type ExpungeStep, reviewExpunge } from "../../src/reconciler/moves.ts";
 import { listOpenCommands } from "../../src/store/commands.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
 import { beginEpoch } from "../../src/workers/epoch.ts";
 import { settleLeftOver } from "../../src/workers/epoch-holds.ts";
@@ -14,20 +14,13 @@ import { IntentWrites } from "../../src/workers/intents.ts";
 import type { MailboxLane } from "../../src/workers/lane-state.ts";
 import { commitPairs } from "../../src/workers/rebinding.ts";
 import { recognise } from "../../src/workers/recognise.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { defaultTenant, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { defaultTenant, itemOf, makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const textOf = (name: string, body = name): string => `Subject: ${name}\r\nMessage-ID: <${name}@example.test>\r\n\r\n${body}\r\n`;

@@ -1,25 +1,18 @@
 /** Whether items are still what their numbers were bound to: when that is asked, and what comes of it (ID-11). */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { Session } from "../../src/endpoints/endpoint.ts";
 import type { HeadItem, HeadsRequest, MailboxObservation } from "../../src/model/observation.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { isStillKnown } from "../../src/workers/sample.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { defaultTenant, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { defaultTenant, itemOf, makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const many = 200;

@@ -1,27 +1,20 @@
 /** Mail that is seen where it arrived before it is missed where it was. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { Session } from "../../src/endpoints/endpoint.ts";
 import type { HeadsRequest, MailboxObservation } from "../../src/model/observation.ts";
 import { inAccount } from "../../src/store/account-tx.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { loadBound } from "../../src/store/slices.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
 import { type LaneContext, type MailboxLane, scopeOf } from "../../src/workers/lane-state.ts";
 import { missSources } from "../../src/workers/sources.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { itemOf, makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 const uids = [1, 2, 3, 4];

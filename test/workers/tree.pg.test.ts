@@ -1,20 +1,13 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { expect, it } from "vitest";
+import { type Database } from "../../src/store/database.ts";
 import { refreshMailboxes } from "../../src/workers/tree.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { makeAccount, quietLog } from "../support/shard-owner.ts";
+import { makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 it("a mailbox that had another one in its place is read again where it is found (D9)", async () => {

@@ -1,25 +1,18 @@
 /** What is sent of what is owed: where a session has not seen that items are what they were (ID-11), and what changes on the way. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { ExpungeRequest, MailboxWriter, MoveRequest, StoreRequest } from "../../src/endpoints/endpoint.ts";
 import type { MailboxId } from "../../src/model/ids.ts";
-import { type Database, openDatabase } from "../../src/store/database.ts";
+import { type Database } from "../../src/store/database.ts";
 import { commitItems, prepareBatch } from "../../src/workers/commit.ts";
 import type { LaneContext, MailboxLane } from "../../src/workers/lane-state.ts";
 import { runCommands } from "../../src/workers/writing.ts";
-import { type FreshDatabase, freshDatabase } from "../support/postgres.ts";
-import { defaultTenant, itemOf, makeAccount, quietLog } from "../support/shard-owner.ts";
+import { defaultTenant, itemOf, makeAccount } from "../support/shard-owner.ts";
+import { useDatabase } from "../support/open-database.ts";
 
-let fresh: FreshDatabase;
 let db: Database;
 
-beforeAll(async () => {
-  fresh = await freshDatabase();
-  db = openDatabase({ url: fresh.url, log: quietLog });
-});
-
-afterAll(async () => {
-  await db.close();
-  await fresh.drop();
+useDatabase((opened) => {
+  db = opened;
 });
 
 /** As if an app had destroyed what lies in a mailbox. */

@@ -42,6 +42,7 @@ import { opinionsOn, oweOpinions } from "./opinions.ts";
 import { settleRetrievals } from "./retrievals.ts";
 import { expectStubs } from "./stubs.ts";
 import { drainToTrash, judgeSeen, type SeenSurroundings } from "./seen.ts";
+import { missUnseen } from "./unseen-placings.ts";
 
 const octetsOf = (items: readonly ShownItem[]): Octets[] => items.flatMap((item) => (item.octets === null ? [] : [item.octets]));
 
@@ -126,17 +127,17 @@ const cursorWrite = (mailbox: MailboxFacts, move: CursorMove) => ({
 
 export const emptyBatch: PreparedBatch = { items: [], facts: [], contents: [], seen: [] };
 
-/** Moves the cursor, and says what its move passes. @returns how much mail came and went unseen. */
+/** Moves the cursor, and says what its move passes. @returns how much mail came and went unseen, and how much of it we had sent. */
 const moveCursor = async (
   account: InputTx,
   lane: LaneFacts,
   { mailbox, move }: { readonly mailbox: MailboxFacts; readonly move: CursorMove },
-): Promise<number> => {
+): Promise<{ unseen: number; missing: number }> => {
   const { arrived } = move;
   const scope = scopeOf(lane, mailbox);
   const unseen = arrived == null ? 0 : await noteCoverageGap(account, scope, arrived);
   await writeCursor(account, lane.endpointId, cursorWrite(mailbox, move));
-  return unseen;
+  return { unseen, missing: arrived == null ? 0 : await missUnseen(account, scope, { to: arrived.to, count: unseen }) };
 };
 
 export interface ItemsCommit {
@@ -220,9 +221,9 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
   await noteRenderings(account, contents, { shown, newMessages: decision.newMessages });
   await confirmClaims(account, claims, decision);
   if (lane.twoViews) await settleRetrievals(account);
-  const unseen = move === null ? 0 : await moveCursor(account, lane, { mailbox, move });
+  const passed = move === null ? { unseen: 0, missing: 0 } : await moveCursor(account, lane, { mailbox, move });
   const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? account.input.at);
-  return { created, unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
+  return { created, unseen: passed.unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
 };
 
 /** UIDs, flags and hashes; not what is read from the octets again. */
@@ -340,15 +341,22 @@ const decideLook = async (account: InputTx, { lane, mailbox, look }: LookFacts) 
   await applyDecision(account, absences, surroundings);
   if (look.audit === true) await noteRepair(account, scope, flags.bindings.length + absences.closed.length);
   if (lane.twoViews) await settleRetrievals(account);
-  const unseen = await moveCursor(account, lane, { mailbox, move: look.move });
+  const passed = await moveCursor(account, lane, { mailbox, move: look.move });
   const modseq = counted === null ? lane.modseq : learnArithmetic(lane.modseq, counted);
-  return { closed: absences.closed.length, updated: flags.placements.length, unseen, modseq, held };
+  return { closed: absences.closed.length, updated: flags.placements.length, ...passed, modseq, held };
 };
 
 const flagsSeen = defineInput("observation", "imap.flags", decideLook);
 
-/** Flags and absences of known items, and the cursor: one transaction. */
-export const commitObservation = async (context: LaneContext, mailbox: MailboxLane, look: ObservationCommit): Promise<void> => {
+/**
+ * Flags and absences of known items, and the cursor: one transaction.
+ * @returns whether something is missed that was never seen there.
+ */
+export const commitObservation = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  look: ObservationCommit,
+): Promise<boolean> => {
   step("before commit");
   const { counts, flags, ...rest } = look;
   const uids = flags.map(({ uid }) => uid);
@@ -367,4 +375,5 @@ export const commitObservation = async (context: LaneContext, mailbox: MailboxLa
   coverageGaps.inc(done.unseen);
   mailbox.bound -= done.closed;
   remember(mailbox, look.move);
+  return done.missing > 0;
 };

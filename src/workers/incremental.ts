@@ -177,19 +177,20 @@ export const updateMailbox = async (
     arrived: arrivedUids(seen, mailbox.cursor, seen.uidNext),
   };
   const rest = goneFirst ? { flags: [], absent: [], audit } : facts;
-  if (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move))
-    await commitObservation(context, mailbox, {
+  const unseen =
+    (rest.flags.length > 0 || rest.absent.length > 0 || moved(mailbox, move)) &&
+    (await commitObservation(context, mailbox, {
       ...rest,
       around,
       move,
       ...(ranges.length === 0 && { counts: seen }),
-    });
+    }));
   if (regressed) {
     uidValidityResets.inc();
     mailbox.auditedAt = 1;
   }
   mailbox.lookedAt = seen.startedAt.getTime();
-  return { candidates: absent.length > 0 || missing, created };
+  return { candidates: absent.length > 0 || missing || unseen, created };
 };
 
 const moved = (mailbox: MailboxLane, move: CursorMove): boolean =>

@@ -13,6 +13,7 @@ import { auditIsDue, backfillDone, type LaneContext, type MailboxLane, scopeOf }
 import { lackedBy } from "./recognise.ts";
 import { applyListing } from "./renames.ts";
 import { isStillKnown } from "./sample.ts";
+import { goneUnread, placingsUnseen, unseenAmong } from "./unseen-placings.ts";
 
 /** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
 export const compare = async (
@@ -114,7 +115,7 @@ const missRenumbered = async (
   return marked > 0;
 };
 
-type Claimed = Pick<PlacementView, "id" | "lifecycle" | "absent" | "binding">;
+type Claimed = Pick<PlacementView, "id" | "mailboxId" | "lifecycle" | "absent" | "binding">;
 
 /** By the mailbox that shows them, or showed them before it was numbered anew. */
 const bySource = (placements: Iterable<Claimed>): Map<MailboxId, { uids: number[]; ids: PlacementId[] }> => {
@@ -129,6 +130,20 @@ const bySource = (placements: Iterable<Claimed>): Map<MailboxId, { uids: number[
   return sources;
 };
 
+/** Where we put it, and nobody has seen it: if it went from there, this is where it went. */
+const missUnseenIn = async (context: LaneContext, { session, signal }: SourceLook, source: MailboxLane): Promise<boolean> => {
+  if (source.cursor === null || !backfillDone(source)) return false;
+  const { db, accountId } = context;
+  const scope = scopeOf(context, source);
+  const anywhere = { to: Infinity, count: 1 };
+  if ((await unseenAmong(db, { accountId }, scope, anywhere)).length === 0) return false;
+  const seen = await observeSource(session, source, signal);
+  const unseen = epochBreakOf(source, seen) === null ? goneUnread(source, seen) : null;
+  return unseen !== null && (await ingest(context, placingsUnseen, { scope, unseen })) > 0;
+};
+
+const isUnshown = ({ lifecycle, absent, binding }: Claimed): boolean => lifecycle === "live" && !absent && binding === null;
+
 /**
  * Before a second placement is made of a message we hold: is the first one still there? Servers add before they remove
  * (RFC 6851 3.3), so a mail that was moved may be seen where it arrived before it is missed where it was.
@@ -141,6 +156,12 @@ export const missSources = async (
   placements: Iterable<Claimed>,
 ): Promise<boolean> => {
   let missing = false;
+  const unshown = new Set([...placements].flatMap((placement) => (isUnshown(placement) ? [placement.mailboxId] : [])));
+  for (const id of unshown) {
+    const source = context.mailboxes.get(id);
+    if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now()) continue;
+    missing = (await missUnseenIn(context, look, source)) || missing;
+  }
   for (const [id, { uids, ids }] of bySource(placements)) {
     const source = context.mailboxes.get(id);
     if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now() || look.settled?.has(id))
@@ -156,7 +177,7 @@ export const missSourcesOf = async (
   context: LaneContext,
   look: SourceLook,
   mailbox: MailboxLane,
-  batch: PreparedBatch,
+  batch: Pick<PreparedBatch, "items" | "contents">,
 ): Promise<boolean> => {
   const hashes = batch.items.flatMap(({ octets }) => (octets === null ? [] : [octets.sha256]));
   const known = await inAccount(context.db, context.fence, context.accountId, (account) =>

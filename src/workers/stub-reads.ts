@@ -24,6 +24,7 @@ import {
   scopeOf,
 } from "./lane-state.ts";
 import { isPreserving } from "./preserving.ts";
+import { missSourcesOf, type SourceLook } from "./sources.ts";
 
 interface WholeFacts {
   readonly lane: LaneFacts;
@@ -75,7 +76,12 @@ const stubRead = defineInput(
   },
 );
 
-const complete = async (context: LaneContext, mailbox: MailboxLane, stub: ItemStub, item: FetchedItem): Promise<boolean> => {
+const complete = async (
+  context: LaneContext,
+  look: SourceLook,
+  { mailbox, stub }: { readonly mailbox: MailboxLane; readonly stub: ItemStub },
+  item: FetchedItem,
+): Promise<boolean> => {
   const { octets } = item;
   if (octets === null) return false;
   await storeBlobs(context.db, context, [octets]);
@@ -87,6 +93,8 @@ const complete = async (context: LaneContext, mailbox: MailboxLane, stub: ItemSt
     octets: { sha256, size },
     fingerprint: print,
   };
+  // It may be what was moved here, and is not missed yet where it was.
+  await missSourcesOf(context, look, mailbox, { items: [item], contents: [content] });
   const became = await ingest(context, stubRead, { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), stub, content });
   if (became === "withdrawn") {
     mailbox.bound -= 1;
@@ -106,12 +114,13 @@ export const readStubs = async (
   const byUid = new Map(stubs.map((stub) => [stub.uid, stub]));
   const ranges = [...byUid.keys()].map((uid) => ({ from: uid, to: uid }));
   const request = { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges };
+  const look = { session, signal };
   let had = false;
   for await (const { items } of session.fetch(request, signal))
     for (const item of items) {
       const stub = byUid.get(item.uid);
       try {
-        if (stub !== undefined) had = (await complete(context, mailbox, stub, item)) || had;
+        if (stub !== undefined) had = (await complete(context, look, { mailbox, stub }, item)) || had;
       } finally {
         await item.octets?.dispose();
       }

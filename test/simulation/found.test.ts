@@ -290,3 +290,56 @@ it("what is put back into the mailbox where it was kept says so (V18, V21, PB13)
   );
   expect(oracle.log.map(({ kind, reason }) => `${kind} ${reason}`)).toContain("message.restored restored_after_drain");
 });
+
+it("mail that the server gives late where it was moved is the mail that was moved (G7, I11)", async () => {
+  const wait = [{ do: "time passes", days: 0.01 }, { do: "go on" }] as const;
+  const copied = { do: "mark and copy", box: 0, item: 0, to: 0, unmark: false } as const;
+  const { oracle } = await simulate(
+    plan([mail, copied, ...wait, ...wait, moveAway], [], {
+      quirks: { ...noQuirks, changes: "condstore", push: "poll", uidplus: false, nilBody: true },
+    }),
+  );
+  expect(oracle.log.map(({ kind }) => kind).filter((kind) => /moved|removed/.test(kind))).toEqual(["message.moved"]);
+});
+
+it.each([
+  { what: "moved", action: { do: "move", box: 4, item: 0, to: 0 } },
+  { what: "removed", action: { do: "delete", box: 4, item: 0, slow: false } },
+] as const)(
+  "what a device $what from where it was put, before it was seen there, was $what (C3, V20)",
+  async ({ what, action }) => {
+    const imported = { do: "api imports", device: 0, content: 0, to: 0, keywords: [], twice: false } as const;
+    const { oracle } = await simulate(
+      plan([imported, action, { do: "go on" }], [8, 0, 0, 0, 0, 0, 5], {
+        // It is taken, and the look that follows is not answered.
+        faults: [{ at: 90, kind: "drop" }],
+        quirks: { ...noQuirks, changes: "full", push: "poll", uidplus: false },
+      }),
+    );
+    const log = oracle.log.map(({ kind, reason }) => `${kind} ${reason}`);
+    expect(log).toContain("account.state endpoint_closed");
+    expect(log).toContain("write.applied api_write");
+    expect(log.filter((entry) => /moved|removed|failed/.test(entry))).toEqual([
+      what === "moved" ? "message.moved upstream_move" : "message.removed user_expunge",
+    ]);
+  },
+);
+
+it("what came again without a flag that is kept for it has it, whatever is said of what it has not (ID-5d, F9, F1)", async () => {
+  const { oracle } = await simulate(
+    plan(
+      [
+        { do: "api undoes", device: 0, change: 0, twice: false },
+        mail,
+        { do: "move", box: 0, item: 0, to: 0 },
+        { do: "api imports", device: 0, content: 2, to: 0, keywords: ["$flagged"], twice: false },
+        { do: "api undoes", device: 0, change: 0, twice: false },
+        { ...mail, content: 2 },
+        { do: "mark", box: 0, item: 3, flag: "\\Flagged", set: false },
+      ],
+      [11],
+      { quirks: { ...noQuirks, uidplus: false } },
+    ),
+  );
+  expect(oracle.log.map(({ kind, reason }) => `${kind} ${reason}`)).toContain("message.restored upstream_reappeared");
+});

@@ -62,11 +62,16 @@ export interface Mailbox {
   expunged: { readonly uid: number; readonly modseq: number }[];
 }
 
+/** It is so: nobody has to write it any more. */
+const settle = (of: Occurrence, flag: string, value: boolean): void => {
+  if (of.pending.get(flag) === value) of.pending.delete(flag);
+};
+
 /** Notes what was said of a flag, and whether somebody else had said something that whoever says it cannot know. */
 export const say = (of: Occurrence, { flag, value, by }: Assertion): void => {
   of.assertions.push({ flag, value, by });
   if (by !== "daemon" && of.pending.has(flag)) of.contested.add(flag);
-  if (of.pending.get(flag) === value) of.pending.delete(flag);
+  settle(of, flag, value);
 };
 
 interface Arrival {
@@ -188,12 +193,14 @@ export class ServerModel {
       const before = [...item.flags].sort().join();
       for (const flag of add) {
         if (!this.permits(mailbox, flag)) continue;
+        // Of what is so already nobody hears that it was said again (F1).
+        if (item.flags.has(flag)) settle(item.of, flag, true);
+        else say(item.of, { flag, value: true, by });
         item.flags.add(flag);
-        say(item.of, { flag, value: true, by });
       }
       for (const flag of remove) {
-        item.flags.delete(flag);
-        say(item.of, { flag, value: false, by });
+        if (item.flags.delete(flag)) say(item.of, { flag, value: false, by });
+        else settle(item.of, flag, false);
         // Nor is what is taken away before the new numbers were seen (F9).
         if (by !== "daemon" && mailbox.readValidity !== mailbox.uidValidity) item.of.contested.add(flag);
       }

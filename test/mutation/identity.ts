@@ -121,6 +121,38 @@ export const identity: readonly Mutant[] = [
         "return broken === null &&",
         ["simulation/found.test.ts"],
       ],
+      ["G5", "a source that lost its mod-sequences was seen whole", " && epochBreakOf(source, seen) === null;", ";"],
+      [
+        "ID-5a",
+        "what was put where nobody looked is still there",
+        "missing = (await missUnseenIn(context, look, source)) || missing;",
+        "",
+        ["simulation/found.test.ts: before it was seen there"],
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/commit.ts",
+    ["simulation/found.test.ts: before it was seen there"],
+    [
+      [
+        "V20",
+        "what we put there and what went unseen is no loss",
+        "await missUnseen(account, scope, { to: arrived.to, count: unseen })",
+        "0",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/stub-reads.ts",
+    ["simulation/found.test.ts: gives late"],
+    [
+      [
+        "ID-5a",
+        "what is given late came from nowhere",
+        "await missSourcesOf(context, look, mailbox, { items: [item], contents: [content] });",
+        "",
+      ],
     ],
   ),
   ...mutantsOf(

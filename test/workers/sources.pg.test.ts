@@ -37,13 +37,13 @@ const begin = async () => {
   return { context, inbox, work };
 };
 
-/** A server that shows INBOX without any of them and, where something came meanwhile, with one more. */
-const showing = (looked: string[], cameMeanwhile: boolean): Session => {
+/** A server that shows INBOX without any of them and, where something came meanwhile, with one more. It may have lost mod-sequences. */
+const showing = (looked: string[], cameMeanwhile: boolean, highestModseq = 2n): Session => {
   const seen: Partial<MailboxObservation> = {
     method: "full",
     uidValidity: 1,
     uidNext: cameMeanwhile ? 6 : 5,
-    highestModseq: 2n,
+    highestModseq,
     exists: 1,
     present: cameMeanwhile ? [5] : [4],
     vanished: [],
@@ -120,4 +120,21 @@ it.each([
   expect(await missSources(context, look, work, of(3))).toBe(cameMeanwhile);
   expect(looked).toEqual(Array.from({ length: looks }, () => "INBOX"));
   expect([...(await boundTo(context, inbox)).keys()]).toEqual([4]);
+});
+
+it("a source that lost its mod-sequences lacks what is asked for, and the rest of it waits for its own look (G5)", async () => {
+  const { context, inbox, work } = await begin();
+  const held = await boundTo(context, inbox);
+  const of = (...which: number[]) => which.flatMap((uid) => held.get(uid) ?? []);
+  const looked: string[] = [];
+  const look = { session: showing(looked, false, 0n), signal: new AbortController().signal, settled: new Set<never>() };
+  expect(await missSources(context, look, work, of(1, 2))).toBe(true);
+  expect([...(await boundTo(context, inbox)).keys()]).toEqual([3, 4]);
+  expect(await missSources(context, look, work, of(3))).toBe(true);
+  expect(looked).toEqual(["INBOX", "INBOX"]);
+  const { rows } = await db.query({
+    text: `select highest_modseq from upstream_mailboxes where account_id = $1 and mailbox_id = $2`,
+    values: [context.accountId, inbox.mailboxId],
+  });
+  expect([inbox.cursor?.highestModseq, rows]).toEqual([1n, [{ highest_modseq: 1n }]]);
 });

@@ -113,7 +113,7 @@ export const followMoves = async (
         pairs.map(({ pair }) => pair.placementId),
       ),
     );
-    followed.missing = (await missSources(context, { session, signal }, mailbox, views.values())) || followed.missing;
+    followed.missing = (await missSources(context, { session, signal }, mailbox, [...views.values()])) || followed.missing;
     followed.bound.push(...(await commitPairs(context, mailbox, pairs)));
   }
   mailbox.bound += followed.bound.length;

@@ -118,7 +118,7 @@ const missRenumbered = async (
 type Claimed = Pick<PlacementView, "id" | "mailboxId" | "lifecycle" | "absent" | "binding">;
 
 /** By the mailbox that shows them, or showed them before it was numbered anew. */
-const bySource = (placements: Iterable<Claimed>): Map<MailboxId, { uids: number[]; ids: PlacementId[] }> => {
+const bySource = (placements: readonly Claimed[]): Map<MailboxId, { uids: number[]; ids: PlacementId[] }> => {
   const sources = new Map<MailboxId, { uids: number[]; ids: PlacementId[] }>();
   for (const { id, lifecycle, absent, binding } of placements) {
     if (absent || binding === null || !(binding.active || (lifecycle === "live" && binding.closedReason === "epoch"))) continue;
@@ -153,10 +153,10 @@ export const missSources = async (
   context: LaneContext,
   look: SourceLook,
   mailbox: MailboxLane,
-  placements: Iterable<Claimed>,
+  placements: readonly Claimed[],
 ): Promise<boolean> => {
   let missing = false;
-  const unshown = new Set([...placements].flatMap((placement) => (isUnshown(placement) ? [placement.mailboxId] : [])));
+  const unshown = new Set(placements.flatMap((placement) => (isUnshown(placement) ? [placement.mailboxId] : [])));
   for (const id of unshown) {
     const source = context.mailboxes.get(id);
     if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now()) continue;

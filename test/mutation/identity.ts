@@ -132,30 +132,6 @@ export const identity: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
-    "workers/commit.ts",
-    ["simulation/found.test.ts: before it was seen there"],
-    [
-      [
-        "V20",
-        "what we put there and what went unseen is no loss",
-        "await missUnseen(account, scope, { to: arrived.to, count: unseen })",
-        "0",
-      ],
-    ],
-  ),
-  ...mutantsOf(
-    "workers/stub-reads.ts",
-    ["simulation/found.test.ts: gives late"],
-    [
-      [
-        "ID-5a",
-        "what is given late came from nowhere",
-        "await missSourcesOf(context, look, mailbox, { items: [item], contents: [content] });",
-        "",
-      ],
-    ],
-  ),
-  ...mutantsOf(
     "workers/writing.ts",
     ["workers/writing.pg.test.ts"],
     [["ID-11", "what is owed since is not looked at", "if (await run.know(", "if (round === 0 && await run.know("]],

@@ -303,4 +303,16 @@ export const witnesses: readonly Mutant[] = [
       ],
     ],
   ),
+  ...mutantsOf(
+    "workers/moves.ts",
+    ["simulation/found.test.ts: seen where it was moved"],
+    [
+      [
+        "ID-5a",
+        "what may have been moved is not missed where it was",
+        "followed.missing = (await missSources(context, { session, signal }, mailbox, [...views.values()])) || followed.missing;",
+        "",
+      ],
+    ],
+  ),
 ];

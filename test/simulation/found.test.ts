@@ -343,3 +343,14 @@ it("what came again without a flag that is kept for it has it, whatever is said 
   );
   expect(oracle.log.map(({ kind, reason }) => `${kind} ${reason}`)).toContain("message.restored upstream_reappeared");
 });
+
+it("mail that is seen where it was moved before it is missed is bound there without being read again (ID-5a, L4)", async () => {
+  const toInbox = { do: "move", box: 1, item: 0, to: 0 } as const;
+  const { oracle, world } = await simulate(
+    plan([{ ...mail, box: 1 }, { ...mail, content: 1, box: 1 }, { do: "go on" }, toInbox, toInbox], [0, 0, 11], {
+      quirks: { ...noQuirks, push: "poll" },
+    }),
+  );
+  expect(oracle.log.filter(({ kind }) => kind === "message.moved")).toHaveLength(2);
+  expect(world.trace.join().match(/fetch \S+/g)).toEqual(["fetch Archive"]);
+});

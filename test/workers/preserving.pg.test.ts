@@ -70,7 +70,18 @@ it("V21: what a server lists and gives later is copied when it gives it, and not
   await take(context, inbox, stubs.slice(0, 1), "backfilled");
   await take(context, inbox, stubs.slice(1), "delivered");
   expect(await copied(context)).toEqual([]);
+  const listed = {
+    uidValidity: 1,
+    uidNext: work.cursor?.uidNext,
+    highestModseq: 1n,
+    exists: 1,
+    present: [1],
+    vanished: [],
+    flags: [],
+  };
   const session = {
+    // What lies elsewhere as well is there still.
+    observe: () => Promise.resolve({ method: "full", ...listed, startedAt: new Date(), endedAt: new Date() }),
     async *fetch() {
       yield await Promise.resolve({ items: given });
     },

@@ -46,7 +46,8 @@ export interface SourceLook {
 /** Where mod-sequences went backwards they do not tell what is gone, and all of it is looked at (G5). */
 const observeSource = (session: Session, source: MailboxLane, signal: AbortSignal): Promise<MailboxObservation> => {
   const { path, cursor, bound } = source;
-  return session.observe({ path, since: auditIsDue(source) ? null : cursor, boundCount: bound }, signal);
+  const boundCount = backfillDone(source) ? bound : null;
+  return session.observe({ path, since: auditIsDue(source) ? null : cursor, boundCount }, signal);
 };
 
 /** Is it what it was, so that what was seen of it may be believed? If not, what follows from that is done. */
@@ -59,6 +60,19 @@ const admits = async (
   const broken = epochBreakOf(source, seen);
   if (broken === "renumbered") await beginEpoch(context, source, seen);
   return broken !== "renumbered" && isStillKnown(context, session, source, { seen, full: auditIsDue(source), uids }, signal);
+};
+
+/** Those of the UIDs that are bound and not there any more. What the first reading has not come to is no mail that was missed. */
+const goneUnderWay = async (
+  { session, signal }: SourceLook,
+  { path, cursor }: MailboxLane,
+  uids: readonly number[],
+): Promise<number[]> => {
+  const ranges = uids.map((uid) => ({ from: uid, to: uid }));
+  const there = new Set<number>();
+  for await (const lines of session.heads({ path, uidValidity: cursor?.uidValidity ?? 0, ranges, bare: true }, signal))
+    for (const { uid } of lines) there.add(uid);
+  return uids.filter((uid) => !there.has(uid));
 };
 
 const missSource = async (
@@ -78,11 +92,15 @@ const missSource = async (
     return (context.mailboxes.has(source.mailboxId) && (await missSource(context, look, { source, uids }))) || gone;
   }
   if (!(await admits(context, look, { source, uids }, seen))) return false;
+  const isRead = backfillDone(source);
   const { gone, missed } =
-    seen.present === null ? { gone: seen.vanished, missed: [] } : await compare(context, source, seen.present);
+    seen.present !== null
+      ? await compare(context, source, seen.present)
+      : { gone: isRead ? seen.vanished : await goneUnderWay(look, source, uids), missed: [] };
   // News of its own waits for its own look, as does what follows from lost mod-sequences (G5). Then, and in a mailbox that seems
   // empty (G4), only what is here again is missed.
-  const whole = seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0 && epochBreakOf(source, seen) === null;
+  const whole =
+    isRead && seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0 && epochBreakOf(source, seen) === null;
   const absent = whole ? gone : gone.filter((uid) => uids.includes(uid));
   if (whole) settled?.add(source.mailboxId);
   if (absent.length === 0) return false;
@@ -166,7 +184,7 @@ export const missSources = async (
     const source = context.mailboxes.get(id);
     if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now() || look.settled?.has(id))
       continue;
-    if (backfillDone(source)) missing = (await missSource(context, look, { source, uids })) || missing;
+    if (uids.length > 0) missing = (await missSource(context, look, { source, uids })) || missing;
     if (source.epoch > 0 && !backfillDone(source)) missing = (await missRenumbered(context, look, { source, ids })) || missing;
   }
   return missing;

@@ -55,7 +55,8 @@ export class ApiStory {
     if (action.do !== "api moves") add(this.words, content, 1);
     if (action.do === "api marks") return this.#noteMark(noted, placements, action);
     const alike = this.#server.occurrences.filter((one) => one.content === content);
-    if (after.placements.length > before.placements.length || op?.op === "undo") contest(alike);
+    // What is purged, and is there again because a device had moved it, has no flags but its own.
+    if (after.placements.length > before.placements.length || op?.op === "undo" || op?.op === "purge") contest(alike);
     this.#notePlace(noted, placements, alike);
   }
 

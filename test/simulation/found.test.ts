@@ -354,3 +354,32 @@ it("mail that is seen where it was moved before it is missed is bound there with
   expect(oracle.log.filter(({ kind }) => kind === "message.moved")).toHaveLength(2);
   expect(world.trace.join().match(/fetch \S+/g)).toEqual(["fetch Archive"]);
 });
+
+it("what is purged while a device moves it comes again without what was said of it (P10)", () =>
+  simulate(
+    plan(
+      [
+        mail,
+        { do: "api marks", device: 0, message: 0, keyword: "$seen", set: true, twice: false },
+        { do: "api throws away", device: 0, message: 0, how: "purge", twice: false },
+        { do: "move", box: 0, item: 0, to: 4 },
+      ],
+      [0, 2],
+      { quirks: { ...noQuirks, uidplus: false } },
+    ),
+  ));
+
+it("mail that moves while its mailbox is still being read for the first time is the mail that was moved (ID-5a, G1)", async () => {
+  const { oracle } = await simulate(
+    plan([mail, mail, { do: "pop3", retr: 1, dele: 1, from: "newest" }], [2, 0, 5, 0, 0, 0, 0, 11], {
+      faults: [
+        { at: 7, kind: "lost" },
+        { at: 59, kind: "drop" },
+      ],
+      quirks: { ...noQuirks, changes: "condstore", push: "poll", uidplus: false, deleEffect: "move_to_trash" },
+      policy: { pop3Devices: "declared", onPop3Drain: "keep", preserveAhead: false },
+      protocols: ["imap", "pop3"],
+    }),
+  );
+  expect(oracle.held.placements).toHaveLength(2);
+});

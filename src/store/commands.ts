@@ -150,6 +150,24 @@ export const loadOpenPlacings = async (db: Queryable, accountId: AccountId, scop
   });
 };
 
+/**
+ * Is there an item from where it was sent on that it may be, changed by the server? Its Message-ID would be the same; of what has none,
+ * or is not read, nobody knows.
+ */
+export const mayBeShown = async (account: AccountTx, scope: Scope, { placement, fence }: OpenPlacing): Promise<boolean> => {
+  const { rows } = await account.tx.query<{ shown: boolean }>({
+    name: "commands_placing_shown",
+    text: `select exists (
+             select from bindings b join placements p on p.account_id = $1 and p.id = b.placement_id
+               join messages m on m.account_id = $1 and m.id = p.message_id
+             where b.account_id = $1 and b.endpoint_id = $2 and b.mailbox_id = $3 and b.epoch = $4 and b.uid >= $5 and b.active
+               and (m.message_id is null or o.message_id is null or m.message_id = o.message_id)) as shown
+           from messages o where o.account_id = $1 and o.id = $6`,
+    values: [account.accountId, scope.endpointId, scope.mailboxId, scope.epoch, fence.uidNext ?? 0, placement.messageId],
+  });
+  return rows[0]?.shown ?? true;
+};
+
 /** Flags that we said to items of a scope, as far as is not known yet whether it was heard. */
 export const loadSaid = async (account: AccountTx, scope: Scope): Promise<ReadonlyMap<PlacementId, readonly FlagsSaid[]>> => {
   const { rows } = await account.tx.query<{ placement_id: PlacementId; said: FlagsSaid }>({

@@ -127,17 +127,17 @@ const cursorWrite = (mailbox: MailboxFacts, move: CursorMove) => ({
 
 export const emptyBatch: PreparedBatch = { items: [], facts: [], contents: [], seen: [] };
 
-/** Moves the cursor, and says what its move passes. @returns how much mail came and went unseen, and how much of it we had sent. */
+/** Moves the cursor, and says what its move passes. @returns how much mail came and went unseen. */
 const moveCursor = async (
   account: InputTx,
   lane: LaneFacts,
   { mailbox, move }: { readonly mailbox: MailboxFacts; readonly move: CursorMove },
-): Promise<{ unseen: number; missing: number }> => {
+): Promise<number> => {
   const { arrived } = move;
   const scope = scopeOf(lane, mailbox);
   const unseen = arrived == null ? 0 : await noteCoverageGap(account, scope, arrived);
   await writeCursor(account, lane.endpointId, cursorWrite(mailbox, move));
-  return { unseen, missing: arrived == null ? 0 : await missUnseen(account, scope, { to: arrived.to, count: unseen }) };
+  return unseen;
 };
 
 export interface ItemsCommit {
@@ -221,9 +221,9 @@ const decideItems = async (account: InputTx, items: ItemsFacts) => {
   await noteRenderings(account, contents, { shown, newMessages: decision.newMessages });
   await confirmClaims(account, claims, decision);
   if (lane.twoViews) await settleRetrievals(account);
-  const passed = move === null ? { unseen: 0, missing: 0 } : await moveCursor(account, lane, { mailbox, move });
+  const unseen = move === null ? 0 : await moveCursor(account, lane, { mailbox, move });
   const created = decision.newMessages.map(({ item }) => contents[item]?.receivedAt ?? account.input.at);
-  return { created, unseen: passed.unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
+  return { created, unseen, bound: decision.bindings.filter((binding) => !bound.has(binding.uid)).length };
 };
 
 /** UIDs, flags and hashes; not what is read from the octets again. */
@@ -285,6 +285,8 @@ export interface ObservationCommit {
   readonly around?: SeenSurroundings;
   /** `flags` are of every item of the mailbox, those that say something new. */
   readonly whole?: boolean;
+  /** All that came since the mailbox was looked at before, and has been read; null: nobody knows, or nothing did. */
+  readonly arrived?: ArrivedUids | null;
   /** The server had told of no change. */
   readonly audit?: boolean;
   /** Mod-sequences ran backwards: what is not there any more may have been lost (G5). */
@@ -341,9 +343,10 @@ const decideLook = async (account: InputTx, { lane, mailbox, look }: LookFacts) 
   await applyDecision(account, absences, surroundings);
   if (look.audit === true) await noteRepair(account, scope, flags.bindings.length + absences.closed.length);
   if (lane.twoViews) await settleRetrievals(account);
-  const passed = await moveCursor(account, lane, { mailbox, move: look.move });
+  const unseen = await moveCursor(account, lane, { mailbox, move: look.move });
+  const missing = look.arrived == null ? 0 : await missUnseen(account, scope, look.arrived);
   const modseq = counted === null ? lane.modseq : learnArithmetic(lane.modseq, counted);
-  return { closed: absences.closed.length, updated: flags.placements.length, ...passed, modseq, held };
+  return { closed: absences.closed.length, updated: flags.placements.length, unseen, missing, modseq, held };
 };
 
 const flagsSeen = defineInput("observation", "imap.flags", decideLook);

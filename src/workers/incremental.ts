@@ -183,6 +183,7 @@ export const updateMailbox = async (
       ...rest,
       around,
       move,
+      arrived: arrivedUids(seen, cursor, seen.uidNext),
       ...(ranges.length === 0 && { counts: seen }),
     }));
   if (regressed) {

@@ -256,9 +256,9 @@ const readAgain = async (input: PassInput): Promise<void> => {
     const mailbox = context.mailboxes.get(mailboxId);
     if (mailbox?.selectable !== true || mailbox.cursor === null || mailbox.parkedUntil > Date.now()) continue;
     await guarded(input, mailbox, async () => {
-      const had = await readStubs(context, session, { mailbox, stubs }, signal);
+      const { had, missing } = await readStubs(context, session, { mailbox, stubs }, signal);
       memory.unparsed ||= had;
-      return { candidates: false, created: 0 };
+      return { candidates: missing, created: 0 };
     });
   }
 };

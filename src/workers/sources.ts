@@ -13,7 +13,7 @@ import { auditIsDue, backfillDone, type LaneContext, type MailboxLane, scopeOf }
 import { lackedBy } from "./recognise.ts";
 import { applyListing } from "./renames.ts";
 import { isStillKnown } from "./sample.ts";
-import { goneUnread, placingsUnseen, unseenAmong } from "./unseen-placings.ts";
+import { goneUnread, mayGoUnseen, placingsUnseen } from "./unseen-placings.ts";
 
 /** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
 export const compare = async (
@@ -75,6 +75,16 @@ const goneUnderWay = async (
   return uids.filter((uid) => !there.has(uid));
 };
 
+const differenceOf = async (
+  context: LaneContext,
+  look: SourceLook,
+  { source, uids }: { readonly source: MailboxLane; readonly uids: readonly number[] },
+  { present, vanished }: MailboxObservation,
+): Promise<{ gone: readonly number[]; missed: readonly number[] }> => {
+  if (present !== null) return compare(context, source, present);
+  return { gone: backfillDone(source) ? vanished : await goneUnderWay(look, source, uids), missed: [] };
+};
+
 const missSource = async (
   context: LaneContext,
   look: SourceLook,
@@ -93,10 +103,7 @@ const missSource = async (
   }
   if (!(await admits(context, look, { source, uids }, seen))) return false;
   const isRead = backfillDone(source);
-  const { gone, missed } =
-    seen.present !== null
-      ? await compare(context, source, seen.present)
-      : { gone: isRead ? seen.vanished : await goneUnderWay(look, source, uids), missed: [] };
+  const { gone, missed } = await differenceOf(context, look, { source, uids }, seen);
   // News of its own waits for its own look, as does what follows from lost mod-sequences (G5). Then, and in a mailbox that seems
   // empty (G4), only what is here again is missed.
   const whole =
@@ -149,18 +156,18 @@ const bySource = (placements: readonly Claimed[]): Map<MailboxId, { uids: number
 };
 
 /** Where we put it, and nobody has seen it: if it went from there, this is where it went. */
-const missUnseenIn = async (context: LaneContext, { session, signal }: SourceLook, source: MailboxLane): Promise<boolean> => {
+const missUnseenIn = async (context: LaneContext, look: SourceLook, source: MailboxLane): Promise<boolean> => {
   if (source.cursor === null || !backfillDone(source)) return false;
-  const { db, accountId } = context;
   const scope = scopeOf(context, source);
-  const anywhere = { to: Infinity, count: 1 };
-  if ((await unseenAmong(db, { accountId }, scope, anywhere)).length === 0) return false;
-  const seen = await observeSource(session, source, signal);
-  const unseen = epochBreakOf(source, seen) === null ? goneUnread(source, seen) : null;
-  return unseen !== null && (await ingest(context, placingsUnseen, { scope, unseen })) > 0;
+  if (!(await mayGoUnseen(context, scope, source.cursor.uidNext))) return false;
+  const seen = await observeSource(look.session, source, look.signal);
+  const isKnown = epochBreakOf(source, seen) === null && (await admits(context, look, { source, uids: [] }, seen));
+  const arrived = isKnown ? goneUnread(source, seen) : null;
+  return arrived !== null && (await ingest(context, placingsUnseen, { scope, arrived })) > 0;
 };
 
-const isUnshown = ({ lifecycle, absent, binding }: Claimed): boolean => lifecycle === "live" && !absent && binding === null;
+const isUnshown = ({ lifecycle, absent, binding }: Claimed): boolean =>
+  lifecycle === "live" && !absent && binding?.active !== true;
 
 /**
  * Before a second placement is made of a message we hold: is the first one still there? Servers add before they remove

@@ -3,6 +3,7 @@ import type { Session } from "../endpoints/endpoint.ts";
 import { fingerprint } from "../mime/fingerprint.ts";
 import { readHeaders } from "../mime/headers.ts";
 import { invariant } from "../model/failure.ts";
+import type { MailboxId } from "../model/ids.ts";
 import type { FetchedItem } from "../model/observation.ts";
 import { preserve } from "../reconciler/preserve-ahead.ts";
 import { emptyDraft, type PlacementView, type Scope } from "../reconciler/state.ts";
@@ -81,9 +82,9 @@ const complete = async (
   look: SourceLook,
   { mailbox, stub }: { readonly mailbox: MailboxLane; readonly stub: ItemStub },
   item: FetchedItem,
-): Promise<boolean> => {
+): Promise<{ had: boolean; missing: boolean }> => {
   const { octets } = item;
-  if (octets === null) return false;
+  if (octets === null) return { had: false, missing: false };
   await storeBlobs(context.db, context, [octets]);
   const print = await fingerprint(octets.parts());
   const { sha256, size } = octets;
@@ -94,36 +95,40 @@ const complete = async (
     fingerprint: print,
   };
   // It may be what was moved here, and is not missed yet where it was.
-  await missSourcesOf(context, look, mailbox, { items: [item], contents: [content] });
+  const missing = await missSourcesOf(context, look, mailbox, { items: [item], contents: [content] });
   const became = await ingest(context, stubRead, { lane: laneFacts(context), mailbox: mailboxFacts(mailbox), stub, content });
   if (became === "withdrawn") {
     mailbox.bound -= 1;
     // Should this not be reached, a count of the mailbox does not add up (G6), and its item is found.
     await commitItems(context, mailbox, { batch: await prepareBatch(context, [item]), reason: "delivered", move: null });
   }
-  return true;
+  return { had: true, missing };
 };
 
-/** Asks for stubs of one mailbox. @returns whether some of it was had. */
+/** Asks for stubs of one mailbox. @returns whether some of it was had, and whether placements became absence candidates for it. */
 export const readStubs = async (
   context: LaneContext,
   session: Session,
   { mailbox, stubs }: { readonly mailbox: MailboxLane; readonly stubs: readonly ItemStub[] },
   signal: AbortSignal,
-): Promise<boolean> => {
+): Promise<{ had: boolean; missing: boolean }> => {
   const byUid = new Map(stubs.map((stub) => [stub.uid, stub]));
   const ranges = [...byUid.keys()].map((uid) => ({ from: uid, to: uid }));
   const request = { path: mailbox.path, uidValidity: mailbox.cursor?.uidValidity ?? 0, ranges };
-  const look = { session, signal };
-  let had = false;
+  // What is asked for was listed long before.
+  const look = { session, signal, settled: new Set<MailboxId>() };
+  const read = { had: false, missing: false };
   for await (const { items } of session.fetch(request, signal))
     for (const item of items) {
       const stub = byUid.get(item.uid);
       try {
-        if (stub !== undefined) had = (await complete(context, look, { mailbox, stub }, item)) || had;
+        if (stub === undefined) continue;
+        const { had, missing } = await complete(context, look, { mailbox, stub }, item);
+        read.had ||= had;
+        read.missing ||= missing;
       } finally {
         await item.octets?.dispose();
       }
     }
-  return had;
+  return read;
 };

@@ -127,7 +127,7 @@ export const identity: readonly Mutant[] = [
         "what was put where nobody looked is still there",
         "missing = (await missUnseenIn(context, look, source)) || missing;",
         "",
-        ["simulation/found.test.ts: before it was seen there"],
+        ["simulation/found-arrivals.test.ts: before it was seen there"],
       ],
     ],
   ),

@@ -1,5 +1,6 @@
 /** Every rule that is in the code, taken out in turn. */
 import { absence } from "./absence.ts";
+import { arrivals } from "./arrivals.ts";
 import { gates } from "./gates.ts";
 import { identity } from "./identity.ts";
 import type { Mutant } from "./mutant.ts";
@@ -15,6 +16,7 @@ const lettersOf = (rule: string): string => /^[A-Z]+/u.exec(rule)?.[0] ?? "";
 export const mutants: readonly Mutant[] = [
   ...gates,
   ...absence,
+  ...arrivals,
   ...identity,
   ...places,
   ...things,

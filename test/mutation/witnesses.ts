@@ -279,40 +279,4 @@ export const witnesses: readonly Mutant[] = [
       ],
     ],
   ),
-  ...mutantsOf(
-    "workers/commit.ts",
-    ["simulation/found.test.ts: before it was seen there"],
-    [
-      [
-        "V20",
-        "what we put there and what went unseen is no loss",
-        "await missUnseen(account, scope, { to: arrived.to, count: unseen })",
-        "0",
-      ],
-    ],
-  ),
-  ...mutantsOf(
-    "workers/stub-reads.ts",
-    ["simulation/found.test.ts: gives late"],
-    [
-      [
-        "ID-5a",
-        "what is given late came from nowhere",
-        "await missSourcesOf(context, look, mailbox, { items: [item], contents: [content] });",
-        "",
-      ],
-    ],
-  ),
-  ...mutantsOf(
-    "workers/moves.ts",
-    ["simulation/found.test.ts: seen where it was moved"],
-    [
-      [
-        "ID-5a",
-        "what may have been moved is not missed where it was",
-        "followed.missing = (await missSources(context, { session, signal }, mailbox, [...views.values()])) || followed.missing;",
-        "",
-      ],
-    ],
-  ),
 ];

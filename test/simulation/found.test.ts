@@ -3,19 +3,8 @@ import { expect, it } from "vitest";
 import type { Action } from "./devices.ts";
 import { noQuirks } from "./quirks.ts";
 import { simulate, useSimulation } from "./simulate.ts";
+import { mail, moveAway, plan } from "./small-plans.ts";
 import type { Plan } from "./world.ts";
-
-const plan = (script: readonly Action[], schedule: readonly number[], rest: Partial<Plan> = {}): Plan => ({
-  quirks: noQuirks,
-  policy: {},
-  protocols: ["imap"],
-  faults: [],
-  script,
-  schedule,
-  ...rest,
-});
-
-const mail = { do: "deliver", content: 0, box: 0, flags: [] } as const;
 
 useSimulation();
 
@@ -33,7 +22,6 @@ it("what is decided when an empty listing is believed is sent at once (G4, V18)"
     }),
   ));
 
-const moveAway = { do: "move", box: 0, item: 0, to: 1 } as const;
 const renumber = (box: number) => ({ do: "new epoch", box, flags: false, numbers: true }) as const;
 
 it.each<{ of: string; script: readonly Action[]; schedule: readonly number[] }>([
@@ -289,97 +277,4 @@ it("what is put back into the mailbox where it was kept says so (V18, V21, PB13)
     ),
   );
   expect(oracle.log.map(({ kind, reason }) => `${kind} ${reason}`)).toContain("message.restored restored_after_drain");
-});
-
-it("mail that the server gives late where it was moved is the mail that was moved (G7, I11)", async () => {
-  const wait = [{ do: "time passes", days: 0.01 }, { do: "go on" }] as const;
-  const copied = { do: "mark and copy", box: 0, item: 0, to: 0, unmark: false } as const;
-  const { oracle } = await simulate(
-    plan([mail, copied, ...wait, ...wait, moveAway], [], {
-      quirks: { ...noQuirks, changes: "condstore", push: "poll", uidplus: false, nilBody: true },
-    }),
-  );
-  expect(oracle.log.map(({ kind }) => kind).filter((kind) => /moved|removed/.test(kind))).toEqual(["message.moved"]);
-});
-
-it.each([
-  { what: "moved", action: { do: "move", box: 4, item: 0, to: 0 } },
-  { what: "removed", action: { do: "delete", box: 4, item: 0, slow: false } },
-] as const)(
-  "what a device $what from where it was put, before it was seen there, was $what (C3, V20)",
-  async ({ what, action }) => {
-    const imported = { do: "api imports", device: 0, content: 0, to: 0, keywords: [], twice: false } as const;
-    const { oracle } = await simulate(
-      plan([imported, action, { do: "go on" }], [8, 0, 0, 0, 0, 0, 5], {
-        // It is taken, and the look that follows is not answered.
-        faults: [{ at: 90, kind: "drop" }],
-        quirks: { ...noQuirks, changes: "full", push: "poll", uidplus: false },
-      }),
-    );
-    const log = oracle.log.map(({ kind, reason }) => `${kind} ${reason}`);
-    expect(log).toContain("account.state endpoint_closed");
-    expect(log).toContain("write.applied api_write");
-    expect(log.filter((entry) => /moved|removed|failed/.test(entry))).toEqual([
-      what === "moved" ? "message.moved upstream_move" : "message.removed user_expunge",
-    ]);
-  },
-);
-
-it("what came again without a flag that is kept for it has it, whatever is said of what it has not (ID-5d, F9, F1)", async () => {
-  const { oracle } = await simulate(
-    plan(
-      [
-        { do: "api undoes", device: 0, change: 0, twice: false },
-        mail,
-        { do: "move", box: 0, item: 0, to: 0 },
-        { do: "api imports", device: 0, content: 2, to: 0, keywords: ["$flagged"], twice: false },
-        { do: "api undoes", device: 0, change: 0, twice: false },
-        { ...mail, content: 2 },
-        { do: "mark", box: 0, item: 3, flag: "\\Flagged", set: false },
-      ],
-      [11],
-      { quirks: { ...noQuirks, uidplus: false } },
-    ),
-  );
-  expect(oracle.log.map(({ kind, reason }) => `${kind} ${reason}`)).toContain("message.restored upstream_reappeared");
-});
-
-it("mail that is seen where it was moved before it is missed is bound there without being read again (ID-5a, L4)", async () => {
-  const toInbox = { do: "move", box: 1, item: 0, to: 0 } as const;
-  const { oracle, world } = await simulate(
-    plan([{ ...mail, box: 1 }, { ...mail, content: 1, box: 1 }, { do: "go on" }, toInbox, toInbox], [0, 0, 11], {
-      quirks: { ...noQuirks, push: "poll" },
-    }),
-  );
-  expect(oracle.log.filter(({ kind }) => kind === "message.moved")).toHaveLength(2);
-  expect(world.trace.join().match(/fetch \S+/g)).toEqual(["fetch Archive"]);
-});
-
-it("what is purged while a device moves it comes again without what was said of it (P10)", () =>
-  simulate(
-    plan(
-      [
-        mail,
-        { do: "api marks", device: 0, message: 0, keyword: "$seen", set: true, twice: false },
-        { do: "api throws away", device: 0, message: 0, how: "purge", twice: false },
-        { do: "move", box: 0, item: 0, to: 4 },
-      ],
-      [0, 2],
-      { quirks: { ...noQuirks, uidplus: false } },
-    ),
-  ));
-
-it("mail that moves while its mailbox is still being read for the first time is the mail that was moved (ID-5a, G1)", async () => {
-  const { oracle } = await simulate(
-    plan([mail, mail, { do: "pop3", retr: 1, dele: 1, from: "newest" }], [2, 0, 5, 0, 0, 0, 0, 11], {
-      faults: [
-        { at: 7, kind: "lost" },
-        { at: 59, kind: "drop" },
-      ],
-      quirks: { ...noQuirks, changes: "condstore", push: "poll", uidplus: false, deleEffect: "move_to_trash" },
-      policy: { pop3Devices: "declared", onPop3Drain: "keep", preserveAhead: false },
-      protocols: ["imap", "pop3"],
-    }),
-  );
-  expect(oracle.held.placements).toHaveLength(2);
 });

@@ -71,6 +71,8 @@ export interface CommandFence {
   readonly said?: FlagsSaid;
   /** Complete looks behind a lost answer that did not show the item. */
   readonly looks?: number;
+  /** A listing of all that is there was asked for, to tell whether it was there and went. */
+  readonly listed?: boolean;
   /** Of an `append`: the server said that it was done, so that it is never sent again, whether it is found or not. */
   readonly answered?: true;
 }

@@ -123,6 +123,7 @@ export const listOpenCommands = async (
 /** An `append` or a `move` that may have been done: one of the items of its mailbox may be what it put there. */
 export interface OpenPlacing {
   readonly commandId: string;
+  readonly status: CommandRow["status"];
   readonly verb: "append" | "move";
   readonly reason: CommandReason;
   readonly opId: string | null;
@@ -136,7 +137,7 @@ export interface OpenPlacing {
 export const loadOpenPlacings = async (db: Queryable, accountId: AccountId, scope: Scope): Promise<readonly OpenPlacing[]> => {
   const { rows } = await db.query<CommandRow>({
     name: "commands_placing_open",
-    text: `select c.id as command_id, c.verb, c.reason, c.op_id, c.fence, ${placementColumns}, ${bindingColumns}, m.sha256 as m_sha256, m.size as m_size
+    text: `select c.id as command_id, c.verb, c.status, c.reason, c.op_id, c.fence, ${placementColumns}, ${bindingColumns}, m.sha256 as m_sha256, m.size as m_size
            ${commandTables}
            where c.account_id = $1 and c.endpoint_id = $2 and c.status in ('planned', 'sent', 'unknown') and c.verb in ('append', 'move')
              and c.fence->>'mailboxId' = $3 and p.id is not null
@@ -144,10 +145,27 @@ export const loadOpenPlacings = async (db: Queryable, accountId: AccountId, scop
     values: [accountId, scope.endpointId, scope.mailboxId],
   });
   return rows.flatMap((row) => {
-    const { command_id: commandId, verb, reason, op_id: opId, fence } = row;
-    const placing = { commandId, reason, opId, placement: toView(row), content: contentOf(row) };
+    const { command_id: commandId, verb, status, reason, op_id: opId, fence } = row;
+    const placing = { commandId, status, reason, opId, placement: toView(row), content: contentOf(row) };
     return fence === null || (verb !== "append" && verb !== "move") ? [] : [{ ...placing, verb, fence }];
   });
+};
+
+/** Where these placements were sent to, as far as nobody has heard whether they are there. */
+export const listSentTo = async (
+  db: Queryable,
+  { accountId, endpointId }: { readonly accountId: AccountId; readonly endpointId: EndpointId },
+  placementIds: readonly PlacementId[],
+): Promise<readonly MailboxId[]> => {
+  if (placementIds.length === 0) return [];
+  const { rows } = await db.query<{ mailbox_id: MailboxId }>({
+    name: "commands_sent_to",
+    text: `select distinct (c.fence->>'mailboxId')::uuid as mailbox_id from commands c
+           where c.account_id = $1 and c.endpoint_id = $2 and c.placement_id = any($3::uuid[]) and c.status in ('sent', 'unknown') and c.verb = 'append'
+             and c.fence ? 'mailboxId'`,
+    values: [accountId, endpointId, placementIds],
+  });
+  return rows.map((row) => row.mailbox_id);
 };
 
 /**

@@ -285,8 +285,8 @@ export interface ObservationCommit {
   readonly around?: SeenSurroundings;
   /** `flags` are of every item of the mailbox, those that say something new. */
   readonly whole?: boolean;
-  /** All that came since the mailbox was looked at before, and has been read; null: nobody knows, or nothing did. */
-  readonly arrived?: ArrivedUids | null;
+  /** All that came since something was sent there of which nobody has heard, and has been read; null: there is nothing. */
+  readonly unheard?: ArrivedUids | null;
   /** The server had told of no change. */
   readonly audit?: boolean;
   /** Mod-sequences ran backwards: what is not there any more may have been lost (G5). */
@@ -344,7 +344,7 @@ const decideLook = async (account: InputTx, { lane, mailbox, look }: LookFacts) 
   if (look.audit === true) await noteRepair(account, scope, flags.bindings.length + absences.closed.length);
   if (lane.twoViews) await settleRetrievals(account);
   const unseen = await moveCursor(account, lane, { mailbox, move: look.move });
-  const missing = look.arrived == null ? 0 : await missUnseen(account, scope, look.arrived);
+  const missing = look.unheard == null ? 0 : await missUnseen(account, scope, look.unheard);
   const modseq = counted === null ? lane.modseq : learnArithmetic(lane.modseq, counted);
   return { closed: absences.closed.length, updated: flags.placements.length, unseen, missing, modseq, held };
 };

@@ -1,5 +1,6 @@
 /** One mailbox brought up to date: what changed since the cursor, and what is new, fetched and committed. */
 import type { Session } from "../endpoints/endpoint.ts";
+import type { MailboxId } from "../model/ids.ts";
 import type { MailboxCursor, MailboxObservation, UidRange } from "../model/observation.ts";
 import { uidValidityResets } from "../telemetry/metrics.ts";
 import { arrivedUids } from "./arrivals.ts";
@@ -12,17 +13,8 @@ import { recogniseNews } from "./recognise.ts";
 import { auditIsDue, backfillDone, emptyConfirmMs, type LaneContext, type MailboxLane } from "./lane-state.ts";
 import { isStillKnown, type Seen } from "./sample.ts";
 import { surroundingsOf } from "./seen.ts";
-import { compare, missSourcesOf } from "./sources.ts";
-
-const toRanges = (uids: readonly number[]): UidRange[] => {
-  const ranges: { from: number; to: number }[] = [];
-  for (const uid of uids) {
-    const last = ranges.at(-1);
-    if (last !== undefined && uid === last.to + 1) last.to = uid;
-    else ranges.push({ from: uid, to: uid });
-  }
-  return ranges;
-};
+import { compare, missSourcesOf, toRanges } from "./sources.ts";
+import { unheardIn } from "./unseen-placings.ts";
 
 export const believesEmpty = (mailbox: MailboxLane, seen: MailboxObservation): boolean => {
   if (seen.present === null || seen.exists > 0 || mailbox.bound === 0) {
@@ -49,6 +41,7 @@ const takeNew = async (
 ): Promise<{ created: number; missing: boolean }> => {
   const { cursor } = mailbox;
   const taken = { created: 0, missing: false };
+  const sources = { session, signal, settled: new Set<MailboxId>() };
   if (ranges.length === 0 || cursor === null) return taken;
   const recognised = await recogniseNews(context, session, mailbox, ranges, signal);
   if (mailbox.replaced) return taken;
@@ -61,7 +54,7 @@ const takeNew = async (
     try {
       if (batch.items.length === 0) continue;
       const prepared = await prepareBatch(context, batch.items);
-      taken.missing = (await missSourcesOf(context, { session, signal }, mailbox, prepared)) || taken.missing;
+      taken.missing = (await missSourcesOf(context, sources, mailbox, prepared)) || taken.missing;
       const highest = batch.items.reduce((most, item) => Math.max(most, item.uid + 1), mailbox.cursor?.uidNext ?? 1);
       taken.created += await commitItems(context, mailbox, {
         batch: prepared,
@@ -183,7 +176,7 @@ export const updateMailbox = async (
       ...rest,
       around,
       move,
-      arrived: arrivedUids(seen, cursor, seen.uidNext),
+      unheard: regressed ? null : await unheardIn(context, mailbox, seen),
       ...(ranges.length === 0 && { counts: seen }),
     }));
   if (regressed) {

@@ -30,7 +30,7 @@ import { readSpellings } from "../store/spellings.ts";
 import { step } from "../telemetry/failpoint.ts";
 import { commandsFenced, noAnswer, settle, whyNotInto, type WriteRun } from "./command-run.ts";
 import { commitItems } from "./commit.ts";
-import { backfillDone, type MailboxLane, scopeOf } from "./lane-state.ts";
+import { backfillDone, type MailboxLane, scopeOf, lookAtAll } from "./lane-state.ts";
 
 /** A mailbox just made is known after the next look. */
 const newMailboxMs = 1000;
@@ -172,7 +172,15 @@ export const look = async (run: WriteRun, command: OpenCommand): Promise<void> =
   const looks = whole ? (fence?.looks ?? 0) + 1 : null;
   if (!whole) run.lookAround();
   const next = afterLook(looks, fence?.answered === true, run.retryFirstMs);
-  await settle(run, [{ command, step: next, ...(fence !== null && looks !== null && { fence: { ...fence, looks } }) }]);
+  // It was done, and is not there: a listing tells whether it was there (V20), and looks for changes may have passed over that.
+  const isUnlisted = next.kind === "end" && fence?.listed !== true && target !== undefined;
+  if (isUnlisted) {
+    lookAtAll(target);
+    run.lookAround();
+  }
+  const verdict = isUnlisted ? afterLook(null, true, run.retryFirstMs) : next;
+  const seen = { ...(looks !== null && { looks }), ...(isUnlisted && { listed: true }) };
+  await settle(run, [{ command, step: verdict, ...(fence !== null && looks !== null && { fence: { ...fence, ...seen } }) }]);
 };
 
 const placeToRestore = async (run: WriteRun): Promise<MailboxLane | Refused | "made"> => {

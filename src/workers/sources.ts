@@ -1,10 +1,11 @@
 /** Where mail that arrives may have come from: looked at before it is taken for something new. */
 import type { Session } from "../endpoints/endpoint.ts";
 import type { MailboxId, PlacementId } from "../model/ids.ts";
-import type { MailboxObservation } from "../model/observation.ts";
+import type { MailboxObservation, UidRange } from "../model/observation.ts";
 import type { PlacementView } from "../reconciler/state.ts";
 import { inAccount } from "../store/account-tx.ts";
 import { markMissing } from "../store/candidates.ts";
+import { listSentTo } from "../store/commands.ts";
 import { defineInput, ingest } from "../store/inputs.ts";
 import { loadBoundUids, loadKnown } from "../store/slices.ts";
 import { commitObservation, formsOf, type PreparedBatch } from "./commit.ts";
@@ -13,7 +14,7 @@ import { auditIsDue, backfillDone, type LaneContext, type MailboxLane, scopeOf }
 import { lackedBy } from "./recognise.ts";
 import { applyListing } from "./renames.ts";
 import { isStillKnown } from "./sample.ts";
-import { goneUnread, mayGoUnseen, placingsUnseen } from "./unseen-placings.ts";
+import { placingsUnseen, unheardFrom } from "./unseen-placings.ts";
 
 /** What a whole listing says against what is bound: UIDs gone, and UIDs that should have been read and were not. */
 export const compare = async (
@@ -62,28 +63,59 @@ const admits = async (
   return broken !== "renumbered" && isStillKnown(context, session, source, { seen, full: auditIsDue(source), uids }, signal);
 };
 
-/** Those of the UIDs that are bound and not there any more. What the first reading has not come to is no mail that was missed. */
+interface Difference {
+  readonly gone: readonly number[];
+  readonly missed: readonly number[];
+  /** Of all that is bound; else only of what was asked for. */
+  readonly listed: boolean;
+}
+
+const none: Difference = { gone: [], missed: [], listed: false };
+
+/** @param uids Ascending. */
+export const toRanges = (uids: readonly number[]): UidRange[] => {
+  const ranges: { from: number; to: number }[] = [];
+  for (const uid of uids) {
+    const last = ranges.at(-1);
+    if (last !== undefined && uid === last.to + 1) last.to = uid;
+    else ranges.push({ from: uid, to: uid });
+  }
+  return ranges;
+};
+
+/**
+ * Of a mailbox whose first reading is not done: what is bound and not there any more. It is asked for these UIDs first, for a listing
+ * of all there is would be long; but that an answer lacks one says less than a listing that does (G1).
+ */
 const goneUnderWay = async (
+  context: LaneContext,
   { session, signal }: SourceLook,
-  { path, cursor }: MailboxLane,
-  uids: readonly number[],
-): Promise<number[]> => {
-  const ranges = uids.map((uid) => ({ from: uid, to: uid }));
+  { source, uids }: { readonly source: MailboxLane; readonly uids: readonly number[] },
+): Promise<Difference> => {
+  const { path, cursor } = source;
+  const ranges = toRanges(uids.toSorted((a, b) => a - b));
   const there = new Set<number>();
   for await (const lines of session.heads({ path, uidValidity: cursor?.uidValidity ?? 0, ranges, bare: true }, signal))
     for (const { uid } of lines) there.add(uid);
-  return uids.filter((uid) => !there.has(uid));
+  if (uids.every((uid) => there.has(uid))) return none;
+  const seen = await session.observe({ path, since: null, boundCount: null }, signal);
+  if (seen.present === null || epochBreakOf(source, seen) !== null) return none;
+  return { ...(await compare(context, source, seen.present)), listed: true };
 };
 
 const differenceOf = async (
   context: LaneContext,
   look: SourceLook,
-  { source, uids }: { readonly source: MailboxLane; readonly uids: readonly number[] },
+  asked: { readonly source: MailboxLane; readonly uids: readonly number[] },
   { present, vanished }: MailboxObservation,
-): Promise<{ gone: readonly number[]; missed: readonly number[] }> => {
-  if (present !== null) return compare(context, source, present);
-  return { gone: backfillDone(source) ? vanished : await goneUnderWay(look, source, uids), missed: [] };
+): Promise<Difference> => {
+  if (present !== null) return { ...(await compare(context, asked.source, present)), listed: true };
+  return backfillDone(asked.source) ? { gone: vanished, missed: [], listed: true } : goneUnderWay(context, look, asked);
 };
+
+/** It has what it had, and nothing else. */
+const isQuiet = (source: MailboxLane, seen: MailboxObservation): boolean =>
+  seen.exists > 0 && seen.uidNext === source.cursor?.uidNext && epochBreakOf(source, seen) === null;
 
 const missSource = async (
   context: LaneContext,
@@ -102,14 +134,13 @@ const missSource = async (
     return (context.mailboxes.has(source.mailboxId) && (await missSource(context, look, { source, uids }))) || gone;
   }
   if (!(await admits(context, look, { source, uids }, seen))) return false;
-  const isRead = backfillDone(source);
-  const { gone, missed } = await differenceOf(context, look, { source, uids }, seen);
+  const { gone, missed, listed } = await differenceOf(context, look, { source, uids }, seen);
   // News of its own waits for its own look, as does what follows from lost mod-sequences (G5). Then, and in a mailbox that seems
   // empty (G4), only what is here again is missed.
-  const whole =
-    isRead && seen.exists > 0 && seen.uidNext === cursor.uidNext && missed.length === 0 && epochBreakOf(source, seen) === null;
-  const absent = whole ? gone : gone.filter((uid) => uids.includes(uid));
-  if (whole) settled?.add(source.mailboxId);
+  const isComplete = listed && isQuiet(source, seen) && missed.length === 0;
+  const whole = isComplete && backfillDone(source);
+  const absent = isComplete ? gone : gone.filter((uid) => uids.includes(uid));
+  if (isComplete) settled?.add(source.mailboxId);
   if (absent.length === 0) return false;
   const { uidValidity, uidNext, highestModseq } = seen;
   const move = { cursor: whole ? { uidValidity, uidNext, highestModseq } : cursor, backfillLow };
@@ -140,7 +171,7 @@ const missRenumbered = async (
   return marked > 0;
 };
 
-type Claimed = Pick<PlacementView, "id" | "mailboxId" | "lifecycle" | "absent" | "binding">;
+type Claimed = Pick<PlacementView, "id" | "lifecycle" | "absent" | "binding">;
 
 /** By the mailbox that shows them, or showed them before it was numbered anew. */
 const bySource = (placements: readonly Claimed[]): Map<MailboxId, { uids: number[]; ids: PlacementId[] }> => {
@@ -155,15 +186,28 @@ const bySource = (placements: readonly Claimed[]): Map<MailboxId, { uids: number
   return sources;
 };
 
-/** Where we put it, and nobody has seen it: if it went from there, this is where it went. */
-const missUnseenIn = async (context: LaneContext, look: SourceLook, source: MailboxLane): Promise<boolean> => {
-  if (source.cursor === null || !backfillDone(source)) return false;
+/**
+ * Where we put it, and nobody has seen it: if it went from there, this is where it went. What is there and not read may be it, and what
+ * seems empty is not believed (G4).
+ */
+const missUnseenIn = async (
+  context: LaneContext,
+  look: SourceLook,
+  source: MailboxLane,
+  asked: readonly PlacementId[],
+): Promise<boolean> => {
+  const { path, cursor, bound } = source;
+  if (cursor === null || !backfillDone(source)) return false;
   const scope = scopeOf(context, source);
-  if (!(await mayGoUnseen(context, scope, source.cursor.uidNext))) return false;
-  const seen = await observeSource(look.session, source, look.signal);
-  const isKnown = epochBreakOf(source, seen) === null && (await admits(context, look, { source, uids: [] }, seen));
-  const arrived = isKnown ? goneUnread(source, seen) : null;
-  return arrived !== null && (await ingest(context, placingsUnseen, { scope, arrived })) > 0;
+  const from = await unheardFrom(context, scope, asked);
+  if (from === null) return false;
+  const since = from < cursor.uidNext || auditIsDue(source) ? null : cursor;
+  const seen = await look.session.observe({ path, since, boundCount: bound }, look.signal);
+  if (epochBreakOf(source, seen) !== null || !(await admits(context, look, { source, uids: [] }, seen))) return false;
+  if (seen.present === null || (seen.exists === 0 && bound > 0) || seen.present.some((uid) => uid >= cursor.uidNext))
+    return false;
+  const arrived = { from, to: seen.uidNext, shown: seen.present.filter((uid) => uid >= from) };
+  return (await ingest(context, placingsUnseen, { scope, arrived, asked })) > 0;
 };
 
 const isUnshown = ({ lifecycle, absent, binding }: Claimed): boolean =>
@@ -181,11 +225,11 @@ export const missSources = async (
   placements: readonly Claimed[],
 ): Promise<boolean> => {
   let missing = false;
-  const unshown = new Set(placements.flatMap((placement) => (isUnshown(placement) ? [placement.mailboxId] : [])));
-  for (const id of unshown) {
+  const unshown = placements.filter(isUnshown).map(({ id }) => id);
+  for (const id of await listSentTo(context.db, context, unshown)) {
     const source = context.mailboxes.get(id);
     if (id === mailbox.mailboxId || source?.selectable !== true || source.parkedUntil > Date.now()) continue;
-    missing = (await missUnseenIn(context, look, source)) || missing;
+    missing = (await missUnseenIn(context, look, source, unshown)) || missing;
   }
   for (const [id, { uids, ids }] of bySource(placements)) {
     const source = context.mailboxes.get(id);

@@ -1,38 +1,58 @@
 /** What the server said it took from us, without saying where, and what was gone from there before anybody looked. */
 import type { DecidedChange } from "../model/change.ts";
 import type { CommandReason } from "../model/command.ts";
+import type { PlacementId } from "../model/ids.ts";
 import type { MailboxObservation } from "../model/observation.ts";
 import { emptyDraft, type Scope } from "../reconciler/state.ts";
 import { reconcileAbsences } from "../reconciler/vanish.ts";
 import type { InputTx } from "../store/account-tx.ts";
-import { loadOpenPlacings, mayBeShown, moveCommands, type OpenPlacing } from "../store/commands.ts";
+import { loadOpenPlacings, mayBeShown, moveCommands, type OpenPlacing, planIntentCommands } from "../store/commands.ts";
 import { applyDecision } from "../store/decisions.ts";
 import { defineInput } from "../store/inputs.ts";
 import { loadBindingsBetween, loadBound } from "../store/slices.ts";
 import { commandsEnded } from "../telemetry/metrics.ts";
-import { type ArrivedUids, arrivedUids } from "./arrivals.ts";
-import type { LaneContext, MailboxLane } from "./lane-state.ts";
+import type { ArrivedUids } from "./arrivals.ts";
+import { type LaneContext, type MailboxLane, scopeOf } from "./lane-state.ts";
 
 /** Rules and operations that want it in its own mailbox. */
 const placing: ReadonlySet<CommandReason> = new Set(["api_write", "source_gone"]);
 
-/** Sent since a mailbox was read up to `from`. What was not said to be taken is sent again where it is not found (C3), and not missed. */
-const isUnseen = ({ verb, reason, fence, placement }: OpenPlacing, { epoch, mailboxId }: Scope, from: number): boolean =>
+/**
+ * What was not said to be taken is sent again where it is not found (C3), and not missed; but for those that are `asked` for because
+ * they are seen elsewhere.
+ */
+const isUnseen = (
+  { verb, status, reason, fence, placement }: OpenPlacing,
+  { epoch }: Scope,
+  asked: readonly PlacementId[],
+): boolean =>
   verb === "append" &&
+  status !== "planned" &&
   placing.has(reason) &&
-  fence.answered === true &&
+  (fence.answered === true || asked.includes(placement.id)) &&
   fence.epoch === epoch &&
-  (fence.uidNext ?? 0) >= from &&
-  placement.mailboxId === mailboxId &&
   placement.lifecycle === "live" &&
   !(placement.kept || placement.absent || placement.binding?.active === true);
 
-/** Is there anything of which nobody has heard since a mailbox was read up to `from`? Nearly always there is not. */
-export const mayGoUnseen = async (
+/** From where on nobody has heard of what was sent; null: nearly always there is nothing. */
+export const unheardFrom = async (
   { db, accountId }: Pick<LaneContext, "db" | "accountId">,
   scope: Scope,
-  from: number,
-): Promise<boolean> => (await loadOpenPlacings(db, accountId, scope)).some((one) => isUnseen(one, scope, from));
+  asked: readonly PlacementId[],
+): Promise<number | null> => {
+  const open = (await loadOpenPlacings(db, accountId, scope)).filter((one) => isUnseen(one, scope, asked));
+  return open.length === 0 ? null : Math.min(...open.map(({ fence }) => fence.uidNext ?? 0));
+};
+
+/** What a whole look at a mailbox, all of which was read, says of what nobody has heard of; null: nothing. */
+export const unheardIn = async (
+  context: LaneContext,
+  mailbox: MailboxLane,
+  { present, uidNext: to }: MailboxObservation,
+): Promise<ArrivedUids | null> => {
+  const from = present === null ? null : await unheardFrom(context, scopeOf(context, mailbox), []);
+  return from === null || present === null ? null : { from, to, shown: present.filter((uid) => uid >= from) };
+};
 
 const toldOf = ({ endpointId }: Scope, { reason, opId, placement, fence }: OpenPlacing): DecidedChange => ({
   kind: "write.applied",
@@ -54,8 +74,13 @@ const toldOf = ({ endpointId }: Scope, { reason, opId, placement, fence }: OpenP
  * By UID, in the order in which they were sent, those that had one of the UIDs that nobody saw: not what may be among the items that
  * are there, in a form that nobody knows again.
  */
-const unseenOf = async (account: InputTx, scope: Scope, { from, to, shown }: ArrivedUids): Promise<Map<number, OpenPlacing>> => {
-  const open = (await loadOpenPlacings(account.tx, account.accountId, scope)).filter((one) => isUnseen(one, scope, from));
+const unseenOf = async (
+  account: InputTx,
+  scope: Scope,
+  { from, to, shown }: ArrivedUids,
+  asked: readonly PlacementId[],
+): Promise<Map<number, OpenPlacing>> => {
+  const open = (await loadOpenPlacings(account.tx, account.accountId, scope)).filter((one) => isUnseen(one, scope, asked));
   const byUid = new Map<number, OpenPlacing>();
   if (open.length === 0) return byUid;
   const taken = new Set([...shown, ...(await loadBindingsBetween(account, scope, { from, to }))]);
@@ -74,8 +99,13 @@ const unseenOf = async (account: InputTx, scope: Scope, { from, to, shown }: Arr
  * removed them. `arrived`: by a whole look, all of which has been read.
  * @returns how many.
  */
-export const missUnseen = async (account: InputTx, scope: Scope, arrived: ArrivedUids): Promise<number> => {
-  const placings = await unseenOf(account, scope, arrived);
+export const missUnseen = async (
+  account: InputTx,
+  scope: Scope,
+  arrived: ArrivedUids,
+  asked: readonly PlacementId[] = [],
+): Promise<number> => {
+  const placings = await unseenOf(account, scope, arrived, asked);
   if (placings.size === 0) return 0;
   const bindings = [...placings].map(([uid, { placement, fence }]) => ({
     uid,
@@ -95,18 +125,20 @@ export const missUnseen = async (account: InputTx, scope: Scope, arrived: Arrive
     ended.map((one) => ({ ...one, status: "confirmed", outcome: "gone", dueAt: null })),
   );
   commandsEnded.inc({ verb: "append", status: "confirmed" }, ended.length);
+  // What was wanted of them since, and is not done by their having been there, is owed still.
+  for (const { opId, placement } of placings.values())
+    if (opId !== null) await planIntentCommands(account, scope.endpointId, [placement.id], { opId, except: "append" });
   return ended.length;
 };
+
+interface UnseenFacts {
+  readonly scope: Scope;
+  readonly arrived: ArrivedUids;
+  readonly asked: readonly PlacementId[];
+}
 
 export const placingsUnseen = defineInput(
   "observation",
   "imap.placings-unseen",
-  (account, { scope, arrived }: { readonly scope: Scope; readonly arrived: ArrivedUids }) => missUnseen(account, scope, arrived),
+  (account, { scope, arrived, asked }: UnseenFacts) => missUnseen(account, scope, arrived, asked),
 );
-
-/** What got a UID in a mailbox since its cursor, where a listing shows nothing of it any more; null: there may be some of it. */
-export const goneUnread = ({ cursor, bound }: MailboxLane, seen: MailboxObservation): ArrivedUids | null => {
-  // What seems empty is not believed (G4).
-  const arrived = seen.exists === 0 && bound > 0 ? null : arrivedUids(seen, cursor, seen.uidNext);
-  return arrived === null || arrived.shown.length > 0 ? null : arrived;
-};

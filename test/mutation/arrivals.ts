@@ -9,7 +9,7 @@ export const arrivals: readonly Mutant[] = [
       [
         "V20",
         "what we put there and what went unseen is no loss",
-        "look.arrived == null ? 0 : await missUnseen(account, scope, look.arrived)",
+        "look.unheard == null ? 0 : await missUnseen(account, scope, look.unheard)",
         "0",
       ],
     ],
@@ -41,7 +41,7 @@ export const arrivals: readonly Mutant[] = [
   ...mutantsOf(
     "workers/sources.ts",
     ["simulation/found-arrivals.test.ts: read for the first time"],
-    [["ID-5a", "what is being read has all it had", "backfillDone(source) ? vanished :", "true ? vanished :"]],
+    [["ID-5a", "what is being read has all it had", "return backfillDone(asked.source) ?", "return true ?"]],
   ),
   ...mutantsOf(
     "workers/pass.ts",
@@ -61,7 +61,36 @@ export const arrivals: readonly Mutant[] = [
     [
       ["C3", "what is there in another form is missed", "|| (await mayBeShown(account, scope, one))", ""],
       ["F11", "what was put there had no flags", "flags: fence.said?.flags ?? [],", "flags: [],"],
-      ["C3", "what nobody heard of is missed", "  fence.answered === true &&\n", ""],
+      ["C3", "what nobody heard of is missed", "(fence.answered === true || asked.includes(placement.id)) &&", ""],
     ],
+  ),
+  ...mutantsOf(
+    "workers/unseen-placings.ts",
+    ["simulation/found-arrivals.test.ts: what an app says of what was put"],
+    [
+      [
+        "P2",
+        "what is wanted of what was put is done when it was there",
+        "if (opId !== null) await planIntent",
+        'if (opId === "") await planIntent',
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/unseen-placings.ts",
+    ["simulation/found-arrivals.test.ts: of which nobody heard"],
+    [
+      [
+        "C9",
+        "what nobody heard of is not what is seen elsewhere",
+        "(fence.answered === true || asked.includes(placement.id))",
+        "fence.answered === true",
+      ],
+    ],
+  ),
+  ...mutantsOf(
+    "workers/put-back.ts",
+    ["simulation/found-arrivals.test.ts: is missed after a crash"],
+    [["V20", "no listing is asked for what looks passed over", "const isUnlisted = next", "const isUnlisted = false && next"]],
   ),
 ];

@@ -125,7 +125,7 @@ export const identity: readonly Mutant[] = [
       [
         "ID-5a",
         "what was put where nobody looked is still there",
-        "missing = (await missUnseenIn(context, look, source)) || missing;",
+        "missing = (await missUnseenIn(context, look, source, unshown)) || missing;",
         "",
         ["simulation/found-arrivals.test.ts: before it was seen there"],
       ],

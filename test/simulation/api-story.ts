@@ -33,6 +33,8 @@ export class ApiStory {
   readonly made = new Map<string, number>();
   /** Of each content so often a flag was said to be something. */
   readonly words = new Map<string, number>();
+  /** Who said last what a flag of an occurrence is to be. */
+  readonly #opinions = new Map<string, number>();
   /** Messages that nobody can read any more, as somebody wanted. */
   readonly purged = new Set<string>();
   readonly #server: ServerModel;
@@ -75,14 +77,17 @@ export class ApiStory {
   #noteMark(
     { stale }: Noted,
     placements: readonly HeldPlacement[],
-    { keyword, set }: Extract<Action, { do: "api marks" }>,
+    { keyword, set, device }: Extract<Action, { do: "api marks" }>,
   ): void {
     for (const placement of placements)
-      if (placement.lifecycle === "live") this.#mark(placement, { keyword, set, stale: stale(placement.messageId) });
+      if (placement.lifecycle === "live") this.#mark(placement, { keyword, set, device, stale: stale(placement.messageId) });
   }
 
   /** Into the true story of the occurrence that the placement stands for. */
-  #mark(placement: HeldPlacement, { keyword, set, stale }: { keyword: string; set: boolean; stale: boolean }): void {
+  #mark(
+    placement: HeldPlacement,
+    { keyword, set, device, stale }: { keyword: string; set: boolean; device: number; stale: boolean },
+  ): void {
     const item = this.#itemOf(placement);
     const flag = flagOfKeyword(keyword);
     // Which of several copies it will be said to is not ours to tell.
@@ -95,6 +100,10 @@ export class ApiStory {
     const { of } = item;
     // Somebody has said something of it that the client cannot have seen.
     if (stale || item.flags.has(flag) !== placement.keywords.includes(keyword)) of.contested.add(flag);
+    // So has another client: what changes nothing is an opinion all the same (F2).
+    const opinion = `${of.id} ${flag}`;
+    if (of.pending.has(flag) && this.#opinions.get(opinion) !== device) of.contested.add(flag);
+    this.#opinions.set(opinion, device);
     say(of, { flag, value: set, by: "api" });
     // Until the daemon has looked, whatever a device says was said without knowing of it, also where nothing is to be changed (S39).
     of.pending.set(flag, set);

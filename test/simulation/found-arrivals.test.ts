@@ -166,3 +166,78 @@ it("what else went from where mail that is given late came is decided as well (G
   );
   expect(oracle.held.placements.filter(({ lifecycle }) => lifecycle === "live")).toHaveLength(3);
 });
+
+const marked = { do: "api marks", device: 0, message: 0, keyword: "$flagged", set: true, twice: false } as const;
+const toInbox = { do: "move", box: 1, item: 0, to: 0 } as const;
+
+it.each([
+  { when: "before", script: [marked, toInbox], schedule: [8, 0, 0, 5, 0, 0, 0] },
+  { when: "after", script: [toInbox, marked], schedule: [8, 0, 5, 0, 0, 0] },
+])("what an app says of what was put, $when a device moves it unseen, is said there (C3, I4)", async ({ script, schedule }) => {
+  const log = await unheard(88, [imports([]), ...script], schedule);
+  expect(log.filter((entry) => entry.startsWith("message."))).toEqual([
+    "message.created api_import",
+    "message.keywords api_keywords",
+    "message.moved upstream_move",
+  ]);
+});
+
+it("what an app throws away after it was put, and a device moves unseen, is one mail (C3, P4)", async () => {
+  const thrown = { do: "api throws away", device: 0, message: 0, how: "delete", twice: false } as const;
+  const log = await unheard(88, [imports([]), thrown, toInbox], [8, 0, 5, 0, 0, 0]);
+  expect(log).not.toContain("message.created copied");
+});
+
+it("what was put and went is missed after a crash between what came behind it and the end of the look (C3)", async () => {
+  const script = [
+    imports([]),
+    { do: "delete", box: 1, item: 0, slow: false },
+    { ...mail, content: 7, box: 1 },
+    goOn,
+    { do: "time passes", days: 0.01 },
+    goOn,
+    goOn,
+  ] as const;
+  for (const at of [140, 141, 142, 143, 144]) {
+    const { oracle } = await simulate(
+      plan(script, [8, 0, 5, 0, 0, 0, 11, 8, 11, 8, 11], {
+        faults: [
+          { at: 88, kind: "drop" },
+          { at, kind: "crash" },
+        ],
+        quirks: { ...noQuirks, changes: "full", push: "poll", uidplus: false },
+        undisturbed: true,
+      }),
+    );
+    expect(oracle.log.map(({ kind }) => kind)).toContain("message.removed");
+  }
+});
+
+it("what was put, of which nobody heard, and what a device moved is one mail (C3, PB10)", async () => {
+  const wanted = { do: "api moves", device: 0, message: 0, to: 0, copies: false, twice: false } as const;
+  const { oracle, world } = await simulate(
+    plan([imports([]), { ...toInbox, box: 4 }, wanted], [11, 0, 0, 0, 0, 0, 8], {
+      faults: [{ at: 0, kind: "unanswered" }],
+      quirks: { ...noQuirks, push: "poll", uidplus: false },
+    }),
+  );
+  expect(oracle.log.map(({ reason }) => reason)).not.toContain("copied");
+  expect([...world.server.mailboxes.values()].flatMap(({ items }) => items)).toHaveLength(1);
+});
+
+it("what one app says that changes nothing is heard beside what another says (F2, F4)", () =>
+  simulate(
+    plan(
+      [
+        { ...mail, box: 1 },
+        goOn,
+        { ...marked, keyword: "$seen", set: false },
+        { ...marked, keyword: "$seen", set: false },
+        { do: "mark", box: 1, item: 0, flag: "\\Seen", set: false },
+        { ...marked, keyword: "$seen", device: 1 },
+        { ...mail, content: 1 },
+      ],
+      [0, 0, 0, 0, 5],
+      { quirks: { ...noQuirks, uidplus: false, nilBody: true } },
+    ),
+  ));

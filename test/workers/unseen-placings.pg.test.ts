@@ -38,7 +38,7 @@ const statesOf = async ({ accountId }: LaneContext): Promise<unknown> =>
     await db.query({
       text: `select c.status, c.outcome, p.absent_since is not null as absent, b.uid::int, b.shadow_flags
              from commands c join placements p on p.account_id = c.account_id and p.id = c.placement_id
-             left join bindings b on b.account_id = p.account_id and b.placement_id = p.id and not b.active where c.account_id = $1`,
+             left join bindings b on b.account_id = p.account_id and b.placement_id = p.id and not b.active where c.account_id = $1 and c.verb = 'append'`,
       values: [accountId],
     })
   ).rows;
@@ -59,7 +59,12 @@ it.each([
   await bring(context, aside, archive, uidNext);
   await take(context, archive, mailOf(1, there, "with a footer"));
   const cursor = { uidValidity: 1, uidNext: 3, highestModseq: 2n };
-  const look = { flags: [], absent: [], move: { cursor, backfillLow: 1 }, arrived: { from: 1, to: 3, shown: [1] } };
+  const look = {
+    flags: [],
+    absent: [],
+    move: { cursor, backfillLow: 1 },
+    unheard: { from: Math.min(1, uidNext), to: 3, shown: [1] },
+  };
   expect(await commitObservation(context, archive, look)).toBe(result === missed);
   expect(await statesOf(context)).toEqual(result);
 });
@@ -71,7 +76,7 @@ it("nothing is missed where it was not said to be taken (C3, C9)", async () => {
   await bring(context, aside, archive, 1);
   await db.query({ text: `update commands set fence = fence - 'answered' where account_id = $1`, values: [context.accountId] });
   const cursor = { uidValidity: 1, uidNext: 2, highestModseq: 2n };
-  const look = { flags: [], absent: [], move: { cursor, backfillLow: 1 }, arrived: { from: 1, to: 2, shown: [] } };
+  const look = { flags: [], absent: [], move: { cursor, backfillLow: 1 }, unheard: { from: 1, to: 2, shown: [] } };
   expect(await commitObservation(context, archive, look)).toBe(false);
   expect(await statesOf(context)).toEqual(open);
 });

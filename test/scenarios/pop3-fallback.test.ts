@@ -332,11 +332,16 @@ describe("a daemon killed at any step of reading while IMAP is down", () => {
       imapProxy.change({});
       await using survivor = await run(database.url);
       await comeBack(survivor, accountId, ["a", "b"]);
-      await eventually("nobody has read any", async () => {
-        expect(await readIn(survivor, accountId)).toEqual([]);
-        expect(await flagsUpstream(3)).toEqual([[], []]);
-        return true;
-      });
+      await eventually(
+        "nobody has read any",
+        async () => {
+          expect(await readIn(survivor, accountId)).toEqual([]);
+          expect(await flagsUpstream(3)).toEqual([[], []]);
+          return true;
+        },
+        // What is owed to an item before IMAP has listed it is tried again after a minute.
+        { timeoutMs: 120_000 },
+      );
       const repaired = (await keywordChanges(survivor, accountId)).filter(({ rule }) => rule === "K11");
       expect(repaired.length).toBeLessThanOrEqual(1);
       expect((await changesOf(survivor, accountId)).filter(({ kind }) => kind === "message.created")).toHaveLength(2);

@@ -138,3 +138,17 @@ it("a source that lost its mod-sequences lacks what is asked for, and the rest o
   });
   expect([inbox.cursor?.highestModseq, rows]).toEqual([1n, [{ highest_modseq: 1n }]]);
 });
+
+it("a source whose first reading is not done, and that listed all it has, is not asked again, and its cursor stays", async () => {
+  const { context, inbox, work } = await begin();
+  const held = await boundTo(context, inbox);
+  const of = (...which: number[]) => which.flatMap((uid) => held.get(uid) ?? []);
+  inbox.backfillLow = 2;
+  const looked: string[] = [];
+  const look = { session: showing(looked, false), signal: new AbortController().signal, settled: new Set<never>() };
+  expect(await missSources(context, look, work, of(1))).toBe(true);
+  expect(await missSources(context, look, work, of(3))).toBe(false);
+  expect(looked).toEqual(["INBOX"]);
+  expect([...(await boundTo(context, inbox)).keys()]).toEqual([4]);
+  expect(inbox.cursor?.highestModseq).toBe(1n);
+});
